@@ -1,0 +1,1 @@
+//! An embeddable BGP-4 speaker: codec, sans-IO session machine, RIBs, policy and a thin tokio driver.

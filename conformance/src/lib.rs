@@ -1,0 +1,1 @@
+//! The lab of network namespaces and real peers: scenario tests, benchmarks and the demo.

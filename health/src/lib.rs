@@ -1,0 +1,1 @@
+//! Health probes, rise/fall verdicts and the aggregation from backend to service to VIP.

@@ -1,0 +1,363 @@
+//! The configuration after loading: templates merged, names resolved, defaults filled in, every value checked.
+//!
+//! Nothing in here can be wrong in itself; what depends on the machine (interfaces, subnets, sockets) is
+//! checked when it is applied.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// A whole, valid configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// `[router]`
+    pub router: Router,
+    /// `[control]`
+    pub control: Control,
+    /// `[metrics]`
+    pub metrics: Metrics,
+    /// `[dataplane]`
+    pub dataplane: Dataplane,
+    /// `[probe]`: marks, tables and rules that carry probes to their backends.
+    pub probe: ProbeSettings,
+    /// `[filter.NAME]`, with the built-in `all` and `none`.
+    pub filters: BTreeMap<String, Filter>,
+    /// `[protocol.bgp.NAME]`, templates merged in.
+    pub bgp: BTreeMap<String, BgpProtocol>,
+    /// `[pool.NAME]`
+    pub pools: BTreeMap<String, Pool>,
+    /// `[check.NAME]`
+    pub checks: BTreeMap<String, Check>,
+    /// `[vip.NAME]`
+    pub vips: BTreeMap<String, Vip>,
+}
+
+/// `[router]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Router {
+    /// BGP identifier; also the node's name in logs.
+    pub id: Ipv4Addr,
+    /// Local AS, 1 to 4294967295.
+    pub local_as: u32,
+    /// `listen`: addresses for passive BGP sessions; default `["0.0.0.0:179", "[::]:179"]`, empty list for none.
+    pub listen: Vec<SocketAddr>,
+    /// `learn-time`: after the start, how long verdicts may come in before an undecided service counts as down.
+    pub learn_time: Duration,
+}
+
+/// `[control]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Path of the Unix socket; default `/run/vc5/vc5.ctl`.
+    pub socket: PathBuf,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// `listen`: default `127.0.0.1:9324`; `"off"` for none.
+    pub listen: Option<SocketAddr>,
+}
+
+/// How the XDP program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataplaneMode {
+    /// Native, falling back to generic, said aloud.
+    Auto,
+    /// The driver's own XDP, or an error.
+    Native,
+    /// The kernel's generic hook.
+    Generic,
+    /// No dataplane: a health-gated announcer.
+    Off,
+}
+
+/// What SIGTERM leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStop {
+    /// The pinned program goes on forwarding.
+    Keep,
+    /// Everything of ours is removed.
+    Remove,
+}
+
+/// `[dataplane]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataplane {
+    /// `mode`; default `auto`.
+    pub mode: DataplaneMode,
+    /// `interfaces`; at least one unless the mode is off.
+    pub interfaces: Vec<String>,
+    /// `pin-path`: a directory on a bpffs; default `/sys/fs/bpf/vc5`.
+    pub pin_path: PathBuf,
+    /// `on-stop`; default `keep`.
+    pub on_stop: OnStop,
+    /// `hash-key-file`: 16 bytes as 32 hex digits; a fixed default key works and warns.
+    pub hash_key: Option<[u8; 16]>,
+    /// `flows-per-cpu`: 1024 to 16777216, rounded up to a power of two; default 1048576.
+    pub flows_per_cpu: u32,
+    /// `settle-time`: how long the previous ring is asked after a change; default 120 s.
+    pub settle_time: Duration,
+}
+
+/// `[probe]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeSettings {
+    /// `mark-mask`: contiguous, at least 16 bits; default `0x7fff8000`.
+    pub mark_mask: u32,
+    /// `table-base`: first routing table id; default 0x56430000.
+    pub table_base: u32,
+    /// `rule-priority`: the first of the rule priorities used; default 20000.
+    pub rule_priority: u32,
+}
+
+/// A filter: ordered rules, first match decides, else the default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// The name.
+    pub name: String,
+    /// What happens to a route that no rule matches.
+    pub default: FilterAction,
+    /// The rules in order.
+    pub rules: Vec<FilterRule>,
+}
+
+/// The end of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterAction {
+    /// The route passes.
+    Accept,
+    /// The route stops here.
+    Reject,
+    /// What was set stays set; the next rule is asked.
+    Continue,
+}
+
+/// Where a route comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteSource {
+    /// One of our VIPs.
+    Vip,
+    /// Learned by BGP.
+    Bgp,
+}
+
+/// One `[[filter.NAME.rule]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterRule {
+    /// `match.source`
+    pub source: Option<RouteSource>,
+    /// `match.prefix`: BIRD's prefix sets: prefix, shortest and longest length. Empty matches all.
+    pub prefixes: Vec<PrefixMatch>,
+    /// `match.vip`: names of VIPs. Empty matches all.
+    pub vips: Vec<String>,
+    /// `set.med`
+    pub med: Option<u32>,
+    /// `set.local-pref`
+    pub local_pref: Option<u32>,
+    /// `set.add-communities`, as the 32-bit value of RFC 1997.
+    pub add_communities: Vec<u32>,
+    /// `set.prepend`: how many times the local AS is prepended more, 0 to 32.
+    pub prepend: u8,
+    /// `then`
+    pub then: FilterAction,
+}
+
+/// `"192.0.2.0/24{25,32}"`; `"P"` alone is `P{len,len}`, `"P+"` is `P{len,max}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixMatch {
+    /// The covering prefix.
+    pub prefix: IpNet,
+    /// Shortest length that matches.
+    pub min: u8,
+    /// Longest length that matches.
+    pub max: u8,
+}
+
+/// One address family of a BGP protocol: `ipv4 = { import = "FILTER", export = "FILTER" }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// Name of a filter, `none`, or `all`.
+    pub import: String,
+    /// Name of a filter, `none`, or `all`.
+    pub export: String,
+    /// `next-hop-address`
+    pub next_hop: Option<IpAddr>,
+}
+
+/// `[protocol.bgp.NAME]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BgpProtocol {
+    /// The name.
+    pub name: String,
+    /// `description`
+    pub description: Option<String>,
+    /// `neighbor`
+    pub neighbor: IpAddr,
+    /// `neighbor-port`; default 179.
+    pub port: u16,
+    /// `neighbor-as`
+    pub neighbor_as: u32,
+    /// `source-address`
+    pub source_address: Option<IpAddr>,
+    /// `passive`
+    pub passive: bool,
+    /// `multihop`: false for a directly connected neighbour.
+    pub multihop: bool,
+    /// `hold-time`: 0 or at least 3 s; default 9 s.
+    pub hold_time: Duration,
+    /// `keepalive-time`; default a third of the negotiated hold time.
+    pub keepalive_time: Option<Duration>,
+    /// `connect-retry-time`; default 5 s.
+    pub connect_retry_time: Duration,
+    /// `connect-delay-time`; default 0 s.
+    pub connect_delay_time: Duration,
+    /// `startup-hold-time`: default 240 s (RFC 4271 section 8.2.2's large value).
+    pub startup_hold_time: Duration,
+    /// `error-wait-time`: shortest and longest idle hold; default 1 s and 60 s.
+    pub error_wait_time: (Duration, Duration),
+    /// `shutdown-message`: RFC 9003, at most 255 octets.
+    pub shutdown_message: Option<String>,
+    /// `ipv4`
+    pub ipv4: Option<Channel>,
+    /// `ipv6`
+    pub ipv6: Option<Channel>,
+}
+
+/// The administrator's word on a backend or a VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminState {
+    /// In use.
+    Enabled,
+    /// No new flows, existing ones go on.
+    Drain,
+    /// Out of use.
+    Disabled,
+}
+
+/// How a probe reaches its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbePath {
+    /// Through the VIP on that backend.
+    Dsr,
+    /// To the backend's own address.
+    Direct,
+    /// To the VIP, held by this host itself.
+    Local,
+}
+
+/// What to do with a live TCP flow of a backend that went down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDown {
+    /// Choose anew by the ring.
+    Reselect,
+    /// Stay.
+    Stick,
+}
+
+/// One backend of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Its own address, the same family as the VIPs that use the pool.
+    pub address: IpAddr,
+    /// `weight`: 1 to 1000, default 1.
+    pub weight: u32,
+    /// `state`
+    pub state: AdminState,
+}
+
+/// `[pool.NAME]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// The name.
+    pub name: String,
+    /// In the order of the file; at most 4095.
+    pub backends: Vec<Backend>,
+    /// `probe`; default `dsr`.
+    pub probe: ProbePath,
+    /// `ttl`: TTL written on layer 2, 1 to 255; `None` for `"keep"`. Default 1.
+    pub ttl: Option<u8>,
+    /// `on-down`; default `reselect`.
+    pub on_down: OnDown,
+}
+
+/// What a check does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// `tcp`: the handshake completes.
+    Tcp,
+    /// `http`: one request.
+    Http {
+        /// `host`: default the VIP.
+        host: Option<String>,
+        /// `path`: default `/`.
+        path: String,
+        /// `method`: GET or HEAD, default GET.
+        method: String,
+        /// `expect`: inclusive ranges of status codes, default 200 to 200.
+        expect: Vec<(u16, u16)>,
+    },
+}
+
+/// `[check.NAME]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// The name.
+    pub name: String,
+    /// `type` and its parameters.
+    pub kind: CheckKind,
+    /// `port`: default the service's.
+    pub port: Option<u16>,
+    /// `interval`: 50 ms to 1 h, default 2 s.
+    pub interval: Duration,
+    /// `timeout`: 10 ms up to the interval's size or more, default 1 s.
+    pub timeout: Duration,
+    /// `rise`: successes in a row until up, 1 to 100, default 3.
+    pub rise: u32,
+    /// `fall`: failures in a row until down, 1 to 100, default 2.
+    pub fall: u32,
+}
+
+/// Transport protocol of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
+}
+
+/// One `[[vip.NAME.service]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// `port`
+    pub port: u16,
+    /// `protocol`
+    pub protocol: Protocol,
+    /// `pool`
+    pub pool: String,
+    /// `need`: healthy backends without which the service is down; default 1.
+    pub need: u32,
+    /// `checks`: all must pass; empty means always healthy.
+    pub checks: Vec<String>,
+}
+
+/// `[vip.NAME]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vip {
+    /// The name.
+    pub name: String,
+    /// `addresses`: each becomes a route of its own.
+    pub addresses: Vec<IpAddr>,
+    /// `up-delay`: how long it must have been healthy before it is announced; default 5 s.
+    pub up_delay: Duration,
+    /// `state`
+    pub state: AdminState,
+    /// In the order of the file.
+    pub services: Vec<Service>,
+}

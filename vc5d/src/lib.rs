@@ -1,0 +1,7 @@
+//! The parts of the daemon `vc5d` and of its client `vc5c`.
+//!
+//! Only this crate knows BGP, health checks and the dataplane at once. Configuration and verdicts go in; one owner
+//! task, the core, holds the state and decides; routes go to `vc5-bgp`, forwarding state to `vc5-xdp`; immutable
+//! snapshots go out to every reader.
+
+pub mod snapshot;

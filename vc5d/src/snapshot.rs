@@ -1,0 +1,382 @@
+//! What readers see: an immutable picture of the daemon, published by the core after each change.
+//!
+//! The control socket, the metrics and `vc5c -j` read nothing else, so a slow reader holds up nobody. The field
+//! names below are the JSON schema of `vc5c -j`. Times are Unix seconds with fractions; durations are in
+//! milliseconds where the name ends in `_ms`, else in seconds.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+/// Everything.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Snapshot {
+    /// `show status`
+    pub status: Status,
+    /// BGP neighbours by protocol name.
+    pub peers: BTreeMap<String, Peer>,
+    /// Routes: ours and received ones.
+    pub routes: Vec<Route>,
+    /// One per address of each `[vip.NAME]`, in the order of names and addresses.
+    pub vips: Vec<Vip>,
+    /// The dataplane; `None` when its mode is off.
+    pub dataplane: Option<Dataplane>,
+}
+
+/// `show status`
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Release.
+    pub version: String,
+    /// BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// Local AS.
+    pub local_as: u32,
+    /// Host name.
+    pub hostname: String,
+    /// When the daemon started.
+    pub started: f64,
+    /// When a configuration was last applied.
+    pub reconfigured: f64,
+    /// The configuration file.
+    pub config_file: String,
+    /// Lifecycle: `running`, `reconfiguring` or `stopping`.
+    pub state: DaemonState,
+    /// Successful and failed reloads since the start.
+    pub reloads_ok: u64,
+    /// Failed reloads since the start.
+    pub reloads_failed: u64,
+}
+
+/// Lifecycle of the daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DaemonState {
+    /// Up and running.
+    #[default]
+    Running,
+    /// A new configuration is being applied.
+    Reconfiguring,
+    /// Withdrawing, then gone.
+    Stopping,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            router_id: Ipv4Addr::UNSPECIFIED,
+            local_as: 0,
+            hostname: String::new(),
+            started: 0.0,
+            reconfigured: 0.0,
+            config_file: String::new(),
+            state: DaemonState::Running,
+            reloads_ok: 0,
+            reloads_failed: 0,
+        }
+    }
+}
+
+/// One BGP neighbour.
+#[derive(Clone, Debug, Serialize)]
+pub struct Peer {
+    /// Protocol name.
+    pub name: String,
+    /// `description`
+    pub description: Option<String>,
+    /// Message of the last administrative change.
+    pub message: Option<String>,
+    /// Neighbour address.
+    pub neighbor: IpAddr,
+    /// Configured AS.
+    pub neighbor_as: u32,
+    /// Our AS.
+    pub local_as: u32,
+    /// False after `disable`.
+    pub enabled: bool,
+    /// `passive`
+    pub passive: bool,
+    /// `multihop`
+    pub multihop: bool,
+    /// RFC 4271 state: `Idle`, `Connect`, `Active`, `OpenSent`, `OpenConfirm`, `Established`.
+    pub state: String,
+    /// When that state was entered.
+    pub since: f64,
+    /// Last error with its class, as birdc words it: `Received: Administrative shutdown`.
+    pub last_error: Option<String>,
+    /// What the session agreed on; only when Established.
+    pub session: Option<PeerSession>,
+    /// Seconds until the next attempt while idle after an error, and the whole wait.
+    pub error_wait: Option<(f64, f64)>,
+    /// Seconds until the connect retry timer fires, and its whole.
+    pub connect_retry: Option<(f64, f64)>,
+    /// By family: `ipv4`, `ipv6`.
+    pub channels: BTreeMap<String, PeerChannel>,
+    /// Messages since the start.
+    pub counters: PeerCounters,
+}
+
+/// What an Established session agreed on.
+#[derive(Clone, Debug, Serialize)]
+pub struct PeerSession {
+    /// The neighbour's identifier.
+    pub neighbor_id: Ipv4Addr,
+    /// Our end of the TCP connection.
+    pub source_address: IpAddr,
+    /// Negotiated hold time and what is left of it.
+    pub hold: (f64, f64),
+    /// Keepalive interval and what is left of it.
+    pub keepalive: (f64, f64),
+    /// Lines of our capabilities, as birdc lists them.
+    pub local_capabilities: Vec<String>,
+    /// Lines of the neighbour's capabilities.
+    pub neighbor_capabilities: Vec<String>,
+    /// Both sides speak 4-octet AS numbers.
+    pub as4: bool,
+}
+
+/// One family of a session.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PeerChannel {
+    /// Negotiated and up.
+    pub up: bool,
+    /// Import filter's name.
+    pub import: String,
+    /// Export filter's name.
+    pub export: String,
+    /// Routes held from the neighbour.
+    pub imported: u64,
+    /// Routes received but not taken.
+    pub filtered: u64,
+    /// Routes in the Adj-RIB-Out.
+    pub exported: u64,
+    /// Next hop we send.
+    pub next_hop: Option<IpAddr>,
+    /// Received: updates.
+    pub import_updates: RouteChanges,
+    /// Received: withdraws.
+    pub import_withdraws: RouteChanges,
+    /// Sent: updates.
+    pub export_updates: RouteChanges,
+    /// Sent: withdraws.
+    pub export_withdraws: RouteChanges,
+}
+
+/// BIRD's five columns of route changes.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct RouteChanges {
+    /// Received by this side of the protocol.
+    pub received: u64,
+    /// Refused for an error.
+    pub rejected: u64,
+    /// Refused by a filter.
+    pub filtered: u64,
+    /// Nothing new.
+    pub ignored: u64,
+    /// Taken.
+    pub accepted: u64,
+}
+
+/// Messages since the start.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct PeerCounters {
+    /// Messages received.
+    pub messages_in: u64,
+    /// Messages sent.
+    pub messages_out: u64,
+    /// UPDATE messages received.
+    pub updates_in: u64,
+    /// UPDATE messages sent.
+    pub updates_out: u64,
+    /// Transitions to Established.
+    pub established: u64,
+    /// Transitions out of Established.
+    pub dropped: u64,
+}
+
+/// One route for `show route`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Route {
+    /// The destination.
+    pub prefix: IpNet,
+    /// Protocol it comes from: a VIP's or a neighbour's name.
+    pub protocol: String,
+    /// `vip` or `bgp`.
+    pub source: String,
+    /// When it was learned or announced.
+    pub since: f64,
+    /// The neighbour it was learned from.
+    pub from: Option<IpAddr>,
+    /// Chosen.
+    pub selected: bool,
+    /// `IGP`, `EGP` or `Incomplete`.
+    pub origin: String,
+    /// AS path as printed.
+    pub as_path: String,
+    /// Next hop; none for a VIP.
+    pub next_hop: Option<IpAddr>,
+    /// MULTI_EXIT_DISC
+    pub med: Option<u32>,
+    /// LOCAL_PREF
+    pub local_pref: Option<u32>,
+    /// `65000:100`
+    pub communities: Vec<String>,
+    /// For our own: names of the neighbours it is exported to.
+    pub exported_to: Vec<String>,
+}
+
+/// Where the gate of a VIP stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VipState {
+    /// Not announced.
+    Down,
+    /// Healthy, waiting for `up-delay` or the dataplane.
+    Waiting,
+    /// Announced.
+    Up,
+    /// Withdrawn; waiting until that is on the wire.
+    Withdrawing,
+    /// Switched off by the administrator.
+    Disabled,
+}
+
+/// One VIP address.
+#[derive(Clone, Debug, Serialize)]
+pub struct Vip {
+    /// `[vip.NAME]`
+    pub name: String,
+    /// The address.
+    pub address: IpAddr,
+    /// Its gate.
+    pub state: VipState,
+    /// When that state was entered.
+    pub since: f64,
+    /// Why it is or is not announced, in one line.
+    pub reason: String,
+    /// Its services, in the order of the file.
+    pub services: Vec<Service>,
+    /// Dataplane counters.
+    pub traffic: Traffic,
+}
+
+/// One service of a VIP.
+#[derive(Clone, Debug, Serialize)]
+pub struct Service {
+    /// Port.
+    pub port: u16,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// Pool name.
+    pub pool: String,
+    /// At least `need` backends are healthy.
+    pub up: bool,
+    /// Backends needed.
+    pub need: u32,
+    /// Backends healthy and enabled.
+    pub healthy: u32,
+    /// When `up` last changed.
+    pub since: f64,
+    /// Its backends, in the order of the file.
+    pub backends: Vec<Backend>,
+    /// Dataplane counters.
+    pub traffic: Traffic,
+}
+
+/// The verdict on a backend of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendState {
+    /// No verdict yet.
+    Unknown,
+    /// Healthy.
+    Up,
+    /// Not healthy.
+    Down,
+    /// Healthy or not, kept for existing flows only.
+    Draining,
+    /// Switched off.
+    Disabled,
+}
+
+/// One backend of a service.
+#[derive(Clone, Debug, Serialize)]
+pub struct Backend {
+    /// Its own address.
+    pub address: IpAddr,
+    /// Weight in the ring.
+    pub weight: u32,
+    /// The verdict with the administrator's word.
+    pub state: BackendState,
+    /// When that state was entered.
+    pub since: f64,
+    /// By check name.
+    pub checks: BTreeMap<String, CheckResult>,
+    /// MAC address, when the dataplane knows it.
+    pub mac: Option<String>,
+    /// Slots of the ring it holds, of 65536.
+    pub ring_slots: u32,
+    /// Dataplane counters.
+    pub traffic: Traffic,
+}
+
+/// The last result of one check on one backend.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckResult {
+    /// The verdict after rise and fall.
+    pub up: Option<bool>,
+    /// The last probe passed.
+    pub ok: Option<bool>,
+    /// What the last probe found: `200 OK` or `connection refused`.
+    pub diagnostic: String,
+    /// How long it took.
+    pub took_ms: f64,
+    /// When it ended.
+    pub at: f64,
+    /// Probes passed since the start.
+    pub passed: u64,
+    /// Probes failed since the start.
+    pub failed: u64,
+}
+
+/// Dataplane counters of a VIP, service or backend.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Traffic {
+    /// Packets forwarded.
+    pub packets: u64,
+    /// Bytes forwarded.
+    pub bytes: u64,
+    /// New flows.
+    pub flows: u64,
+}
+
+/// The dataplane.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Dataplane {
+    /// Interfaces by name.
+    pub interfaces: BTreeMap<String, Interface>,
+    /// Packets by reason; their sum is the packets in.
+    pub reasons: BTreeMap<String, u64>,
+    /// Bytes of flow tables, all CPUs.
+    pub flow_memory: u64,
+    /// Last sequence number that was applied.
+    pub applied: u64,
+    /// Last error, if the newest state could not be applied.
+    pub error: Option<String>,
+}
+
+/// An interface with the program on it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Interface {
+    /// Kernel index.
+    pub index: u32,
+    /// `native` or `generic`.
+    pub mode: String,
+    /// Its MAC address.
+    pub mac: String,
+    /// The program is attached.
+    pub attached: bool,
+}

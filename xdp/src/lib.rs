@@ -1,0 +1,1 @@
+//! The XDP Maglev dataplane: rings, map layout, loader, neighbour tracking, statistics and a host model.
