@@ -1,1 +1,3 @@
 //! An embeddable BGP-4 speaker: codec, sans-IO session machine, RIBs, policy and a thin tokio driver.
+
+pub mod wire;

@@ -1,0 +1,33 @@
+//! Octets to messages and back, without state.
+//!
+//! A stream is cut by [`frame`], a frame read by [`decode`], a message written by [`encode`]; many
+//! routes with the same attributes are packed by [`encode_announce`] and [`encode_withdraw`].
+//! Errors carry what RFC 4271 and RFC 7606 want done about them, see [`WireError`].
+
+mod attribute;
+mod capability;
+mod community;
+mod error;
+mod family;
+mod header;
+mod message;
+pub mod notification;
+mod open;
+mod pack;
+mod refresh;
+mod update;
+
+pub use attribute::{
+    Aggregator, AsPath, Attributes, OpaqueAttribute, Origin, Segment, SegmentKind,
+};
+pub use capability::Capability;
+pub use community::{Community, ParseCommunityError};
+pub use error::{Action, EncodeError, Field, WireError};
+pub use family::Family;
+pub use header::{Frame, HEADER_LEN, MAX_LEN, MessageType, frame};
+pub use message::{DecodeContext, Decoded, EncodeContext, Message, decode, encode};
+pub use notification::{ErrorCode, Notification};
+pub use open::{AS_TRANS, Open};
+pub use pack::{encode_announce, encode_withdraw};
+pub use refresh::RouteRefresh;
+pub use update::{DecodedUpdate, MpReach, MpUnreach, NextHop, Update};
