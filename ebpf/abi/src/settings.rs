@@ -1,0 +1,68 @@
+//! What the loader decides once, before the program is loaded.
+
+/// Version of everything in this crate that a pinned map or a running program depends on.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Name of the read-only global of type [`Settings`] that the loader overrides.
+pub const SETTINGS: &str = "SETTINGS";
+
+/// Constants of one loaded program. The verifier sees their values and drops what they exclude.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Key of the fleet's flow hash, the same on every node: two little-endian words.
+    pub hash_key: [u64; 2],
+    /// [`LAYOUT_VERSION`].
+    pub layout_version: u32,
+    /// Unit of age: 2^`age_shift` jiffies; see [`age_shift`].
+    pub age_shift: u32,
+    /// Buckets per CPU of the flow table, less one; a power of two less one.
+    pub flow_mask: u32,
+    /// Buckets per CPU of the embryonic table, less one; a power of two less one.
+    pub embryonic_mask: u32,
+    /// Units of age after which a UDP flow to a draining real is over.
+    pub udp_idle: u8,
+    /// Units of age after which the 5-tuple of a closed TCP flow may be used anew.
+    pub closing_idle: u8,
+    /// Units of age for which a SYN's choice is remembered.
+    pub embryonic_idle: u8,
+    /// Zero.
+    pub pad: [u8; 5],
+}
+
+impl Settings {
+    /// Settings that work everywhere (250 jiffies a second assumed): what the object holds as built.
+    pub const DEFAULT: Self = Self {
+        hash_key: [0, 0],
+        layout_version: LAYOUT_VERSION,
+        age_shift: age_shift(250),
+        flow_mask: 16384 - 1,
+        embryonic_mask: 1024 - 1,
+        udp_idle: 15,
+        closing_idle: 8,
+        embryonic_idle: 32,
+        pad: [0; 5],
+    };
+}
+
+/// Shift that turns jiffies into units of age of 2 to 4 seconds, where `hz` is the number of
+/// jiffies a second (10^9 / resolution of `CLOCK_MONOTONIC_COARSE` in nanoseconds).
+#[must_use]
+pub const fn age_shift(hz: u32) -> u32 {
+    hz.saturating_mul(2).next_power_of_two().trailing_zeros()
+}
+
+const _: () = assert!(size_of::<Settings>() == 40);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_of_age_is_two_to_four_seconds() {
+        for hz in [100, 250, 300, 1000] {
+            let unit = f64::from(1u32 << age_shift(hz)) / f64::from(hz);
+            assert!((2.0..4.0).contains(&unit), "{hz} Hz: {unit} s");
+        }
+    }
+}
