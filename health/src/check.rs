@@ -1,0 +1,182 @@
+//! What to probe, how often, and by which path.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper::header::HeaderValue;
+
+use crate::error::Error;
+
+/// Names one probe. Verdicts are kept by this key across changes of the set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProbeKey {
+    /// The service address that the probe is for.
+    pub vip: IpAddr,
+    /// The backend that must answer.
+    pub backend: IpAddr,
+    /// The TCP port that is probed.
+    pub port: u16,
+    /// The caller's label of the service, such as `80/tcp`. Not interpreted.
+    pub service: String,
+    /// The caller's name of the check. Not interpreted.
+    pub check: String,
+}
+
+impl std::fmt::Display for ProbeKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} on {} ({})", self.vip, self.service, self.backend, self.check)
+    }
+}
+
+/// How a probe reaches its backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProbePath {
+    /// To the VIP, led to the backend by mark and policy route. The VIP must not be local and the
+    /// backend must be on a connected subnet. Needs CAP_NET_ADMIN.
+    Dsr,
+    /// To the backend's own address, by the host's ordinary routes.
+    Direct,
+    /// To the VIP, which this host holds itself.
+    Local,
+}
+
+/// One check: what is asked, how often, and how many answers make a verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What is asked.
+    pub kind: CheckKind,
+    /// From the start of one probe to the start of the next; more than zero.
+    pub interval: Duration,
+    /// How long one probe may take, from connect to the end of the answer; more than zero.
+    pub timeout: Duration,
+    /// Successes in a row that make the verdict Up; at least 1.
+    pub rise: u32,
+    /// Failures in a row that make the verdict Down; at least 1.
+    pub fall: u32,
+}
+
+/// What a check asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckKind {
+    /// A TCP connection can be made. It is closed by RST at once.
+    Tcp,
+    /// An HTTP/1.1 request is answered with an expected status.
+    Http {
+        /// The Host header, sent as given. `None` sends the VIP (and the port unless it is 80).
+        host: Option<String>,
+        /// Path and query; a missing leading `/` is added.
+        path: String,
+        /// `GET` or `HEAD`.
+        method: String,
+        /// Accepted status codes as inclusive ranges. Empty accepts 200 only.
+        expect: Vec<(u16, u16)>,
+    },
+}
+
+/// One probe of the desired set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Its name.
+    pub key: ProbeKey,
+    /// How it gets to the backend.
+    pub path: ProbePath,
+    /// What it asks, and how often.
+    pub check: Check,
+}
+
+impl Probe {
+    /// Checks what can be known without asking the kernel.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names the probe and the value that cannot be used.
+    pub fn validate(&self) -> Result<(), Error> {
+        let fail = |what: String| Err(Error::Invalid { probe: self.key.to_string(), what });
+        let check = &self.check;
+        if check.interval.is_zero() || check.timeout.is_zero() {
+            return fail("interval and timeout must be more than zero".into());
+        }
+        if check.rise == 0 || check.fall == 0 {
+            return fail("rise and fall must be at least 1".into());
+        }
+        if self.key.port == 0 {
+            return fail("port 0 cannot be probed".into());
+        }
+        let CheckKind::Http { host, path, method, .. } = &check.kind else { return Ok(()) };
+        if method != "GET" && method != "HEAD" {
+            return fail(format!("method {method} is not supported, use GET or HEAD"));
+        }
+        if request_target(path).is_none() {
+            return fail(format!("path {path:?} is not a valid request target"));
+        }
+        match host {
+            Some(host) if host.is_empty() || HeaderValue::from_str(host).is_err() => {
+                fail(format!("host {host:?} is not a valid Host header"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The origin-form request target (RFC 9112 section 3.2.1) for a configured path.
+pub(crate) fn request_target(path: &str) -> Option<Uri> {
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    format!("{slash}{path}").parse::<Uri>().ok().filter(|uri| uri.authority().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probe(kind: CheckKind) -> Probe {
+        let second = Duration::from_secs(1);
+        Probe {
+            key: ProbeKey {
+                vip: "192.0.2.1".parse().unwrap(),
+                backend: "198.51.100.1".parse().unwrap(),
+                port: 80,
+                service: "80/tcp".into(),
+                check: "alive".into(),
+            },
+            path: ProbePath::Dsr,
+            check: Check { kind, interval: second, timeout: second, rise: 1, fall: 1 },
+        }
+    }
+
+    fn http(host: Option<&str>, path: &str, method: &str) -> Probe {
+        probe(CheckKind::Http {
+            host: host.map(Into::into),
+            path: path.into(),
+            method: method.into(),
+            expect: vec![],
+        })
+    }
+
+    #[test]
+    fn accepts_what_can_be_probed() {
+        assert!(probe(CheckKind::Tcp).validate().is_ok());
+        assert!(http(None, "alive?x=1", "GET").validate().is_ok());
+        assert!(http(Some("www.example:8080"), "/", "HEAD").validate().is_ok());
+    }
+
+    #[test]
+    fn names_the_value_that_cannot_be_used() {
+        let message = |p: Probe| p.validate().unwrap_err().to_string();
+        assert!(message(http(None, "/", "POST")).contains("POST"));
+        assert!(message(http(None, "/a b", "GET")).contains("/a b"));
+        assert!(message(http(Some("a\nb"), "/", "GET")).contains("Host header"));
+        let mut zero = probe(CheckKind::Tcp);
+        zero.check.fall = 0;
+        assert_eq!(
+            message(zero),
+            "192.0.2.1 80/tcp on 198.51.100.1 (alive): rise and fall must be at least 1"
+        );
+    }
+
+    #[test]
+    fn adds_the_leading_slash() {
+        assert_eq!(request_target("alive").unwrap(), "/alive");
+        assert_eq!(request_target("/alive?a=b").unwrap(), "/alive?a=b");
+        assert_eq!(request_target("").unwrap(), "/");
+    }
+}
