@@ -1,1 +1,4 @@
 //! The lab of network namespaces and real peers: scenario tests, benchmarks and the demo.
+
+pub mod lab;
+pub mod tool;

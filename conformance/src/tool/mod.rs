@@ -1,0 +1,88 @@
+//! What runs inside the namespaces of a lab: an HTTP service, HTTP clients and a rude BGP peer.
+//!
+//! They are subcommands of the program that builds the lab, which starts itself again inside a namespace.
+
+pub mod garbage;
+pub mod load;
+pub mod serve;
+pub mod transfer;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Helper of a lab: serves and fetches inside its namespaces.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    tool: Tool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Tool {
+    /// An HTTP service that tells its name.
+    Serve {
+        /// Name put into every answer.
+        #[arg(long)]
+        name: String,
+        /// Where to listen.
+        #[arg(long)]
+        listen: SocketAddrV4,
+    },
+    /// Many short requests, each over a connection of its own; prints a report in JSON.
+    Load(load::Arguments),
+    /// One long download, verified; prints its progress in JSON, one line each.
+    Transfer(transfer::Arguments),
+    /// A BGP peer that answers each connection with another malformed message and prints what it gets for it.
+    Garbage {
+        /// Where to listen.
+        #[arg(long)]
+        listen: SocketAddrV4,
+        /// Its AS number.
+        #[arg(long)]
+        local_as: u16,
+        /// Its BGP identifier.
+        #[arg(long)]
+        id: Ipv4Addr,
+    },
+}
+
+/// Names of the subcommands.
+const NAMES: [&str; 4] = ["serve", "load", "transfer", "garbage"];
+
+/// Runs as a helper if the command line says so. Programs that build labs call this before anything else.
+#[must_use]
+pub fn dispatch() -> Option<ExitCode> {
+    let word = std::env::args().nth(1)?;
+    if !NAMES.contains(&word.as_str()) {
+        return None;
+    }
+    Some(main())
+}
+
+/// Runs the helper that the command line names.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().tool {
+        Tool::Serve { name, listen } => serve::run(&name, listen),
+        Tool::Load(arguments) => load::run(&arguments),
+        Tool::Transfer(arguments) => transfer::run(&arguments),
+        Tool::Garbage { listen, local_as, id } => garbage::run(listen, local_as, id),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Unix time in seconds.
+#[must_use]
+pub fn unix_now() -> f64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
+}
