@@ -1,3 +1,5 @@
 //! An embeddable BGP-4 speaker: codec, sans-IO session machine, RIBs, policy and a thin tokio driver.
 
+pub mod policy;
+pub mod rib;
 pub mod wire;

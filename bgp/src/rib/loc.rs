@@ -1,0 +1,183 @@
+//! Loc-RIB: our own routes and the accepted ones of all neighbours, the best of each prefix first.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ipnet::IpNet;
+
+use super::decision;
+use crate::wire::{Attributes, NextHop};
+
+/// A route in the Loc-RIB.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Its attributes, after the import policy.
+    pub attributes: Arc<Attributes>,
+    /// Where packets go; none for our own.
+    pub next_hop: Option<NextHop>,
+    /// When it was announced or learned.
+    pub since: Instant,
+}
+
+/// Where a route comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// Announced by this speaker's owner.
+    Local {
+        /// The owner's label for policies.
+        tag: Option<Arc<str>>,
+    },
+    /// Learned from a neighbour.
+    Learned(Arc<LearnedFrom>),
+}
+
+/// The neighbour a route was learned from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LearnedFrom {
+    /// Its name in this speaker.
+    pub peer: Arc<str>,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// It belongs to another AS.
+    pub external: bool,
+}
+
+impl Route {
+    /// The name of the neighbour it was learned from; `None` for our own.
+    #[must_use]
+    pub fn peer(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Local { .. } => None,
+            Origin::Learned(from) => Some(&from.peer),
+        }
+    }
+}
+
+/// The Loc-RIB.
+#[derive(Debug, Default)]
+pub struct LocRib {
+    table: BTreeMap<IpNet, Vec<Route>>,
+}
+
+impl LocRib {
+    /// Adds a route, in place of the one from the same source. True if the best route of the prefix
+    /// is another one now.
+    pub fn insert(&mut self, prefix: IpNet, route: Route) -> bool {
+        let routes = self.table.entry(prefix).or_default();
+        let was_best = routes.first().is_some_and(|best| best.peer() == route.peer());
+        routes.retain(|known| known.peer() != route.peer());
+        let at = routes.partition_point(|known| decision::compare(known, &route).is_le());
+        routes.insert(at, route);
+        at == 0 || was_best
+    }
+
+    /// Removes the route of one source: a neighbour's name, or `None` for our own. True if the best
+    /// route of the prefix is another one now.
+    pub fn remove(&mut self, prefix: &IpNet, peer: Option<&str>) -> bool {
+        let Some(routes) = self.table.get_mut(prefix) else { return false };
+        let was_best = routes.first().is_some_and(|best| best.peer() == peer);
+        routes.retain(|known| known.peer() != peer);
+        if routes.is_empty() {
+            self.table.remove(prefix);
+        }
+        was_best
+    }
+
+    /// Removes everything learned from one neighbour; returns the prefixes whose best route is
+    /// another one now.
+    pub fn remove_peer(&mut self, peer: &str) -> Vec<IpNet> {
+        let mut changed = Vec::new();
+        self.table.retain(|prefix, routes| {
+            if routes.first().is_some_and(|best| best.peer() == Some(peer)) {
+                changed.push(*prefix);
+            }
+            routes.retain(|known| known.peer() != Some(peer));
+            !routes.is_empty()
+        });
+        changed
+    }
+
+    /// The best route to `prefix`.
+    #[must_use]
+    pub fn best(&self, prefix: &IpNet) -> Option<&Route> {
+        self.table.get(prefix)?.first()
+    }
+
+    /// Our own route to `prefix`.
+    #[must_use]
+    pub fn local(&self, prefix: &IpNet) -> Option<&Route> {
+        self.table.get(prefix)?.iter().find(|route| route.peer().is_none())
+    }
+
+    /// The best route of every prefix.
+    pub fn iter_best(&self) -> impl Iterator<Item = (&IpNet, &Route)> {
+        self.table.iter().filter_map(|(prefix, routes)| Some((prefix, routes.first()?)))
+    }
+
+    /// Our own routes.
+    pub fn iter_local(&self) -> impl Iterator<Item = (&IpNet, &Route)> {
+        self.table.iter().filter_map(|(prefix, routes)| {
+            Some((prefix, routes.iter().find(|route| route.peer().is_none())?))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    fn learned(peer: &str, med: u32) -> Route {
+        let from = LearnedFrom {
+            peer: peer.into(),
+            address: "192.0.2.1".parse().unwrap(),
+            router_id: Ipv4Addr::new(192, 0, 2, 1),
+            external: true,
+        };
+        Route {
+            origin: Origin::Learned(Arc::new(from)),
+            attributes: Arc::new(Attributes { med: Some(med), ..Attributes::default() }),
+            next_hop: None,
+            since: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn best_follows_inserts_and_removals() {
+        let prefix = net("198.51.100.0/24");
+        let mut rib = LocRib::default();
+        assert!(rib.insert(prefix, learned("a", 10)));
+        assert!(!rib.insert(prefix, learned("b", 20)), "worse: the best one stays");
+        assert!(rib.insert(prefix, learned("b", 5)), "better now");
+        assert_eq!(rib.best(&prefix).unwrap().peer(), Some("b"));
+        assert!(rib.insert(prefix, learned("b", 30)), "the best one got worse");
+        assert_eq!(rib.best(&prefix).unwrap().peer(), Some("a"));
+        assert!(!rib.remove(&prefix, Some("b")));
+        assert!(!rib.remove(&prefix, Some("b")));
+        assert!(rib.remove(&prefix, Some("a")));
+        assert!(rib.best(&prefix).is_none());
+    }
+
+    #[test]
+    fn our_own_route_wins_and_survives_its_rivals_peer() {
+        let prefix = net("198.51.100.0/24");
+        let mut rib = LocRib::default();
+        rib.insert(prefix, learned("a", 0));
+        rib.insert(net("203.0.113.0/24"), learned("a", 0));
+        let own = Route { origin: Origin::Local { tag: None }, ..learned("x", 50) };
+        assert!(rib.insert(prefix, own));
+        assert_eq!(rib.remove_peer("a"), vec![net("203.0.113.0/24")]);
+        assert!(rib.best(&prefix).unwrap().peer().is_none());
+        assert_eq!(rib.iter_best().count(), 1);
+        assert_eq!(rib.iter_local().count(), 1);
+    }
+}
