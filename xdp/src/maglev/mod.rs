@@ -1,0 +1,141 @@
+//! Maglev consistent hashing: which backend owns which of the 65536 slots of a ring.
+//!
+//! The method is that of Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load
+//! Balancer" (NSDI 2016), section 3.4, with two changes that make shares exact:
+//!
+//! * The permutations run over the prime 65537 but slot 65536 can never be claimed, so that the
+//!   ring has a power of two of slots without the unevenness of cutting a slot off afterwards.
+//! * Each backend gets a quota of slots by the largest-remainder method, and the turns are laid
+//!   out by the quotas, so that every backend ends within one slot of its weighted share.
+//!
+//! A ring is a function of the fleet's hash key and of the set of members alone: nodes with the
+//! same key and the same members choose alike. That is a contract between releases, so a change
+//! to anything here that changes a ring must raise [`VERSION`].
+
+mod permutation;
+mod quota;
+
+use std::net::Ipv4Addr;
+
+use permutation::Permutation;
+
+/// Version of the function from (key, members) to ring. It is part of what is hashed.
+pub const VERSION: u8 = 1;
+
+/// Slots in a ring.
+pub const SLOTS: usize = 65_536;
+
+/// The most backends one ring may have: with more, a share is too few slots to be even.
+pub const MAX_MEMBERS: usize = 4_095;
+
+/// The id in a slot that nobody owns.
+pub const NOBODY: u16 = 0;
+
+/// One backend of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The backend's address: it alone decides where on the ring the backend's slots lie.
+    pub address: Ipv4Addr,
+    /// Its weight relative to the other members'; a member of weight 0 gets no slot.
+    pub weight: u32,
+    /// What is written to the slots it owns; not [`NOBODY`].
+    pub id: u16,
+}
+
+/// Why a ring could not be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RingError {
+    /// More than [`MAX_MEMBERS`] members.
+    #[error("{0} backends in one ring; at most {MAX_MEMBERS} are possible")]
+    TooManyMembers(usize),
+}
+
+/// A complete ring: the owner of each slot.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ring {
+    slots: Box<[u16; SLOTS]>,
+}
+
+impl Ring {
+    /// The ring in which nobody owns anything.
+    pub fn empty() -> Self {
+        Self { slots: boxed_slots() }
+    }
+
+    /// Builds the ring of `members` under the fleet's hash key. The order of `members` and the
+    /// ids they carry do not influence who owns which slot.
+    ///
+    /// # Errors
+    /// [`RingError::TooManyMembers`] beyond [`MAX_MEMBERS`].
+    pub fn build(key: &[u8; 16], members: &[Member]) -> Result<Self, RingError> {
+        if members.len() > MAX_MEMBERS {
+            return Err(RingError::TooManyMembers(members.len()));
+        }
+        let mut sorted: Vec<Member> = members.iter().filter(|m| m.weight > 0).copied().collect();
+        sorted.sort_unstable_by_key(|m| (m.address, m.id));
+
+        let weights: Vec<u32> = sorted.iter().map(|m| m.weight).collect();
+        let quotas = quota::by_largest_remainder(&weights, SLOTS as u32);
+        let mut permutations: Vec<Permutation> =
+            sorted.iter().map(|m| Permutation::new(key, m.address)).collect();
+
+        let mut ring = Self::empty();
+        for turn in quota::turns(&quotas) {
+            let turn = usize::from(turn);
+            if let (Some(permutation), Some(member)) =
+                (permutations.get_mut(turn), sorted.get(turn))
+            {
+                ring.claim(permutation, member.id);
+            }
+        }
+        Ok(ring)
+    }
+
+    /// Gives `id` the first free slot of the permutation. The quotas add up to the number of
+    /// slots and each permutation visits all of them, so there always is one.
+    fn claim(&mut self, permutation: &mut Permutation, id: u16) {
+        loop {
+            let slot = permutation.next_slot();
+            if let Some(owner) = self.slots.get_mut(slot)
+                && *owner == NOBODY
+            {
+                *owner = id;
+                return;
+            }
+        }
+    }
+
+    /// The owner of each slot, [`NOBODY`] where there is none.
+    pub fn slots(&self) -> &[u16; SLOTS] {
+        &self.slots
+    }
+
+    /// How many slots `id` owns.
+    pub fn share(&self, id: u16) -> u32 {
+        self.slots.iter().map(|owner| u32::from(*owner == id)).sum()
+    }
+
+    /// A digest of the whole ring, for golden vectors and comparisons between releases:
+    /// SipHash-1-3 under the zero key over the slots as little-endian 16-bit words.
+    pub fn digest(&self) -> u64 {
+        let bytes: Vec<u8> = self.slots.iter().flat_map(|owner| owner.to_le_bytes()).collect();
+        permutation::siphash13(&[0; 16], &bytes)
+    }
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ring({:016x})", self.digest())
+    }
+}
+
+/// 128 KiB of empty slots, built on the heap so that they never cross the stack.
+fn boxed_slots() -> Box<[u16; SLOTS]> {
+    match vec![NOBODY; SLOTS].into_boxed_slice().try_into() {
+        Ok(slots) => slots,
+        Err(_) => unreachable!("the vector above has exactly SLOTS elements"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
