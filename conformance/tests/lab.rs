@@ -1,4 +1,5 @@
 //! The lab itself: its network works without vc5d, and nothing of it outlives it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
