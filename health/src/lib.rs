@@ -21,6 +21,7 @@ pub mod error;
 pub mod path;
 pub mod probe;
 pub mod prober;
+pub mod schedule;
 pub mod verdict;
 
 pub use check::{Check, CheckKind, Probe, ProbeKey, ProbePath};

@@ -1,6 +1,21 @@
 //! One probe over one fresh socket.
+//!
+//! All backends of a VIP and port share one space of source ports on this host, so no probe may
+//! leave a socket in TIME_WAIT here. Every socket is therefore set to close by RST, and only where
+//! the peer closed first is that taken back.
 
+mod http;
+mod socket;
+mod tcp;
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::check::{Check, CheckKind};
 
 /// What one probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,4 +26,86 @@ pub struct Outcome {
     pub diagnostic: String,
     /// From the start of the connect to the answer.
     pub took: Duration,
+}
+
+/// Where a probe connects to, and by which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// The address and port to connect to.
+    pub address: SocketAddr,
+    /// The firewall mark of the socket; `None` leaves it unmarked and needs no privilege.
+    pub mark: Option<u32>,
+}
+
+/// A probe that has its outcome but may still have a connection to see closed.
+pub struct Finished {
+    /// What was found.
+    pub outcome: Outcome,
+    closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl std::fmt::Debug for Finished {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Finished").field("outcome", &self.outcome).finish_non_exhaustive()
+    }
+}
+
+impl Finished {
+    /// Waits until the peer has closed the connection, or until the probe's time is over. Dropping
+    /// the future instead resets the connection.
+    pub async fn close(self) {
+        if let Some(closing) = self.closing {
+            closing.await;
+        }
+    }
+}
+
+/// Runs one probe to its outcome, which takes at most `check.timeout`. `vip` is what an HTTP
+/// request names as its host unless the check says otherwise.
+pub async fn run(target: Target, check: &Check, vip: IpAddr) -> Finished {
+    let clock = Clock { begun: Instant::now(), timeout: check.timeout };
+    match &check.kind {
+        CheckKind::Tcp => tcp::probe(target, clock).await,
+        CheckKind::Http { host, path, method, expect } => {
+            let request = http::request(host.as_deref(), vip, target.address.port(), path, method);
+            match request {
+                Ok(request) => http::probe(target, clock, request, expect).await,
+                Err(error) => clock.failed(format!("cannot make the request: {error}")),
+            }
+        }
+    }
+}
+
+/// The time that a probe has, and its ways to end.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    begun: Instant,
+    timeout: Duration,
+}
+
+impl Clock {
+    fn deadline(self) -> Instant {
+        self.begun + self.timeout
+    }
+
+    /// Runs one stage of the probe; an error is the diagnostic.
+    async fn stage<T>(
+        self,
+        doing: &str,
+        work: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, String> {
+        match tokio::time::timeout_at(self.deadline(), work).await {
+            Ok(done) => done,
+            Err(_) => Err(format!("timed out after {} ms while {doing}", self.timeout.as_millis())),
+        }
+    }
+
+    fn finished(self, ok: bool, diagnostic: String) -> Finished {
+        let outcome = Outcome { ok, diagnostic, took: self.begun.elapsed() };
+        Finished { outcome, closing: None }
+    }
+
+    fn failed(self, diagnostic: String) -> Finished {
+        self.finished(false, diagnostic)
+    }
 }

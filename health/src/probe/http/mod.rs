@@ -1,0 +1,201 @@
+//! The HTTP/1.1 check: a request is answered with an expected status.
+
+use std::error::Error as _;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::{self, Parts, SendRequest};
+use hyper::{Request, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use super::{Clock, Finished, Target, socket};
+use crate::check::request_target;
+
+/// A body is read up to here, in bytes, and no further: a check is not a download.
+const BODY_CAP: usize = 64 * 1024;
+
+/// The most that a response header may take, in bytes.
+const HEADER_CAP: usize = 64 * 1024;
+
+const CLOSED_EARLY: &str = "connection closed too early";
+
+type Driver = Pin<Box<dyn Future<Output = hyper::Result<Parts<TokioIo<TcpStream>>>> + Send>>;
+
+/// The request that a check sends.
+pub(super) fn request(
+    host: Option<&str>,
+    vip: IpAddr,
+    port: u16,
+    path: &str,
+    method: &str,
+) -> Result<Request<Empty<Bytes>>, String> {
+    let host = host.map_or_else(|| default_host(vip, port), str::to_owned);
+    let target = request_target(path).ok_or("invalid path")?;
+    Request::builder()
+        .method(method)
+        .uri(target)
+        .header(header::HOST, host)
+        .header(header::USER_AGENT, concat!("vc5/", env!("CARGO_PKG_VERSION")))
+        .header(header::CONNECTION, "close")
+        .body(Empty::new())
+        .map_err(|error| error.to_string())
+}
+
+/// RFC 9110 section 7.2: the port is left out where it is the scheme's own.
+fn default_host(vip: IpAddr, port: u16) -> String {
+    let host = match vip {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    };
+    if port == 80 { host } else { format!("{host}:{port}") }
+}
+
+/// Asks on a fresh connection and judges the answer.
+pub(super) async fn probe(
+    target: Target,
+    clock: Clock,
+    request: Request<Empty<Bytes>>,
+    expect: &[(u16, u16)],
+) -> Finished {
+    let stream = match clock.stage("connecting", socket::connect(target)).await {
+        Ok(stream) => stream,
+        Err(diagnostic) => return clock.failed(diagnostic),
+    };
+    let handshake = http1::Builder::new().max_buf_size(HEADER_CAP).handshake(TokioIo::new(stream));
+    let (sender, connection) = match handshake.await {
+        Ok(both) => both,
+        Err(error) => return clock.failed(describe(&error)),
+    };
+    let mut driver = Some(Box::pin(connection.without_shutdown()) as Driver);
+    let mut parts = None;
+    let exchange = exchange(clock, sender, request, expect);
+    let (diagnostic, whole) = match drive(&mut driver, &mut parts, exchange).await {
+        Ok(passed) => passed,
+        Err(diagnostic) => return clock.failed(diagnostic),
+    };
+    let mut finished = clock.finished(true, diagnostic);
+    if whole {
+        let deadline = clock.deadline();
+        finished.closing = Some(Box::pin(async move {
+            let _ = tokio::time::timeout_at(deadline, close(driver, parts)).await;
+        }));
+    }
+    finished
+}
+
+/// Sends the request and reads the answer. Gives the diagnostic, and whether the body was read to
+/// its end.
+async fn exchange(
+    clock: Clock,
+    mut sender: SendRequest<Empty<Bytes>>,
+    request: Request<Empty<Bytes>>,
+    expect: &[(u16, u16)],
+) -> Result<(String, bool), String> {
+    let asking = async { sender.send_request(request).await.map_err(|error| describe(&error)) };
+    let response = clock.stage("waiting for the response", asking).await?;
+    let status = response.status();
+    if !accepts(expect, status) {
+        return Err(format!("got {}, expected {}", status.as_u16(), list(expect)));
+    }
+    let whole = clock.stage("reading the body", read_body(response)).await?;
+    Ok((status_line(status), whole))
+}
+
+/// Runs `work` to its end while the connection is driven beside it.
+async fn drive<T>(
+    driver: &mut Option<Driver>,
+    parts: &mut Option<Parts<TokioIo<TcpStream>>>,
+    work: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(work);
+    loop {
+        let Some(connection) = driver.as_mut() else { return work.await };
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            ended = connection => {
+                *parts = ended.ok();
+                *driver = None;
+            }
+        }
+    }
+}
+
+/// Reads and drops the body up to the cap; returns whether that was all of it.
+async fn read_body(response: Response<Incoming>) -> Result<bool, String> {
+    let mut body = response.into_body();
+    let mut read = 0;
+    while read < BODY_CAP {
+        match body.frame().await {
+            Some(Ok(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(error)) => return Err(format!("{} while reading the body", describe(&error))),
+            None => return Ok(true),
+        }
+    }
+    Ok(body.is_end_stream())
+}
+
+/// Waits for the server's FIN. What comes before it is left unread: such a server does not close.
+async fn close(driver: Option<Driver>, parts: Option<Parts<TokioIo<TcpStream>>>) {
+    let parts = match driver {
+        Some(driver) => driver.await.ok(),
+        None => parts,
+    };
+    let Some(parts) = parts else { return };
+    let mut stream = parts.io.into_inner();
+    if matches!(stream.read(&mut [0]).await, Ok(0)) {
+        socket::close_orderly(&stream);
+    }
+}
+
+fn accepts(expect: &[(u16, u16)], status: StatusCode) -> bool {
+    let code = status.as_u16();
+    match expect {
+        [] => code == 200,
+        ranges => ranges.iter().any(|&(low, high)| (low..=high).contains(&code)),
+    }
+}
+
+fn list(expect: &[(u16, u16)]) -> String {
+    let range = |&(low, high): &(u16, u16)| {
+        if low == high { low.to_string() } else { format!("{low}-{high}") }
+    };
+    match expect {
+        [] => "200".into(),
+        ranges => ranges.iter().map(range).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn status_line(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+fn describe(error: &hyper::Error) -> String {
+    if let Some(io) = error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
+        match io.kind() {
+            io::ErrorKind::UnexpectedEof => CLOSED_EARLY.into(),
+            _ => socket::describe(io),
+        }
+    } else if error.is_incomplete_message() {
+        CLOSED_EARLY.into()
+    } else if error.is_parse_too_large() {
+        "response header too large".into()
+    } else if error.is_parse() {
+        "not an HTTP response".into()
+    } else {
+        error.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests;

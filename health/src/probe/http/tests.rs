@@ -1,0 +1,158 @@
+//! The HTTP check against a server that answers with given bytes.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::check::{Check, CheckKind};
+use crate::probe::{Outcome, run};
+
+/// How the server goes on after its answer.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    Close,
+    StayOpen,
+}
+
+/// What the server saw: the request, and how the connection ended.
+struct Seen {
+    request: String,
+    end: io::Result<usize>,
+}
+
+/// Serves one connection with `answer`.
+async fn serve(answer: Vec<u8>, then: Then) -> (SocketAddr, JoinHandle<Seen>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await.unwrap());
+        }
+        // The client may have seen enough before all is written.
+        let _ = stream.write_all(&answer).await;
+        if then == Then::Close {
+            let _ = stream.shutdown().await;
+        }
+        let end = stream.read(&mut [0]).await;
+        Seen { request: String::from_utf8(request).unwrap(), end }
+    });
+    (address, task)
+}
+
+fn check(expect: &[(u16, u16)], timeout: Duration) -> Check {
+    let kind = CheckKind::Http {
+        host: None,
+        path: "/alive".into(),
+        method: "GET".into(),
+        expect: expect.to_vec(),
+    };
+    Check { kind, interval: timeout, timeout, rise: 1, fall: 1 }
+}
+
+async fn ask(answer: impl Into<Vec<u8>>, then: Then, check: &Check) -> (Outcome, Seen) {
+    let (address, task) = serve(answer.into(), then).await;
+    let target = Target { address, mark: None };
+    let finished = run(target, check, "192.0.2.1".parse().unwrap()).await;
+    let outcome = finished.outcome.clone();
+    finished.close().await;
+    (outcome, task.await.unwrap())
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn passes_and_closes_by_fin_after_the_server() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let (outcome, seen) = ask(answer, Then::Close, &check(&[], LONG)).await;
+    assert!(outcome.ok);
+    assert_eq!(outcome.diagnostic, "200 OK");
+    assert_eq!(seen.end.unwrap(), 0, "closed by FIN");
+    let port = seen.request.split("192.0.2.1:").nth(1).unwrap().split("\r\n").next().unwrap();
+    assert!(port.parse::<u16>().is_ok());
+    assert!(seen.request.starts_with("GET /alive HTTP/1.1\r\n"), "{}", seen.request);
+    assert!(seen.request.contains("connection: close\r\n"), "{}", seen.request);
+}
+
+#[tokio::test]
+async fn resets_a_server_that_does_not_close() {
+    let answer = "HTTP/1.1 204 No Content\r\n\r\n";
+    let check = check(&[(200, 299)], Duration::from_millis(300));
+    let (outcome, seen) = ask(answer, Then::StayOpen, &check).await;
+    assert_eq!(outcome.diagnostic, "204 No Content");
+    assert!(outcome.ok, "the outcome does not wait for the close");
+    assert_eq!(seen.end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_body_without_length_ends_with_the_connection() {
+    let (outcome, seen) = ask("HTTP/1.0 200 OK\r\n\r\nold", Then::Close, &check(&[], LONG)).await;
+    assert_eq!((outcome.ok, outcome.diagnostic.as_str()), (true, "200 OK"));
+    assert_eq!(seen.end.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn other_statuses_fail_and_redirects_are_not_followed() {
+    for (answer, expect, diagnostic) in [
+        ("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", &[][..], "got 503, expected 200"),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n",
+            &[(200, 200), (204, 206)],
+            "got 302, expected 200, 204-206",
+        ),
+    ] {
+        let (outcome, _) = ask(answer, Then::Close, &check(expect, LONG)).await;
+        assert_eq!((outcome.ok, outcome.diagnostic.as_str()), (false, diagnostic));
+    }
+}
+
+#[tokio::test]
+async fn broken_answers_fail_with_the_reason() {
+    for (answer, diagnostic) in [
+        ("", "connection closed too early"),
+        ("SSH-2.0-x\r\n", "not an HTTP response"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+            "connection closed too early while reading the body",
+        ),
+    ] {
+        let (outcome, _) = ask(answer, Then::Close, &check(&[], LONG)).await;
+        assert_eq!((outcome.ok, outcome.diagnostic.as_str()), (false, diagnostic));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_times_out_by_stage() {
+    let time = Duration::from_millis(200);
+    for (answer, diagnostic) in [
+        ("", "timed out after 200 ms while waiting for the response"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+            "timed out after 200 ms while reading the body",
+        ),
+    ] {
+        let (outcome, _) = ask(answer, Then::StayOpen, &check(&[], time)).await;
+        assert_eq!((outcome.ok, outcome.diagnostic.as_str()), (false, diagnostic));
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_is_not_read_to_its_end() {
+    let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n".to_vec();
+    answer.resize(answer.len() + 2 * BODY_CAP, b'x');
+    let (outcome, _) = ask(answer, Then::StayOpen, &check(&[], LONG)).await;
+    assert_eq!((outcome.ok, outcome.diagnostic.as_str()), (true, "200 OK"));
+}
+
+#[test]
+fn the_default_host_is_the_vip() {
+    let host = |vip: &str, port| default_host(vip.parse().unwrap(), port);
+    assert_eq!(host("192.0.2.1", 80), "192.0.2.1");
+    assert_eq!(host("2001:db8::1", 80), "[2001:db8::1]");
+    assert_eq!(host("2001:db8::1", 8080), "[2001:db8::1]:8080");
+}

@@ -1,0 +1,58 @@
+//! The socket under every probe.
+
+use std::io;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::Target;
+
+/// Connects to the target. The stream closes by RST until [`close_orderly`] is called on it.
+pub(super) async fn connect(target: Target) -> Result<TcpStream, String> {
+    let socket = open(target)?;
+    socket.connect(target.address).await.map_err(|error| describe(&error))
+}
+
+fn open(target: Target) -> Result<TcpSocket, String> {
+    let step = |doing: &'static str| {
+        move |error: io::Error| format!("cannot {doing}: {}", describe(&error))
+    };
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(target.address), kind, Some(Protocol::TCP))
+        .map_err(step("open a socket"))?;
+    socket.set_linger(Some(Duration::ZERO)).map_err(step("set SO_LINGER"))?;
+    if let Some(mark) = target.mark {
+        socket.set_mark(mark).map_err(step("mark the socket"))?;
+    }
+    Ok(TcpSocket::from_std_stream(socket.into()))
+}
+
+/// Lets the stream close by FIN. Only for one whose peer has closed already: then this end goes
+/// through LAST_ACK, and it is the peer that keeps TIME_WAIT.
+pub(super) fn close_orderly(stream: &TcpStream) {
+    // Failure leaves the RST, which is harmless.
+    let _ = SockRef::from(stream).set_linger(None);
+}
+
+/// The system's words for an error, without its number.
+pub(super) fn describe(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_read_as_short_lines() {
+        let text = |code| describe(&io::Error::from_raw_os_error(code));
+        assert_eq!(text(libc::ECONNREFUSED), "connection refused");
+        assert_eq!(text(libc::EHOSTUNREACH), "no route to host");
+        assert_eq!(text(libc::ENETUNREACH), "network is unreachable");
+        assert_eq!(text(libc::ECONNRESET), "connection reset by peer");
+    }
+}
