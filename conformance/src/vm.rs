@@ -68,7 +68,7 @@ fn kernel(cache: &Path) -> Result<PathBuf> {
     let package = kernel_package().context(
         "no Debian kernel is known; bring the package lists up to date with: apt-get update",
     )?;
-    command::output(Command::new("apt-get").arg("download").arg(&package).current_dir(&packages))?;
+    download(&package, &packages)?;
     let file = fs::read_dir(&packages)?
         .flatten()
         .map(|entry| entry.path())
@@ -81,6 +81,17 @@ fn kernel(cache: &Path) -> Result<PathBuf> {
     fs::rename(unpacked, cache.join("root"))?;
     fs::remove_dir_all(&packages)?;
     image_in(&boot).with_context(|| format!("{package} has no kernel image"))
+}
+
+/// Fetches a package; lists that are out of date name files that are gone, so they are renewed once.
+fn download(package: &str, to: &Path) -> Result<()> {
+    let fetch =
+        || command::output(Command::new("apt-get").arg("download").arg(package).current_dir(to));
+    if fetch().is_err() {
+        command::output(Command::new("apt-get").arg("update"))?;
+        fetch()?;
+    }
+    Ok(())
 }
 
 fn image_in(boot: &Path) -> Option<PathBuf> {

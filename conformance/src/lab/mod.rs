@@ -13,6 +13,7 @@ pub mod leftover;
 pub mod netns;
 pub mod node;
 pub mod process;
+pub mod view;
 pub mod wait;
 
 use std::fs;

@@ -1,0 +1,118 @@
+//! A node dies with a transfer on it; then a node is stopped in good order.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::cast::{Cast, ROUTE};
+use super::narrator::Narrator;
+use crate::lab::{fabric, wait};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// SIGKILL and link down for the node that carries a long transfer.
+pub(super) fn node_dies(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
+    narrator.act("The node that carries a long transfer is killed and its interface goes down");
+    let transfer = cast.client().transfer("failover", 9)?;
+    let carrier = carrier(cast)?;
+    let Some(carrier) = carrier else {
+        narrator.expect(false, "one node's counters rise with the transfer");
+        return Ok(());
+    };
+    let name = cast.nodes.get(carrier).context("no carrier")?.name().to_owned();
+    narrator.say(format!("the counters of {name} rise with the transfer"));
+
+    let start = Instant::now();
+    let node = cast.nodes.get_mut(carrier).context("no carrier")?;
+    node.daemon()?.kill()?;
+    node.namespace().ip(&format!("link set {} down", fabric::INTERFACE))?;
+    let moved = cast.await_next_hops(1, LIMIT).map(|_| start.elapsed());
+    narrator.expect_time("router: one next hop is left", moved);
+    let end = transfer.finish(LIMIT)?;
+    narrator.expect(
+        end.complete,
+        format!("the transfer completes by the other node: {}", super::transferred(&end)),
+    );
+
+    narrator.say(format!("{name} starts again"));
+    let start = Instant::now();
+    let node = cast.nodes.get_mut(carrier).context("no carrier")?;
+    node.namespace().ip(&format!("link set {} up", fabric::INTERFACE))?;
+    node.namespace().ip(&format!("route replace default via {}", fabric::ROUTER))?;
+    node.start()?;
+    let back = cast.await_next_hops(2, LIMIT).map(|_| start.elapsed());
+    narrator.expect_time("router: two next hops again", back);
+    Ok(())
+}
+
+/// The node whose forwarding counters rise while nothing but one transfer runs.
+fn carrier(cast: &Cast) -> Result<Option<usize>> {
+    let before: Vec<u64> = cast.views()?.iter().map(|vip| vip.traffic.packets).collect();
+    thread::sleep(Duration::from_secs(1));
+    let risen: Vec<usize> = cast
+        .views()?
+        .iter()
+        .zip(before)
+        .enumerate()
+        .filter(|(_, (vip, before))| vip.traffic.packets > before + 5)
+        .map(|(index, _)| index)
+        .collect();
+    Ok(if let [only] = risen.as_slice() { Some(*only) } else { None })
+}
+
+/// SIGTERM: the route is withdrawn first, then the session ends.
+pub(super) fn orderly_stop(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
+    let name = cast.nodes.first().context("no node")?.name().to_owned();
+    narrator.act(&format!("SIGTERM to {name}, under 500 requests a second"));
+    cast.await_verdict(&cast.addresses(), "up", LIMIT)?;
+    let client = cast.client();
+    let mut arguments = client.requests(1500);
+    arguments.rate = 500;
+    let load = client.begin(&arguments)?;
+    thread::sleep(Duration::from_millis(500));
+    let mark = cast.router.log().len();
+    let start = Instant::now();
+    let stopped =
+        cast.nodes.first_mut().context("no node")?.daemon()?.terminate(Duration::from_secs(10));
+    narrator.expect_time("vc5d has ended in good order", stopped.map(|()| start.elapsed()));
+    let log = cast.router.log();
+    let (withdrawn, ended) = wait::until("Cease", LIMIT, || {
+        let log = cast.router.log();
+        let new = log.get(mark..).unwrap_or_default();
+        let end = event(new, &name, &["Received: "]);
+        Ok(end.is_some().then(|| (event(new, &name, &["removed", "withdraw"]), end)))
+    })
+    .map_or_else(
+        |_| (event(log.get(mark..).unwrap_or_default(), &name, &["removed"]), None),
+        |found| found.0,
+    );
+    narrator.expect(
+        matches!((&withdrawn, &ended), (Some(first), Some(second)) if first < second),
+        format!(
+            "router: withdraw at {}, session ended at {}",
+            withdrawn.as_deref().unwrap_or("-"),
+            ended.as_deref().unwrap_or("-")
+        ),
+    );
+    let report = load.finish()?;
+    let failed = report.failures().count();
+    narrator.expect(
+        failed == 0,
+        format!(
+            "{failed} of {} requests failed{}",
+            report.requests.len(),
+            super::detail(report.failures().next())
+        ),
+    );
+    narrator.expect(cast.router.next_hops(ROUTE)?.len() == 1, "router: one next hop is left");
+    Ok(())
+}
+
+/// When a line of the router's log first spoke of a neighbour and one of these words.
+fn event(log: &str, name: &str, words: &[&str]) -> Option<String> {
+    log.lines()
+        .find(|line| line.contains(name) && words.iter().any(|word| line.contains(word)))
+        .and_then(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+}

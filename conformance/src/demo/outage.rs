@@ -1,0 +1,68 @@
+//! All backends stop: the route goes. They return: it comes back.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::cast::{Cast, ROUTE};
+use super::narrator::Narrator;
+use crate::lab::Node;
+
+const LIMIT: Duration = Duration::from_secs(15);
+/// From the last verdict to the withdraw on the wire, at most.
+const SOON: Duration = Duration::from_millis(5);
+
+/// All three services stop at once.
+pub(super) fn begins(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
+    narrator.act("All backends' services stop");
+    let marks: Vec<usize> = cast.nodes.iter().map(|node| node.log().len()).collect();
+    let start = Instant::now();
+    for backend in &mut cast.backends {
+        backend.stop()?;
+    }
+    let gone = cast.await_next_hops(0, LIMIT).map(|_| start.elapsed());
+    narrator.expect_time(&format!("router: {ROUTE} has left the table"), gone);
+    for (node, mark) in cast.nodes.iter().zip(marks) {
+        let took = verdict_to_wire(node, mark);
+        let text = took.map_or_else(|| "not logged".to_owned(), |took| format!("{took:?}"));
+        narrator.expect(
+            took.is_some_and(|took| took < SOON),
+            format!("{}: last failing verdict to withdraw on the wire: {text}", node.name()),
+        );
+        narrator.expect(
+            cast.router.established(node.name())?,
+            format!("the session with {} stays Established", node.name()),
+        );
+    }
+    Ok(())
+}
+
+/// What the node has logged since `mark` about its last withdraw.
+fn verdict_to_wire(node: &Node, mark: usize) -> Option<Duration> {
+    const FIELD: &str = "verdict_to_wire_us=";
+    let log = node.log();
+    let new = log.get(mark..)?;
+    let rest = new.get(new.rfind(FIELD)? + FIELD.len()..)?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok().map(Duration::from_micros)
+}
+
+/// They return.
+pub(super) fn ends(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
+    narrator.act("The services return");
+    let start = Instant::now();
+    for backend in &mut cast.backends {
+        backend.start()?;
+    }
+    let back = cast.await_next_hops(2, LIMIT).map(|_| start.elapsed());
+    narrator.expect_time(&format!("router: {ROUTE} with two next hops again"), back);
+    cast.await_verdict(&cast.addresses(), "up", LIMIT)?;
+    let client = cast.client();
+    let report = client.run(&client.requests(300))?;
+    let failed = report.failures().count();
+    narrator.expect(
+        failed == 0,
+        format!("{failed} of 300 requests failed{}", super::detail(report.failures().next())),
+    );
+    Ok(())
+}
