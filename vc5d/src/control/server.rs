@@ -1,0 +1,238 @@
+//! The driver: a Unix socket and a task for each client. Whatever a client does, only its own task waits.
+
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::command::{Command, Request, Shared};
+use super::lines::Lines;
+use super::reply::{Reply, code};
+use super::session::{Session, Step};
+
+/// Bounds on what clients may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Clients at a time; further ones are told so and closed.
+    pub connections: usize,
+    /// How long a client may take to read a reply before it is dropped.
+    pub write: Duration,
+    /// How long the core may take over a command before the client is told to look again later.
+    pub answer: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 64, write: Duration::from_secs(10), answer: Duration::from_secs(60) }
+    }
+}
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another daemon answers there.
+    #[error(
+        "{0}: another daemon is running and answers on this control socket; stop it, or give this one its own \
+         path by [control] socket"
+    )]
+    InUse(PathBuf),
+    /// Something that is not a socket lies there.
+    #[error(
+        "{0}: this is a file that is not a socket; remove it, or choose another [control] socket"
+    )]
+    NotASocket(PathBuf),
+    /// The system refused.
+    #[error("{path}: {action} the control socket: {source}")]
+    System {
+        /// The path of the socket or of its directory.
+        path: PathBuf,
+        /// What was being done.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Makes the control socket at `path`, for its owner and group (mode 0660), and its directory if need be. A socket
+/// that a dead daemon left behind is replaced. Call this inside a tokio runtime.
+///
+/// # Errors
+/// See [`Error`]: another daemon answers, the path is taken by something else, or the system refuses.
+pub fn bind(path: &Path) -> Result<UnixListener, Error> {
+    let failed = |action| move |source| Error::System { path: path.to_owned(), action, source };
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(failed("making the directory of"))?;
+    }
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("looking at")(error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(Error::NotASocket(path.to_owned()));
+        }
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => return Err(Error::InUse(path.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path).map_err(failed("removing what was left of"))?;
+            }
+            Err(error) => return Err(failed("trying")(error)),
+        },
+    }
+    let listener = UnixListener::bind(path).map_err(failed("making"))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
+        .map_err(failed("setting the mode of"))?;
+    Ok(listener)
+}
+
+/// Serves clients until `shutdown` completes, then lets commands under way be answered and removes the socket.
+pub async fn serve(listener: UnixListener, shared: Shared, shutdown: impl Future<Output = ()>) {
+    serve_with(listener, shared, Limits::default(), shutdown).await;
+}
+
+/// [`serve`] with other bounds.
+pub async fn serve_with(
+    listener: UnixListener,
+    shared: Shared,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let (stop, stopped) = watch::channel(false);
+    let mut clients = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            _ = clients.join_next(), if !clients.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if clients.len() < limits.connections => {
+                    clients.spawn(client(stream, shared.clone(), limits, stopped.clone()));
+                }
+                Ok((stream, _)) => refuse(&stream),
+                Err(error) => {
+                    tracing::warn!(%error, "the control socket cannot accept");
+                    // Out of descriptors, most likely: time for others to close some.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+        }
+    }
+    remove(&listener);
+    drop(listener);
+    stop.send_replace(true);
+    let all = async { while clients.join_next().await.is_some() {} };
+    if timeout(limits.write.min(Duration::from_secs(1)), all).await.is_err() {
+        tracing::info!("control clients that did not read were dropped");
+    }
+}
+
+/// Removes the socket's file, so that nobody takes it for a daemon.
+fn remove(listener: &UnixListener) {
+    let address = listener.local_addr().ok();
+    let path = address.as_ref().and_then(|address| address.as_pathname());
+    if let Some(Err(error)) = path.map(std::fs::remove_file) {
+        tracing::warn!(%error, "the control socket cannot be removed");
+    }
+}
+
+/// Tells a client that there are too many. A fresh socket has room for one line, so this never waits.
+fn refuse(stream: &UnixStream) {
+    let reply = Reply::one(code::FAILED, "Too many control connections; close some and try again");
+    if let Err(error) = stream.try_write(&reply.encode()) {
+        tracing::debug!(%error, "a refused control client had gone already");
+    }
+}
+
+/// Serves one client until it leaves, quits, does not read, or the daemon stops.
+async fn client(
+    stream: UnixStream,
+    shared: Shared,
+    limits: Limits,
+    mut stopped: watch::Receiver<bool>,
+) {
+    if let Err(error) = talk(stream, &shared, limits, &mut stopped).await {
+        tracing::debug!(%error, "a control client was dropped");
+    }
+}
+
+async fn talk(
+    mut stream: UnixStream,
+    shared: &Shared,
+    limits: Limits,
+    stopped: &mut watch::Receiver<bool>,
+) -> io::Result<()> {
+    let mut session = Session::default();
+    let mut lines = Lines::default();
+    let mut buffer = [0; 4096];
+    send(&mut stream, &Session::greeting(&shared.snapshot.load()), limits).await?;
+    loop {
+        let count = tokio::select! {
+            _ = stopped.changed() => return Ok(()),
+            count = stream.read(&mut buffer) => count?,
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        let mut input = buffer.get(..count).unwrap_or_default();
+        while let Some(line) = lines.next(&mut input) {
+            let step = session.handle(&line, &shared.snapshot.load(), now(), zone);
+            let reply = match step {
+                Step::Nothing => continue,
+                Step::Reply(reply) => reply,
+                Step::Close(reply) => return send(&mut stream, &reply, limits).await,
+                Step::Ask(command) => ask(shared, command, limits).await,
+            };
+            send(&mut stream, &reply, limits).await?;
+        }
+    }
+}
+
+async fn send(stream: &mut UnixStream, reply: &Reply, limits: Limits) -> io::Result<()> {
+    timeout(limits.write, stream.write_all(&reply.encode()))
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "it does not read its replies"))?
+}
+
+/// Hands a command to the core and waits for what becomes of it.
+async fn ask(shared: &Shared, command: Command, limits: Limits) -> Reply {
+    let (reply, answer) = oneshot::channel();
+    let asked = async {
+        shared.commands.send(Request { command, reply }).await.ok()?;
+        answer.await.ok()
+    };
+    match timeout(limits.answer, asked).await {
+        Ok(Some(Ok(outcome))) => outcome.into_reply(),
+        Ok(Some(Err(failure))) => failure.into_reply(),
+        Ok(None) => Reply::one(code::FAILED, "The daemon is stopping"),
+        Err(_) => Reply::one(
+            code::FAILED,
+            format!("There was no answer within {} s; see the log", limits.answer.as_secs()),
+        ),
+    }
+}
+
+/// Unix seconds.
+fn now() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// Seconds east of Greenwich here at a Unix time; 0 where the system does not know.
+fn zone(at: i64) -> i64 {
+    let mut broken_down = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both pointers are to live values of the types that localtime_r wants, and a zeroed `tm` is valid,
+    // so it may be read whether or not the call filled it in.
+    let broken_down = unsafe {
+        libc::localtime_r(&at, broken_down.as_mut_ptr());
+        broken_down.assume_init()
+    };
+    broken_down.tm_gmtoff
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

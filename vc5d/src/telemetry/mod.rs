@@ -1,0 +1,1 @@
+//! Metrics over HTTP, filled from the newest snapshot at each scrape.

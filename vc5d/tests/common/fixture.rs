@@ -1,0 +1,280 @@
+//! A daemon in the middle of its work, with something of every kind, for golden outputs.
+
+use std::collections::BTreeMap;
+
+use super::snapshot::{
+    Backend, BackendState, CheckResult, DaemonState, Dataplane, Interface, Peer, PeerChannel,
+    PeerCounters, PeerSession, Route, RouteChanges, Service, Snapshot, Status, Traffic, Vip,
+    VipState,
+};
+
+/// The present of this picture: 2026-11-24 09:00:00 UTC.
+pub(crate) const NOW: f64 = 1_795_510_800.0;
+
+/// The picture.
+pub(crate) fn snapshot() -> Snapshot {
+    let peers = [established(), waiting(), disabled()];
+    Snapshot {
+        status: Status {
+            version: "0.1.0".into(),
+            router_id: "10.1.10.100".parse().unwrap(),
+            local_as: 65001,
+            hostname: "lb1".into(),
+            started: NOW - 7200.0,
+            reconfigured: NOW - 60.25,
+            config_file: "/etc/vc5/vc5.toml".into(),
+            state: DaemonState::Running,
+            reloads_ok: 3,
+            reloads_failed: 1,
+        },
+        peers: peers.into_iter().map(|peer| (peer.name.clone(), peer)).collect(),
+        routes: routes(),
+        vips: vips(),
+        dataplane: Some(dataplane()),
+    }
+}
+
+fn peer(name: &str, neighbor: &str) -> Peer {
+    Peer {
+        name: name.into(),
+        description: None,
+        message: None,
+        neighbor: neighbor.parse().unwrap(),
+        neighbor_as: 65000,
+        local_as: 65001,
+        enabled: true,
+        passive: false,
+        multihop: false,
+        state: "Idle".into(),
+        since: NOW - 30.0,
+        last_error: None,
+        session: None,
+        error_wait: None,
+        connect_retry: None,
+        channels: BTreeMap::new(),
+        counters: PeerCounters::default(),
+    }
+}
+
+fn established() -> Peer {
+    let ipv4 = PeerChannel {
+        up: true,
+        import: "none".into(),
+        export: "anycast".into(),
+        imported: 2,
+        filtered: 1,
+        exported: 1,
+        next_hop: Some("10.1.10.100".parse().unwrap()),
+        import_updates: RouteChanges { received: 5, filtered: 1, accepted: 4, ..<_>::default() },
+        import_withdraws: RouteChanges { received: 2, accepted: 2, ..<_>::default() },
+        export_updates: RouteChanges { received: 7, rejected: 3, accepted: 4, ..<_>::default() },
+        export_withdraws: RouteChanges { received: 3, accepted: 3, ..<_>::default() },
+    };
+    let ipv6 =
+        PeerChannel { up: true, import: "all".into(), export: "anycast".into(), ..<_>::default() };
+    Peer {
+        description: Some("top of rack 1".into()),
+        state: "Established".into(),
+        since: NOW - 3600.0,
+        session: Some(PeerSession {
+            neighbor_id: "10.1.10.200".parse().unwrap(),
+            source_address: "10.1.10.100".parse().unwrap(),
+            hold: (9.0, 6.358),
+            keepalive: (3.0, 1.508),
+            local_capabilities: vec![
+                "Multiprotocol".into(),
+                "  AF announced: ipv4 ipv6".into(),
+                "4-octet AS numbers".into(),
+            ],
+            neighbor_capabilities: vec!["Route refresh".into()],
+            as4: true,
+        }),
+        channels: [("ipv4".into(), ipv4), ("ipv6".into(), ipv6)].into(),
+        counters: PeerCounters {
+            messages_in: 1210,
+            messages_out: 1215,
+            updates_in: 7,
+            updates_out: 9,
+            established: 2,
+            dropped: 1,
+        },
+        ..peer("tor1", "10.1.10.200")
+    }
+}
+
+fn waiting() -> Peer {
+    let channel = PeerChannel { import: "none".into(), export: "anycast".into(), ..<_>::default() };
+    Peer {
+        state: "Active".into(),
+        last_error: Some("Socket: Connection refused".into()),
+        connect_retry: Some((2.5, 5.0)),
+        error_wait: Some((0.75, 4.0)),
+        channels: [("ipv4".into(), channel)].into(),
+        counters: PeerCounters { dropped: 4, established: 4, ..<_>::default() },
+        ..peer("tor2", "10.1.10.201")
+    }
+}
+
+fn disabled() -> Peer {
+    let channel = PeerChannel { import: "none".into(), export: "none".into(), ..<_>::default() };
+    Peer {
+        enabled: false,
+        passive: true,
+        multihop: true,
+        message: Some("moving racks".into()),
+        last_error: Some("Automatic shutdown: Administrative shutdown".into()),
+        channels: [("ipv6".into(), channel)].into(),
+        ..peer("tor3", "2001:db8:10::3")
+    }
+}
+
+fn route(prefix: &str, protocol: &str) -> Route {
+    Route {
+        prefix: prefix.parse().unwrap(),
+        protocol: protocol.into(),
+        source: "vip".into(),
+        since: NOW - 600.0,
+        from: None,
+        selected: true,
+        origin: "IGP".into(),
+        as_path: String::new(),
+        next_hop: None,
+        med: Some(10),
+        local_pref: None,
+        communities: vec!["65000:100".into(), "65535:0".into()],
+        exported_to: vec!["tor1".into()],
+    }
+}
+
+fn routes() -> Vec<Route> {
+    let received = Route {
+        source: "bgp".into(),
+        from: Some("10.1.10.200".parse().unwrap()),
+        next_hop: Some("10.1.10.200".parse().unwrap()),
+        as_path: "65000 64999".into(),
+        med: None,
+        local_pref: Some(100),
+        communities: Vec::new(),
+        exported_to: Vec::new(),
+        ..route("203.0.113.0/24", "tor1")
+    };
+    let worse = Route { selected: false, origin: "Incomplete".into(), ..received.clone() };
+    vec![
+        route("192.168.101.1/32", "www"),
+        worse,
+        received,
+        Route { exported_to: Vec::new(), ..route("2001:db8:101::1/128", "www") },
+    ]
+}
+
+fn check(up: Option<bool>, ok: Option<bool>, diagnostic: &str) -> CheckResult {
+    let probed = ok.is_some();
+    CheckResult {
+        up,
+        ok,
+        diagnostic: diagnostic.into(),
+        took_ms: if probed { 12.345 } else { 0.0 },
+        at: if probed { NOW - 1.5 } else { 0.0 },
+        passed: if ok == Some(true) { 300 } else { 0 },
+        failed: if ok == Some(false) { 42 } else { 0 },
+    }
+}
+
+fn backend(address: &str, state: BackendState, result: CheckResult) -> Backend {
+    Backend {
+        address: address.parse().unwrap(),
+        weight: 1,
+        state,
+        since: NOW - 900.0,
+        checks: [("alive".into(), result)].into(),
+        mac: Some("02:00:00:00:00:0a".into()),
+        ring_slots: if state == BackendState::Up { 32768 } else { 0 },
+        traffic: Traffic { packets: 1000, bytes: 64000, flows: 100 },
+    }
+}
+
+fn service(port: u16, protocol: &str, backends: Vec<Backend>) -> Service {
+    let healthy = backends.iter().filter(|backend| backend.state == BackendState::Up).count();
+    Service {
+        port,
+        protocol: protocol.into(),
+        pool: "web".into(),
+        up: healthy > 0,
+        need: 1,
+        healthy: healthy as u32,
+        since: NOW - 800.0,
+        backends,
+        traffic: Traffic { packets: 3000, bytes: 192_000, flows: 300 },
+    }
+}
+
+fn vips() -> Vec<Vip> {
+    let good = || check(Some(true), Some(true), "200 OK");
+    let web = vec![
+        backend("10.1.10.10", BackendState::Up, good()),
+        backend("10.1.10.11", BackendState::Up, good()),
+        backend(
+            "10.1.10.12",
+            BackendState::Down,
+            check(Some(false), Some(false), "connection refused"),
+        ),
+    ];
+    let fresh = Backend {
+        mac: None,
+        ..backend("10.1.10.13", BackendState::Unknown, check(None, None, ""))
+    };
+    let drained = backend("10.1.10.14", BackendState::Draining, good());
+    let off = backend("2001:db8:10::15", BackendState::Disabled, good());
+    let vip = |name: &str, address: &str, state, reason: &str, services| Vip {
+        name: name.into(),
+        address: address.parse().unwrap(),
+        state,
+        since: NOW - 700.0,
+        reason: reason.into(),
+        services,
+        traffic: Traffic { packets: 3000, bytes: 192_000, flows: 300 },
+    };
+    vec![
+        vip(
+            "dns",
+            "192.168.101.53",
+            VipState::Down,
+            "service udp/53 has 0 of 1 healthy backends",
+            vec![service(53, "udp", vec![fresh, drained])],
+        ),
+        vip(
+            "www",
+            "192.168.101.1",
+            VipState::Up,
+            "all services are up",
+            vec![service(80, "tcp", web)],
+        ),
+        vip(
+            "www",
+            "2001:db8:101::1",
+            VipState::Waiting,
+            "up-delay ends in 3 s",
+            vec![service(80, "tcp", vec![off])],
+        ),
+    ]
+}
+
+fn dataplane() -> Dataplane {
+    let interface = |index, mode: &str, attached| Interface {
+        index,
+        mode: mode.into(),
+        mac: format!("02:00:00:00:01:{index:02x}"),
+        attached,
+    };
+    Dataplane {
+        interfaces: [
+            ("eth0".into(), interface(2, "native", true)),
+            ("eth1".into(), interface(3, "generic", false)),
+        ]
+        .into(),
+        reasons: [("forwarded".into(), 3000), ("not-a-vip".into(), 17)].into(),
+        flow_memory: 16_777_216,
+        applied: 12,
+        error: Some("eth1: no such device".into()),
+    }
+}
