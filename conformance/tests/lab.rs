@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use vc5_conformance::lab::{
-    Backend, Bird, Client, Fabric, Lab, bird::Neighbor, command, fabric, leftover, wait,
+    Backend, Bird, Client, Fabric, Lab, Node, bird::Neighbor, command, fabric, leftover, wait,
 };
 
 const TOOL: &str = env!("CARGO_BIN_EXE_vc5-lab");
@@ -126,4 +126,14 @@ fn a_killed_owner_is_swept() {
     assert_eq!(leftover::remains(&prefix).len(), 2);
     let _lab = Lab::new(TOOL).unwrap();
     assert_eq!(leftover::remains(&prefix), Vec::<String>::new());
+}
+
+/// Without a program there, a node's port would drop what XDP on the node transmits.
+#[test]
+fn a_nodes_switch_port_runs_an_xdp_program() {
+    let lab = Lab::new(TOOL).unwrap();
+    let fabric = Fabric::new(&lab).unwrap();
+    let _node = Node::new(&lab, &fabric, "node1", Ipv4Addr::new(192, 0, 2, 11)).unwrap();
+    let port = fabric.bridge.ip("-d link show dev node1").unwrap();
+    assert!(port.contains("prog/xdp id "), "{port}");
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::lab::{Backend, Bird, Client, Fabric, Lab, Node, bird::Neighbor, fabric, view, wait};
+use crate::lab::{
+    Backend, Bird, Client, Fabric, Lab, Node, bird::Neighbor, fabric, node, view, wait,
+};
 
 /// The address that all of this is about.
 pub(super) const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
@@ -77,6 +79,8 @@ pub(super) struct Cast {
 impl Cast {
     /// Builds the network and starts the router; nodes and services do not run yet.
     pub(super) fn new(tool: PathBuf) -> Result<Self> {
+        node::binary("vc5d")?;
+        node::binary("vc5c")?;
         let lab = Lab::new(tool)?;
         let fabric = Fabric::new(&lab)?;
         let backends = BACKENDS

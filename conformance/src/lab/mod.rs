@@ -12,6 +12,7 @@ pub mod fabric;
 pub mod leftover;
 pub mod netns;
 pub mod node;
+mod pass;
 pub mod process;
 pub mod view;
 pub mod wait;

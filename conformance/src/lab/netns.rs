@@ -86,8 +86,7 @@ impl Netns {
     }
 
     /// A veth pair between an interface here and one in another namespace, both up. Checksums are computed by the
-    /// sender, since a frame that XDP sends on leaves as it is; generic receive offload is on, which makes a veth
-    /// take frames that XDP on its peer transmits.
+    /// sender, since a frame that XDP sends on leaves as it is.
     ///
     /// # Errors
     /// When `ip` or `ethtool` fails.
@@ -97,9 +96,7 @@ impl Netns {
             peer.name
         ))?;
         for (namespace, interface) in [(self, interface), (peer, peer_interface)] {
-            command::output(
-                namespace.command("ethtool").args(["-K", interface, "tx", "off", "gro", "on"]),
-            )?;
+            command::output(namespace.command("ethtool").args(["-K", interface, "tx", "off"]))?;
             namespace.ip(&format!("link set {interface} up"))?;
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{Fabric, Lab, Netns, Process, command, wait};
+use super::{Fabric, Lab, Netns, Process, command, pass, wait};
 
 /// A vc5d node.
 ///
@@ -28,15 +28,14 @@ impl Node {
     /// A new node on the shared subnet; its daemon does not run yet.
     ///
     /// # Errors
-    /// When `ip`, `ethtool` or `mount` fails, or vc5d has not been built.
+    /// When `ip`, `ethtool` or `mount` fails, or the kernel loads no XDP program.
     pub fn new(lab: &Lab, fabric: &Fabric, name: &str, address: Ipv4Addr) -> Result<Self> {
-        binary("vc5d")?;
-        binary("vc5c")?;
         let namespace = fabric.host(lab, name, address)?;
         let dir = lab.dir().join(name);
         let bpf = dir.join("bpf");
         fs::create_dir_all(&bpf)?;
         command::output(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&bpf))?;
+        pass::attach(&fabric.bridge, name, &bpf.join("pass"))?;
         Ok(Self { name: name.to_owned(), address, dir, daemon: None, namespace })
     }
 
@@ -97,7 +96,7 @@ impl Node {
     /// Starts the daemon and waits until its control socket answers.
     ///
     /// # Errors
-    /// When it ends or does not answer.
+    /// When it has not been built, ends, or does not answer.
     pub fn start(&mut self) -> Result<()> {
         let mut command = self.namespace.command(binary("vc5d")?);
         command.arg("-c").arg(self.config_file());
