@@ -1,8 +1,14 @@
 //! Capabilities of an OPEN message (RFC 5492).
 
 use bytes::Bytes;
+use nom::Parser;
+use nom::combinator::{all_consuming, value};
+use nom::number::complete::{be_u8, be_u16, be_u32};
 
 use super::Family;
+use super::error::{EncodeError, Field};
+use super::notification::{ErrorCode, subcode};
+use super::parse::{Fault, Judge, Parsed, Verdict, counted};
 
 /// One capability that a speaker announces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,11 +29,11 @@ pub enum Capability {
 }
 
 /// Code of [`Capability::Multiprotocol`].
-pub(crate) const MULTIPROTOCOL: u8 = 1;
+const MULTIPROTOCOL: u8 = 1;
 /// Code of [`Capability::RouteRefresh`].
-pub(crate) const ROUTE_REFRESH: u8 = 2;
+const ROUTE_REFRESH: u8 = 2;
 /// Code of [`Capability::FourOctetAs`].
-pub(crate) const FOUR_OCTET_AS: u8 = 65;
+const FOUR_OCTET_AS: u8 = 65;
 
 impl Capability {
     /// The capability code (IANA "Capability Codes").
@@ -40,4 +46,53 @@ impl Capability {
             Self::Unknown { code, .. } => *code,
         }
     }
+}
+
+/// Reads one capability; one of a known code has to have the length that its RFC gives it.
+pub(crate) fn parse(input: &[u8]) -> Parsed<'_, Capability> {
+    let (rest, code) = be_u8(input)?;
+    let verdict =
+        Verdict::reset(Field::Capability(code), ErrorCode::OPEN_MESSAGE, subcode::UNSPECIFIC);
+    let (rest, octets) = counted(be_u8).parse(rest).judge(verdict)?;
+    Ok((rest, known_or_not(code, octets).judge(verdict)?.1))
+}
+
+fn known_or_not(code: u8, octets: &[u8]) -> Parsed<'_, Capability> {
+    match code {
+        MULTIPROTOCOL => {
+            let family = (be_u16, be_u8, be_u8).map(|(afi, _, safi)| Family { afi, safi });
+            all_consuming(family.map(Capability::Multiprotocol)).parse(octets)
+        }
+        ROUTE_REFRESH => value(Capability::RouteRefresh, nom::combinator::eof).parse(octets),
+        FOUR_OCTET_AS => {
+            all_consuming(be_u32::<_, Fault<'_>>.map(Capability::FourOctetAs)).parse(octets)
+        }
+        _ => Ok((&[], Capability::Unknown { code, value: Bytes::copy_from_slice(octets) })),
+    }
+}
+
+/// Writes one capability.
+pub(crate) fn put(capability: &Capability, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    out.push(capability.code());
+    match capability {
+        Capability::Multiprotocol(family) => {
+            let [high, low] = family.afi.to_be_bytes();
+            out.extend([4, high, low, 0, family.safi]);
+        }
+        Capability::RouteRefresh => out.push(0),
+        Capability::FourOctetAs(number) => {
+            out.push(4);
+            out.extend(number.to_be_bytes());
+        }
+        Capability::Unknown { code, value } => {
+            let length = u8::try_from(value.len()).map_err(|_| EncodeError::FieldTooLong {
+                field: Field::Capability(*code),
+                length: value.len(),
+                max: usize::from(u8::MAX),
+            })?;
+            out.push(length);
+            out.extend_from_slice(value);
+        }
+    }
+    Ok(())
 }

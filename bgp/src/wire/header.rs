@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::error::{Action, Field, WireError};
+use super::error::{Action, EncodeError, Field, WireError};
 use super::notification::{ErrorCode, subcode};
 
 /// Octets of a message header.
@@ -62,9 +62,9 @@ pub fn frame(buf: &[u8], max_len: usize) -> Result<Option<Frame<'_>>, WireError>
     Ok(buf.get(..length).map(|bytes| Frame { kind, bytes }))
 }
 
-impl Frame<'_> {
+impl<'a> Frame<'a> {
     /// The message after its header.
-    pub(crate) fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &'a [u8] {
         self.bytes.get(HEADER_LEN..).unwrap_or_default()
     }
 }
@@ -86,6 +86,35 @@ impl MessageType {
             Self::Keepalive => length == HEADER_LEN,
             Self::RouteRefresh => true,
         }
+    }
+}
+
+/// Appends a message of type `kind` whose body is written by `body`.
+///
+/// # Errors
+/// That of `body`, or [`EncodeError::MessageTooLong`]; `out` holds rubbish then.
+pub(crate) fn put(
+    kind: MessageType,
+    max_len: usize,
+    out: &mut Vec<u8>,
+    body: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
+    let start = out.len();
+    out.extend([0xFF; 16]);
+    out.extend([0, 0, kind as u8]);
+    body(out)?;
+    let length = out.len() - start;
+    let max = max_len.min(usize::from(u16::MAX));
+    let field = u16::try_from(length).ok().filter(|_| length <= max);
+    let field = field.ok_or(EncodeError::MessageTooLong { length, max })?;
+    put_length(out, start + 16, field);
+    Ok(())
+}
+
+/// Overwrites two octets at `place` with a length.
+pub(crate) fn put_length(out: &mut [u8], place: usize, length: u16) {
+    if let Some(field) = out.get_mut(place..place + 2) {
+        field.copy_from_slice(&length.to_be_bytes());
     }
 }
 

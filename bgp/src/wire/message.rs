@@ -2,16 +2,20 @@
 
 use bytes::Bytes;
 
-use super::Family;
 use super::error::{EncodeError, WireError};
 use super::header::{Frame, MAX_LEN, MessageType};
 use super::notification::Notification;
 use super::open::Open;
 use super::refresh::RouteRefresh;
 use super::update::{DecodedUpdate, Update};
+use super::{Family, header, notification, open, refresh, update};
 
 /// A BGP message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all messages are UPDATEs; a box would cost each an allocation"
+)]
 pub enum Message {
     /// OPEN.
     Open(Open),
@@ -27,6 +31,10 @@ pub enum Message {
 
 /// A received message; an UPDATE comes with what was wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all messages are UPDATEs; a box would cost each an allocation"
+)]
 pub enum Decoded {
     /// OPEN, valid by itself; whether it suits the neighbour is for the session to say.
     Open(Open),
@@ -73,15 +81,61 @@ impl Default for EncodeContext {
 /// # Errors
 /// What has to reset the session. Lesser errors of an UPDATE are inside [`DecodedUpdate`].
 pub fn decode(frame: Frame<'_>, ctx: &DecodeContext) -> Result<Decoded, WireError> {
-    let _ = (frame.kind == MessageType::Open, ctx);
-    Ok(Decoded::Keepalive)
+    Ok(match frame.kind {
+        MessageType::Open => Decoded::Open(open::decode(frame)?),
+        MessageType::Update => Decoded::Update(update::decode(frame, ctx)?),
+        MessageType::Notification => Decoded::Notification(notification::decode(frame)?),
+        MessageType::Keepalive => Decoded::Keepalive,
+        MessageType::RouteRefresh => Decoded::RouteRefresh(refresh::decode(frame)?),
+    })
 }
 
-/// Writes one message.
+impl Decoded {
+    /// The message, without what was wrong with it.
+    #[must_use]
+    pub fn into_message(self) -> Message {
+        match self {
+            Self::Open(open) => Message::Open(open),
+            Self::Update(decoded) => Message::Update(decoded.update),
+            Self::Notification(notification) => Message::Notification(notification),
+            Self::Keepalive => Message::Keepalive,
+            Self::RouteRefresh(refresh) => Message::RouteRefresh(refresh),
+        }
+    }
+}
+
+/// Writes one message, always in the same form for equal messages.
 ///
 /// # Errors
 /// [`EncodeError`] if the message does not fit, or mixes families.
 pub fn encode(message: &Message, ctx: &EncodeContext) -> Result<Bytes, EncodeError> {
-    let _ = (message, ctx);
-    Ok(Bytes::new())
+    let mut out = Vec::new();
+    header::put(message.kind(), ctx.max_len, &mut out, |out| match message {
+        Message::Open(open) => open::put(open, out),
+        Message::Update(update) => update::put(update, ctx, out),
+        Message::Notification(notification) => {
+            notification::put(notification, out);
+            Ok(())
+        }
+        Message::Keepalive => Ok(()),
+        Message::RouteRefresh(refresh) => {
+            refresh::put(*refresh, out);
+            Ok(())
+        }
+    })?;
+    Ok(Bytes::from(out))
+}
+
+impl Message {
+    /// The type of the message.
+    #[must_use]
+    pub const fn kind(&self) -> MessageType {
+        match self {
+            Self::Open(_) => MessageType::Open,
+            Self::Update(_) => MessageType::Update,
+            Self::Notification(_) => MessageType::Notification,
+            Self::Keepalive => MessageType::Keepalive,
+            Self::RouteRefresh(_) => MessageType::RouteRefresh,
+        }
+    }
 }

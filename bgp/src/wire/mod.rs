@@ -11,11 +11,16 @@ mod error;
 mod family;
 mod header;
 mod message;
+mod nlri;
 pub mod notification;
 mod open;
 mod pack;
+mod parse;
 mod refresh;
 mod update;
+
+#[cfg(test)]
+mod tests;
 
 pub use attribute::{
     Aggregator, AsPath, Attributes, OpaqueAttribute, Origin, Segment, SegmentKind,

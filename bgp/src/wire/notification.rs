@@ -4,6 +4,13 @@
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use nom::Parser;
+use nom::combinator::rest;
+use nom::number::complete::be_u8;
+
+use super::error::{Field, WireError};
+use super::header::Frame;
+use super::parse::{Verdict, locate};
 
 /// A NOTIFICATION error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -269,6 +276,25 @@ impl fmt::Display for Notification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&describe(self.code, self.subcode))
     }
+}
+
+/// Reads the message; its least length has been checked with the header.
+pub(crate) fn decode(frame: Frame<'_>) -> Result<Notification, WireError> {
+    let verdict = Verdict::reset(
+        Field::Notification,
+        ErrorCode::MESSAGE_HEADER,
+        subcode::header::BAD_MESSAGE_LENGTH,
+    );
+    let (_, (code, subcode, data)) = (be_u8, be_u8, rest)
+        .parse(frame.body())
+        .map_err(|error| locate(error, frame.bytes, verdict))?;
+    Ok(Notification { code: ErrorCode(code), subcode, data: Bytes::copy_from_slice(data) })
+}
+
+/// Writes the body.
+pub(crate) fn put(notification: &Notification, out: &mut Vec<u8>) {
+    out.extend([notification.code.0, notification.subcode]);
+    out.extend_from_slice(&notification.data);
 }
 
 #[cfg(test)]

@@ -91,6 +91,20 @@ impl AsPath {
     }
 }
 
+impl SegmentKind {
+    /// Whether segments of this kind are about member ASes of a confederation (RFC 5065).
+    #[must_use]
+    pub const fn is_confederation(self) -> bool {
+        matches!(self, Self::ConfedSequence | Self::ConfedSet)
+    }
+
+    /// Whether segments of this kind are unordered.
+    #[must_use]
+    pub const fn is_set(self) -> bool {
+        matches!(self, Self::Set | Self::ConfedSet)
+    }
+}
+
 impl Segment {
     /// What the segment adds to [`AsPath::path_length`].
     pub(crate) fn path_length(&self) -> usize {

@@ -1,6 +1,11 @@
 //! Path attributes (RFC 4271 sections 4.3 and 5).
 
 mod as_path;
+mod decode;
+mod encode;
+mod multiprotocol;
+mod segments;
+mod table;
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -8,6 +13,9 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 
 pub use as_path::{AsPath, Segment, SegmentKind};
+pub(crate) use decode::{Draft, decode};
+pub(crate) use encode::put_all;
+pub(crate) use multiprotocol::{put_reach, put_unreach, reach_overhead};
 
 use super::community::Community;
 
@@ -78,7 +86,44 @@ pub struct OpaqueAttribute {
     pub value: Bytes,
 }
 
+/// Attribute flags (RFC 4271 section 4.3).
+pub(crate) mod flag {
+    /// Not every speaker knows the attribute.
+    pub(crate) const OPTIONAL: u8 = 0x80;
+    /// To be passed on, even by a speaker that does not know it.
+    pub(crate) const TRANSITIVE: u8 = 0x40;
+    /// Passed on by a speaker that did not know it.
+    pub(crate) const PARTIAL: u8 = 0x20;
+    /// The length takes two octets.
+    pub(crate) const EXTENDED_LENGTH: u8 = 0x10;
+}
+
+/// Attribute type codes (IANA "BGP Path Attributes").
+pub(crate) mod code {
+    pub(crate) const ORIGIN: u8 = 1;
+    pub(crate) const AS_PATH: u8 = 2;
+    pub(crate) const NEXT_HOP: u8 = 3;
+    pub(crate) const MULTI_EXIT_DISC: u8 = 4;
+    pub(crate) const LOCAL_PREF: u8 = 5;
+    pub(crate) const ATOMIC_AGGREGATE: u8 = 6;
+    pub(crate) const AGGREGATOR: u8 = 7;
+    pub(crate) const COMMUNITIES: u8 = 8;
+    pub(crate) const ORIGINATOR_ID: u8 = 9;
+    pub(crate) const CLUSTER_LIST: u8 = 10;
+    pub(crate) const MP_REACH_NLRI: u8 = 14;
+    pub(crate) const MP_UNREACH_NLRI: u8 = 15;
+    pub(crate) const EXTENDED_COMMUNITIES: u8 = 16;
+    pub(crate) const AS4_PATH: u8 = 17;
+    pub(crate) const AS4_AGGREGATOR: u8 = 18;
+    pub(crate) const IPV6_EXTENDED_COMMUNITIES: u8 = 25;
+    pub(crate) const LARGE_COMMUNITIES: u8 = 32;
+    pub(crate) const ONLY_TO_CUSTOMER: u8 = 35;
+}
+
 /// Writes the attribute's name, or its number where it has none.
 pub(crate) fn write_name(code: u8, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "attribute {code}")
+    match table::row(code) {
+        Some(row) => f.write_str(row.name),
+        None => write!(f, "attribute {code}"),
+    }
 }

@@ -1,9 +1,15 @@
 //! The UPDATE message (RFC 4271 section 4.3, RFC 4760).
 
+mod decode;
+mod encode;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
+
+pub(crate) use decode::decode;
+pub(crate) use encode::{put, put_block};
 
 use super::Family;
 use super::attribute::Attributes;

@@ -1,0 +1,154 @@
+//! MP_REACH_NLRI and MP_UNREACH_NLRI (RFC 4760, RFC 2545).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use nom::Parser;
+use nom::number::complete::{be_u8, be_u16, be_u32, be_u128};
+
+use super::decode::{Draft, Raw};
+use super::{code, encode, flag};
+use crate::wire::error::{Action, EncodeError};
+use crate::wire::message::DecodeContext;
+use crate::wire::notification::subcode::update as subcode;
+use crate::wire::parse::{Complete, Parsed, counted, fault};
+use crate::wire::update::{MpReach, MpUnreach, NextHop};
+use crate::wire::{Family, nlri};
+
+/// Reads MP_REACH_NLRI. RFC 4760 section 7 would allow to go on without the family; we reset, as
+/// every peer supports that.
+pub(super) fn reach<'a>(raw: &Raw<'a>, ctx: &DecodeContext, draft: &mut Draft) -> Complete<'a, ()> {
+    let (rest, family) = family(raw.value)?;
+    if !ctx.families.contains(&family) {
+        draft.foreign_routes = true;
+        return not_negotiated(raw);
+    }
+    let (rest, next_hop) = counted(be_u8).parse(rest)?;
+    let next_hop = parse_next_hop(next_hop, family)?;
+    let (rest, _reserved) = be_u8(rest)?;
+    let prefixes = prefixes(rest, family)?;
+    draft.mp_reach = Some(MpReach { family, next_hop, prefixes });
+    Ok(())
+}
+
+/// Reads MP_UNREACH_NLRI.
+pub(super) fn unreach<'a>(
+    raw: &Raw<'a>,
+    ctx: &DecodeContext,
+    draft: &mut Draft,
+) -> Complete<'a, ()> {
+    let (rest, family) = family(raw.value)?;
+    if !ctx.families.contains(&family) {
+        return not_negotiated(raw);
+    }
+    draft.mp_unreach = Some(MpUnreach { family, prefixes: prefixes(rest, family)? });
+    Ok(())
+}
+
+fn family(input: &[u8]) -> Parsed<'_, Family> {
+    (be_u16, be_u8).map(|(afi, safi)| Family { afi, safi }).parse(input)
+}
+
+/// Routes of a family that was not negotiated are passed over.
+fn not_negotiated<'a>(raw: &Raw<'a>) -> Complete<'a, ()> {
+    Err(raw.error(Action::AttributeDiscard, subcode::OPTIONAL_ATTRIBUTE).fault(raw.octets))
+}
+
+fn parse_next_hop(input: &[u8], family: Family) -> Complete<'_, NextHop> {
+    let (_, next_hop) = match (family, input.len()) {
+        (Family::IPV4_UNICAST, 4) => ipv4.map(NextHop::Ipv4).parse(input)?,
+        (Family::IPV6_UNICAST, 16) => ipv6.map(NextHop::Ipv6).parse(input)?,
+        (Family::IPV6_UNICAST, 32) => (ipv6, ipv6)
+            .map(|(global, link_local)| NextHop::Ipv6LinkLocal { global, link_local })
+            .parse(input)?,
+        _ => return Err(fault(input)),
+    };
+    Ok(next_hop)
+}
+
+fn ipv4(input: &[u8]) -> Parsed<'_, Ipv4Addr> {
+    be_u32.map(Ipv4Addr::from).parse(input)
+}
+
+fn ipv6(input: &[u8]) -> Parsed<'_, Ipv6Addr> {
+    be_u128.map(Ipv6Addr::from).parse(input)
+}
+
+fn prefixes(input: &[u8], family: Family) -> Complete<'_, Vec<IpNet>> {
+    match family {
+        Family::IPV4_UNICAST => nlri::list(input, |input| nlri::ipv4.map(IpNet::V4).parse(input)),
+        Family::IPV6_UNICAST => nlri::list(input, |input| nlri::ipv6.map(IpNet::V6).parse(input)),
+        // Negotiated by mistake: its prefixes cannot be read.
+        _ => Err(fault(input)),
+    }
+}
+
+/// Octets of an MP_REACH_NLRI value without its prefixes.
+pub(crate) fn reach_overhead(next_hop: NextHop) -> usize {
+    5 + match next_hop {
+        NextHop::Ipv4(_) => 4,
+        NextHop::Ipv6(_) => 16,
+        NextHop::Ipv6LinkLocal { .. } => 32,
+    }
+}
+
+/// Writes MP_REACH_NLRI.
+pub(crate) fn put_reach(
+    family: Family,
+    next_hop: NextHop,
+    prefixes: &[IpNet],
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let of_family = match next_hop {
+        NextHop::Ipv4(_) => Family::IPV4_UNICAST,
+        NextHop::Ipv6(_) | NextHop::Ipv6LinkLocal { .. } => Family::IPV6_UNICAST,
+    };
+    if family != of_family {
+        return Err(EncodeError::WrongFamily { family, address: next_hop.to_string() });
+    }
+    encode::put(flag::OPTIONAL, code::MP_REACH_NLRI, out, |out| {
+        put_family(family, out);
+        match next_hop {
+            NextHop::Ipv4(address) => {
+                out.push(4);
+                out.extend(address.octets());
+            }
+            NextHop::Ipv6(address) => {
+                out.push(16);
+                out.extend(address.octets());
+            }
+            NextHop::Ipv6LinkLocal { global, link_local } => {
+                out.push(32);
+                out.extend(global.octets());
+                out.extend(link_local.octets());
+            }
+        }
+        out.push(0);
+        put_prefixes(family, prefixes, out)
+    })
+}
+
+/// Writes MP_UNREACH_NLRI.
+pub(crate) fn put_unreach(
+    family: Family,
+    prefixes: &[IpNet],
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    encode::put(flag::OPTIONAL, code::MP_UNREACH_NLRI, out, |out| {
+        put_family(family, out);
+        put_prefixes(family, prefixes, out)
+    })
+}
+
+fn put_family(family: Family, out: &mut Vec<u8>) {
+    out.extend(family.afi.to_be_bytes());
+    out.push(family.safi);
+}
+
+fn put_prefixes(family: Family, prefixes: &[IpNet], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    for prefix in prefixes {
+        nlri::check_family(prefix, family)?;
+        nlri::put(prefix, out);
+    }
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! Generators of messages in the form that decoding returns them.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::nlri::is_routable;
+
+pub(super) fn ipv4_nets(count: Range<usize>) -> impl Strategy<Value = Vec<Ipv4Net>> {
+    let net = (any::<u32>(), 0..=32_u8)
+        .prop_map(|(bits, length)| Ipv4Net::new(bits.into(), length).unwrap().trunc())
+        .prop_filter("routable", |net| is_routable(&IpNet::V4(*net)));
+    vec(net, count)
+}
+
+pub(super) fn ipv6_nets(count: Range<usize>) -> impl Strategy<Value = Vec<IpNet>> {
+    let net = (any::<u128>(), 0..=128_u8)
+        .prop_map(|(bits, length)| Ipv6Net::new(bits.into(), length).unwrap().trunc())
+        .prop_map(IpNet::V6)
+        .prop_filter("routable", is_routable);
+    vec(net, count)
+}
+
+/// Sequences and sets; numbers of both widths.
+pub(super) fn as_path() -> impl Strategy<Value = AsPath> {
+    let asn = prop_oneof![1..=65535_u32, 65536..=u32::MAX];
+    let kind = prop_oneof![Just(SegmentKind::Sequence), Just(SegmentKind::Set)];
+    let segment = (kind, vec(asn, 1..20)).prop_map(|(kind, asns)| Segment { kind, asns });
+    vec(segment, 1..4).prop_map(|segments| AsPath { segments })
+}
+
+/// Attributes as an internal peer sends them, without NEXT_HOP.
+pub(super) fn attributes() -> impl Strategy<Value = Attributes> {
+    let origin = prop_oneof![Just(Origin::Igp), Just(Origin::Egp), Just(Origin::Incomplete)];
+    let aggregator = (1..=u32::MAX, any::<u32>())
+        .prop_map(|(asn, address)| Aggregator { asn, address: address.into() });
+    let communities = vec(any::<u32>().prop_map(Community), 0..100);
+    (
+        origin,
+        vec(1..=u32::MAX, 0..300).prop_map(AsPath::sequence),
+        option::of(any::<u32>()),
+        option::of(any::<u32>()),
+        any::<bool>(),
+        option::of(aggregator),
+        communities,
+        opaque(),
+    )
+        .prop_map(
+            |(
+                origin,
+                as_path,
+                med,
+                local_pref,
+                atomic_aggregate,
+                aggregator,
+                communities,
+                opaque,
+            )| {
+                Attributes {
+                    origin,
+                    as_path,
+                    next_hop: None,
+                    med,
+                    local_pref,
+                    atomic_aggregate,
+                    aggregator,
+                    communities,
+                    opaque,
+                }
+            },
+        )
+}
+
+/// Unknown transitive attributes, Partial as they are kept, and known ones without a field.
+fn opaque() -> impl Strategy<Value = Vec<OpaqueAttribute>> {
+    let unknown = btree_map(200..=255_u8, vec(any::<u8>(), 0..300), 0..4);
+    (option::of(any::<[u8; 12]>()), unknown).prop_map(|(large, unknown)| {
+        let large = large.map(|value| OpaqueAttribute {
+            flags: 0xC0,
+            code: 32,
+            value: Bytes::copy_from_slice(&value),
+        });
+        let unknown = unknown.into_iter().map(|(code, value)| OpaqueAttribute {
+            flags: 0xE0,
+            code,
+            value: Bytes::from(value),
+        });
+        large.into_iter().chain(unknown).collect()
+    })
+}
+
+fn next_hop() -> impl Strategy<Value = NextHop> {
+    prop_oneof![
+        any::<u128>().prop_map(|bits| NextHop::Ipv6(bits.into())),
+        any::<[u128; 2]>().prop_map(|[global, link_local]| NextHop::Ipv6LinkLocal {
+            global: global.into(),
+            link_local: link_local.into(),
+        }),
+    ]
+}
+
+/// Updates in which no prefix is both withdrawn and announced.
+pub(super) fn update() -> impl Strategy<Value = Update> {
+    let reach = (next_hop(), ipv6_nets(0..20)).prop_map(|(next_hop, prefixes)| MpReach {
+        family: Family::IPV6_UNICAST,
+        next_hop,
+        prefixes,
+    });
+    let unreach =
+        ipv6_nets(0..20).prop_map(|prefixes| MpUnreach { family: Family::IPV6_UNICAST, prefixes });
+    (
+        ipv4_nets(0..30),
+        attributes(),
+        1..=0x0FFF_FFFF_u32,
+        ipv4_nets(0..30),
+        option::of(reach),
+        option::of(unreach),
+    )
+        .prop_map(|(mut withdrawn, mut attributes, hop, nlri, mp_reach, mut mp_unreach)| {
+            if nlri.is_empty() && mp_reach.is_none() {
+                attributes = Attributes::default();
+            }
+            attributes.next_hop = (!nlri.is_empty()).then(|| (hop | 0x0100_0000).into());
+            withdrawn.retain(|prefix| !nlri.contains(prefix));
+            if let (Some(unreach), Some(reach)) = (&mut mp_unreach, &mp_reach) {
+                unreach.prefixes.retain(|prefix| !reach.prefixes.contains(prefix));
+            }
+            Update { withdrawn, attributes, nlri, mp_reach, mp_unreach }
+        })
+}
+
+fn capability() -> impl Strategy<Value = Capability> {
+    let family = (any::<u16>(), any::<u8>()).prop_map(|(afi, safi)| Family { afi, safi });
+    let unknown = (66..=255_u8, vec(any::<u8>(), 0..60))
+        .prop_map(|(code, value)| Capability::Unknown { code, value: Bytes::from(value) });
+    prop_oneof![
+        family.prop_map(Capability::Multiprotocol),
+        Just(Capability::RouteRefresh),
+        (1..=u32::MAX).prop_map(Capability::FourOctetAs),
+        unknown,
+    ]
+}
+
+fn open() -> impl Strategy<Value = Open> {
+    let hold_time = prop_oneof![Just(0), 3..=u16::MAX];
+    (1..=65535_u32, hold_time, 1..=u32::MAX, vec(capability(), 0..20)).prop_map(
+        |(my_as, hold_time, identifier, capabilities)| Open {
+            version: 4,
+            my_as,
+            hold_time,
+            identifier: identifier.into(),
+            capabilities,
+        },
+    )
+}
+
+/// Any message.
+pub(super) fn any_message() -> impl Strategy<Value = Message> {
+    let data = vec(any::<u8>(), 0..300).prop_map(Bytes::from);
+    let notification = (any::<u8>(), any::<u8>(), data).prop_map(|(code, subcode, data)| {
+        Message::Notification(Notification { code: ErrorCode(code), subcode, data })
+    });
+    let refresh = (any::<u16>(), any::<u8>(), any::<u8>()).prop_map(|(afi, subtype, safi)| {
+        Message::RouteRefresh(RouteRefresh { family: Family { afi, safi }, subtype })
+    });
+    prop_oneof![
+        open().prop_map(Message::Open),
+        update().prop_map(Message::Update),
+        notification,
+        Just(Message::Keepalive),
+        refresh,
+    ]
+}
+
+/// UPDATE bodies that are nearly right: attributes of known codes with any flags, any length and
+/// any value, so that arbitrary octets get past the first check.
+pub(super) fn nearly_an_update() -> impl Strategy<Value = Vec<u8>> {
+    let code = prop_oneof![1..=10_u8, 14..=18_u8, Just(32), any::<u8>()];
+    let flags = prop_oneof![Just(0x40_u8), Just(0x80), Just(0xC0), any::<u8>()];
+    let attribute = (flags, code, vec(any::<u8>(), 0..40)).prop_map(|(flags, code, value)| {
+        let length = u8::try_from(value.len()).unwrap();
+        [&[flags & !0x10, code, length][..], &value].concat()
+    });
+    let prefixes = || btree_set(0..=32_u8, 0..4);
+    (prefixes(), vec(attribute, 0..8), prefixes(), vec(any::<u8>(), 0..3)).prop_map(
+        |(withdrawn, attributes, nlri, stray)| {
+            let list = |lengths: std::collections::BTreeSet<u8>| -> Vec<u8> {
+                let one = |length: u8| {
+                    [vec![length], vec![0x0A; usize::from(length).div_ceil(8)]].concat()
+                };
+                lengths.into_iter().flat_map(one).collect()
+            };
+            let block = |octets: Vec<u8>| {
+                let length = u16::try_from(octets.len()).unwrap().to_be_bytes();
+                [length.to_vec(), octets].concat()
+            };
+            let attributes = [attributes.concat(), stray].concat();
+            [block(list(withdrawn)), block(attributes), list(nlri)].concat()
+        },
+    )
+}
