@@ -1,0 +1,166 @@
+//! One bucket of a flow table: look-up and replacement.
+
+use vc5_ebpf_abi::{BUCKET_WAYS, FlowEntry};
+
+use crate::Way;
+
+/// What an insert displaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Displaced {
+    /// Nothing: an empty way, or an older record of the same flow.
+    Nothing,
+    /// A flow that was closing.
+    Closing,
+    /// The flow idle for longest.
+    Oldest,
+}
+
+/// The way that holds the flow with this hash.
+///
+/// Without a branch per way: eight equally likely outcomes would be mispredicted on most packets,
+/// and the verifier would walk all that follows eight times.
+#[inline(always)]
+pub fn find(ways: &[Way; BUCKET_WAYS], hash: u64) -> Option<&Way> {
+    let mut index = 0;
+    for (i, way) in (0u64..).zip(ways) {
+        let differing = (way.get() ^ hash) >> FlowEntry::TAG_SHIFT;
+        // Shifted down it has no sign bit, so that only zero less one is negative.
+        index |= sign(differing.wrapping_sub(1)) * i;
+    }
+    ways.get(index as usize & WAY_MASK).filter(|way| FlowEntry(way.get()).matches(hash))
+}
+
+/// Puts an entry in place of the least valuable: empty before closing before open, and among
+/// equals the one idle for longest.
+///
+/// Among those of the same age, bits of the hash that neither tag nor bucket use decide: age is
+/// coarse, and under a flood a fixed order would leave all but one way to the first comers.
+#[inline(always)]
+pub fn insert(ways: &[Way; BUCKET_WAYS], hash: u64, entry: FlowEntry, now: u8) -> Displaced {
+    let salt = hash >> 27 & WAY_MASK as u64;
+    let mut best = 0;
+    for (i, way) in (0u64..).zip(ways) {
+        // Rank above, and below it the way in an order of the hash's choice.
+        best = max(best, rank(FlowEntry(way.get()), now) << WAY_BITS | (i ^ salt));
+    }
+    if let Some(way) = ways.get((best ^ salt) as usize & WAY_MASK) {
+        way.set(entry.0);
+    }
+    match best >> WAY_BITS {
+        EMPTY.. => Displaced::Nothing,
+        CLOSING.. => Displaced::Closing,
+        _ => Displaced::Oldest,
+    }
+}
+
+const WAY_MASK: usize = BUCKET_WAYS - 1;
+const WAY_BITS: u32 = BUCKET_WAYS.trailing_zeros();
+
+const CLOSING: u64 = 0x100;
+const EMPTY: u64 = 0x200;
+
+#[inline(always)]
+fn rank(entry: FlowEntry, now: u8) -> u64 {
+    // The sign bit of x | -x is set unless x is zero.
+    let used = sign(entry.0 | entry.0.wrapping_neg());
+    (1 ^ used) * EMPTY | u64::from(entry.closing()) * CLOSING | u64::from(entry.idle(now))
+}
+
+/// The greater of two numbers below 2^63, without a branch.
+#[inline(always)]
+fn max(a: u64, b: u64) -> u64 {
+    let excess = b.wrapping_sub(a);
+    a.wrapping_add(excess.wrapping_mul(1 ^ sign(excess)))
+}
+
+/// The sign bit, to multiply with where a branch is not wanted.
+///
+/// Not a mask of all ones to combine with: newer verifiers follow the two values of such a mask
+/// apart, as if it were a branch.
+#[inline(always)]
+fn sign(value: u64) -> u64 {
+    opaque(opaque(value) >> 63)
+}
+
+/// The value, as one that the compiler knows nothing of: it would turn arithmetic back into the
+/// branches that it replaces.
+#[inline(always)]
+fn opaque(value: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    let value = {
+        let mut value = value;
+        // A move rather than nothing: the kernel refuses two line numbers for one instruction.
+        // SAFETY: leaves the register as it is.
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack)) };
+        value
+    };
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+
+    use super::*;
+
+    const NOW: u8 = 3;
+
+    fn full() -> [Way; BUCKET_WAYS] {
+        core::array::from_fn(|i| {
+            Cell::new(FlowEntry::new((i as u64 + 1) << 40, 1, 0, NOW - 1 - i as u8 % 2).0)
+        })
+    }
+
+    fn put(ways: &[Way; BUCKET_WAYS], hash: u64) -> Displaced {
+        insert(ways, hash, FlowEntry::new(hash, 2, 0, NOW), NOW)
+    }
+
+    #[test]
+    fn an_empty_way_is_taken_first() {
+        let ways = full();
+        ways[5].set(0);
+        ways[2].set(FlowEntry(ways[2].get()).touched(NOW, true).0);
+        assert_eq!(put(&ways, 99 << 40), Displaced::Nothing);
+        assert!(find(&ways, 99 << 40).is_some_and(|w| core::ptr::eq(w, &ways[5])));
+    }
+
+    #[test]
+    fn then_a_closing_one_however_young() {
+        let ways = full();
+        ways[2].set(FlowEntry(ways[2].get()).touched(NOW, true).0);
+        assert_eq!(put(&ways, 99 << 40), Displaced::Closing);
+        assert!(find(&ways, 99 << 40).is_some_and(|w| core::ptr::eq(w, &ways[2])));
+    }
+
+    #[test]
+    fn then_the_oldest_across_the_wrap() {
+        let ways = full();
+        ways[6].set(FlowEntry(ways[6].get()).touched(255, false).0);
+        assert_eq!(put(&ways, 99 << 40), Displaced::Oldest);
+        assert!(find(&ways, 99 << 40).is_some_and(|w| core::ptr::eq(w, &ways[6])));
+    }
+
+    #[test]
+    fn among_equals_the_hash_decides() {
+        let mut taken = [false; BUCKET_WAYS];
+        for salt in 0..BUCKET_WAYS as u64 {
+            let ways: [Way; BUCKET_WAYS] = core::array::from_fn(|i| {
+                Cell::new(FlowEntry::new((i as u64 + 1) << 40, 1, 0, 0).0)
+            });
+            let hash = 99 << 40 | salt << 27;
+            assert_eq!(put(&ways, hash), Displaced::Oldest);
+            taken[ways.iter().position(|w| FlowEntry(w.get()).matches(hash)).unwrap()] = true;
+        }
+        assert_eq!(taken, [true; BUCKET_WAYS]);
+    }
+
+    #[test]
+    fn a_bucket_holds_eight_flows() {
+        let ways: [Way; BUCKET_WAYS] = core::array::from_fn(|_| Cell::new(0));
+        for flow in 1..=8u64 {
+            assert_eq!(put(&ways, flow << 40 | (flow & 7) << 27), Displaced::Nothing);
+        }
+        assert!((1..=8u64).all(|flow| find(&ways, flow << 40).is_some()));
+        assert_eq!(put(&ways, 9 << 40), Displaced::Oldest);
+    }
+}

@@ -1,0 +1,173 @@
+//! The tables as the kernel's maps hold them.
+
+use aya_ebpf::{
+    btf_maps::Array,
+    helpers::generated::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_coarse_ns},
+};
+use vc5_ebpf_abi::{
+    BUCKET_WAYS, Bucket, Event, Iface, NO_REAL, Real, Reason, ServiceKey, ServiceValue, Settings,
+    Traffic, VipKey, bucket_index,
+};
+use vc5_ebpf_path::{Tables, Way};
+
+use crate::maps::{
+    EMBRYONIC, EVENTS, FLOWS, IFACES, REAL_STATS, REALS, RINGS, SERVICE_STATS, SERVICES, STATS,
+    VIP_FILTER, VIPS,
+};
+
+/// Overridden by the loader; its name is `vc5_ebpf_abi::SETTINGS`.
+#[unsafe(no_mangle)]
+static SETTINGS: Settings = Settings::DEFAULT;
+
+/// A field of [`SETTINGS`] as it is when the program runs, not as it was compiled.
+macro_rules! setting {
+    ($field:ident) => {{
+        // SAFETY: a field of a static, aligned and initialised.
+        unsafe { (&raw const SETTINGS.$field).read_volatile() }
+    }};
+}
+
+/// The maps, as the current CPU sees them.
+///
+/// User space writes to values while they are read here. Where that can matter the order of its
+/// writes sees to it (`vc5_ebpf_abi`, "Order of changes"); buckets are written by one CPU only.
+pub(crate) struct Kernel;
+
+impl Tables for Kernel {
+    #[inline(always)]
+    fn hash_key(&self) -> [u64; 2] {
+        // SAFETY: as in `setting!`.
+        unsafe {
+            [
+                (&raw const SETTINGS.hash_key[0]).read_volatile(),
+                (&raw const SETTINGS.hash_key[1]).read_volatile(),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn udp_idle(&self) -> u8 {
+        setting!(udp_idle)
+    }
+
+    #[inline(always)]
+    fn closing_idle(&self) -> u8 {
+        setting!(closing_idle)
+    }
+
+    #[inline(always)]
+    fn embryonic_idle(&self) -> u8 {
+        setting!(embryonic_idle)
+    }
+
+    #[inline(always)]
+    fn age(&self) -> u8 {
+        // SAFETY: a helper without arguments. The mask tells the verifier what the loader keeps to.
+        (unsafe { bpf_jiffies64() } >> (setting!(age_shift) & 63)) as u8
+    }
+
+    #[inline(always)]
+    fn coarse_ns(&self) -> u64 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn iface(&self, slot: u32) -> Option<&Iface> {
+        IFACES.get(slot)
+    }
+
+    #[inline(always)]
+    fn may_be_vip(&self, bit: u16) -> bool {
+        VIP_FILTER
+            .get(0)
+            .and_then(|filter| filter.0.get(usize::from(bit >> 6)))
+            .is_some_and(|word| word >> (bit & 63) & 1 != 0)
+    }
+
+    #[inline(always)]
+    fn is_vip(&self, key: &VipKey) -> bool {
+        VIPS.get_ptr(key).is_some()
+    }
+
+    #[inline(always)]
+    fn service(&self, key: &ServiceKey) -> Option<&ServiceValue> {
+        // SAFETY: the map is not preallocated, so the value outlives this run of the program.
+        unsafe { SERVICES.get(key) }
+    }
+
+    #[inline(always)]
+    fn ring_slot(&self, ring: u32, slot: u16) -> u16 {
+        RINGS
+            .get(ring)
+            .and_then(|inner| inner.get(0))
+            .and_then(|ring| ring.0.get(usize::from(slot)).copied())
+            .unwrap_or(NO_REAL)
+    }
+
+    #[inline(always)]
+    fn real(&self, id: u16) -> Option<&Real> {
+        REALS.get(u32::from(id))
+    }
+
+    #[inline(always)]
+    fn flows(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {
+        bucket(&FLOWS, hash, setting!(flow_mask))
+    }
+
+    #[inline(always)]
+    fn embryonic(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {
+        bucket(&EMBRYONIC, hash, setting!(embryonic_mask))
+    }
+
+    #[inline(always)]
+    fn count(&self, reason: Reason, bytes: u64) {
+        if let Some(counter) = STATS.get_ptr_mut(reason as u32) {
+            // SAFETY: a map value of this CPU, which runs one XDP program at a time.
+            unsafe {
+                (*counter).packets += 1;
+                (*counter).bytes += bytes;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn event(&self, event: Event) {
+        if let Some(counter) = EVENTS.get_ptr_mut(event as u32) {
+            // SAFETY: as in `count`.
+            unsafe { *counter += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn count_traffic(&self, real: u16, service_stat: u32, traffic: &Traffic) {
+        add(REAL_STATS.get_ptr_mut(u32::from(real)), traffic);
+        add(SERVICE_STATS.get_ptr_mut(service_stat), traffic);
+    }
+}
+
+#[inline(always)]
+fn bucket<const MAX: usize, const FLAGS: usize>(
+    table: &'static Array<Bucket, MAX, FLAGS>,
+    hash: u64,
+    mask: u32,
+) -> Option<&'static [Way; BUCKET_WAYS]> {
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let bucket = table.get_ptr_mut(bucket_index(hash, cpu, mask))?;
+    // SAFETY: a bucket is eight u64, a way is laid out like one, and only this CPU writes to it.
+    Some(unsafe { &*bucket.cast::<[Way; BUCKET_WAYS]>() })
+}
+
+#[inline(always)]
+fn add(total: Option<*mut Traffic>, traffic: &Traffic) {
+    if let Some(total) = total {
+        // SAFETY: a map value of this CPU, which runs one XDP program at a time.
+        unsafe {
+            (*total).packets += traffic.packets;
+            (*total).bytes += traffic.bytes;
+            (*total).flows += traffic.flows;
+            (*total).syns += traffic.syns;
+        }
+    }
+}

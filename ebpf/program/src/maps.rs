@@ -1,0 +1,50 @@
+//! The maps of the object. Sizes given here are what it holds as built; the loader may set others.
+
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray},
+    macros::btf_map,
+};
+use vc5_ebpf_abi::{
+    Bucket, Counter, EVENT_COUNT, IFACE_SLOTS, Iface, MAX_REALS, REASON_COUNT, Real, Ring,
+    ServiceKey, ServiceValue, Settings, Traffic, VipFilter, VipKey, VipValue,
+};
+
+/// Values are freed after a grace period, so that no reader sees another key's value.
+const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
+/// Values begin on a page, so that a bucket is one cache line; and user space can map them.
+const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+
+const SERVICES_MAX: usize = 65536;
+const VIPS_MAX: usize = 16384;
+const RINGS_MAX: usize = 4096;
+const SERVICE_STATS_MAX: usize = 4096;
+/// Enough for one CPU with the masks of `Settings::DEFAULT`.
+const FLOWS_MAX: usize = Settings::DEFAULT.flow_mask as usize + 1;
+const EMBRYONIC_MAX: usize = Settings::DEFAULT.embryonic_mask as usize + 1;
+
+#[btf_map]
+pub(crate) static VIP_FILTER: Array<VipFilter, 1> = Array::new();
+#[btf_map]
+pub(crate) static VIPS: HashMap<VipKey, VipValue, VIPS_MAX, NO_PREALLOC> = HashMap::new();
+#[btf_map]
+pub(crate) static SERVICES: HashMap<ServiceKey, ServiceValue, SERVICES_MAX, NO_PREALLOC> =
+    HashMap::new();
+#[btf_map]
+pub(crate) static RINGS: ArrayOfMaps<Array<Ring, 1>, RINGS_MAX> = ArrayOfMaps::new();
+#[btf_map]
+pub(crate) static REALS: Array<Real, { MAX_REALS as usize }> = Array::new();
+#[btf_map]
+pub(crate) static FLOWS: Array<Bucket, FLOWS_MAX, MMAPABLE> = Array::new();
+#[btf_map]
+pub(crate) static EMBRYONIC: Array<Bucket, EMBRYONIC_MAX, MMAPABLE> = Array::new();
+#[btf_map]
+pub(crate) static IFACES: Array<Iface, { IFACE_SLOTS as usize }> = Array::new();
+#[btf_map]
+pub(crate) static STATS: PerCpuArray<Counter, { REASON_COUNT as usize }> = PerCpuArray::new();
+#[btf_map]
+pub(crate) static EVENTS: PerCpuArray<u64, { EVENT_COUNT as usize }> = PerCpuArray::new();
+#[btf_map]
+pub(crate) static SERVICE_STATS: PerCpuArray<Traffic, SERVICE_STATS_MAX> = PerCpuArray::new();
+#[btf_map]
+pub(crate) static REAL_STATS: PerCpuArray<Traffic, { MAX_REALS as usize }> = PerCpuArray::new();
