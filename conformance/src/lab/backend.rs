@@ -72,7 +72,7 @@ impl Backend {
     /// When it does not come up.
     pub fn start(&mut self) -> Result<()> {
         let mut command = self.namespace.command(&self.tool);
-        command.args(["serve", "--name", &self.name, "--listen", "0.0.0.0:80"]);
+        command.args(["serve", "--name", &self.name, "--listen", "[::]:80"]);
         let mut service = Process::start(&self.name, &mut command, &self.log)?;
         wait::until_true("HTTP service listens", Duration::from_secs(5), || {
             service.check_running()?;

@@ -75,16 +75,16 @@ impl Node {
         self.dir.join("vc5.toml")
     }
 
-    /// Writes the configuration: `[router]`, `[control]` and, unless the text has one, `[dataplane]` with the
-    /// node's own paths, followed by `rest`.
+    /// Writes the configuration: `[router]`, `[control]` and `[dataplane]` with the node's own paths, followed by
+    /// `rest`.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn configure(&self, local_as: u32, mode: &str, rest: &str) -> Result<()> {
-        let interfaces = if mode == "off" { "[]" } else { "[\"eth0\"]" };
+        let interfaces = if mode == "off" { "" } else { "interfaces = [\"eth0\"]\n" };
         let text = format!(
             "[router]\nid = \"{}\"\nas = {local_as}\n\n[control]\nsocket = \"{}\"\n\n\
-             [dataplane]\nmode = \"{mode}\"\ninterfaces = {interfaces}\npin-path = \"{}\"\n\n{rest}",
+             [dataplane]\nmode = \"{mode}\"\n{interfaces}pin-path = \"{}\"\n\n{rest}",
             self.address,
             self.socket().display(),
             self.pin_path().display(),

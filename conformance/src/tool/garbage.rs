@@ -53,7 +53,8 @@ fn cases(local_as: u16, id: Ipv4Addr) -> Vec<Case> {
         octets.push(kind);
         octets
     };
-    let update = [0, 0, 0, 9, 0x40, 1, 1, 9, 0x40, 2, 0, 0x40, 3];
+    // More withdrawn routes announced than the message holds.
+    let update = [0xff, 0xff, 0, 0];
     vec![
         Case { name: "marker", octets: unsynchronised },
         Case { name: "text", octets: b"GET / HTTP/1.1\r\nHost: bgp\r\n\r\n".to_vec() },

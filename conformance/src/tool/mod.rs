@@ -7,7 +7,7 @@ pub mod load;
 pub mod serve;
 pub mod transfer;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -28,7 +28,16 @@ enum Tool {
         name: String,
         /// Where to listen.
         #[arg(long)]
-        listen: SocketAddrV4,
+        listen: SocketAddr,
+    },
+    /// One GET; prints the body.
+    Get {
+        /// Where from.
+        #[arg(long)]
+        target: SocketAddrV4,
+        /// What.
+        #[arg(long)]
+        path: String,
     },
     /// Many short requests, each over a connection of its own; prints a report in JSON.
     Load(load::Arguments),
@@ -49,7 +58,7 @@ enum Tool {
 }
 
 /// Names of the subcommands.
-const NAMES: [&str; 4] = ["serve", "load", "transfer", "garbage"];
+const NAMES: [&str; 5] = ["serve", "get", "load", "transfer", "garbage"];
 
 /// Runs as a helper if the command line says so. Programs that build labs call this before anything else.
 #[must_use]
@@ -66,6 +75,7 @@ pub fn dispatch() -> Option<ExitCode> {
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().tool {
         Tool::Serve { name, listen } => serve::run(&name, listen),
+        Tool::Get { target, path } => load::print(target, &path),
         Tool::Load(arguments) => load::run(&arguments),
         Tool::Transfer(arguments) => transfer::run(&arguments),
         Tool::Garbage { listen, local_as, id } => garbage::run(listen, local_as, id),

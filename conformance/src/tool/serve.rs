@@ -4,7 +4,7 @@
 //! seconds. Every answer names the backend in `X-Backend` and ends the connection.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddrV4, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ const TICKS: u64 = 20;
 /// Upper bound of the bytes of one answer.
 const MOST_BYTES: u64 = 1 << 30;
 
-pub(super) fn run(name: &str, listen: SocketAddrV4) -> Result<()> {
+pub(super) fn run(name: &str, listen: SocketAddr) -> Result<()> {
     let listener =
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
     for stream in listener.incoming() {
