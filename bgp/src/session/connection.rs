@@ -1,0 +1,571 @@
+//! One connection: the six states of RFC 4271 section 8.2.2, each with the data valid in it.
+//!
+//! The two connections of a peer run the same machine. The outgoing one is started by events 1 and 3
+//! and dials; the incoming one by events 4 and 5 and listens in Active.
+//!
+//! Where this departs from the letter of the RFC: a TCP connection that cannot be made leads from
+//! Connect to Active, not to Idle, since it says nothing of an oscillating peer; and NOTIFICATIONs
+//! are sent before an OPEN too (SendNOTIFICATIONwithoutOPEN).
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use super::config::{LocalSpeaker, PeerConfig};
+use super::established::Session;
+use super::event::{PeerEvent, Reason, Role};
+use super::import::Importer;
+use super::negotiation::{Negotiated, open_message};
+use super::peer::MessageCounters;
+use super::rng::Rng;
+use super::timer::{SessionTimers, retry_at};
+use crate::wire::notification::subcode;
+use crate::wire::{
+    DecodedUpdate, EncodeContext, ErrorCode, Message, MessageType, Notification, RouteRefresh,
+    encode,
+};
+
+/// The states of RFC 4271 section 8.2.2, the more advanced the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum StateName {
+    /// No connection, and none wanted for now.
+    #[default]
+    Idle,
+    /// Waiting for the neighbour to dial, or to dial again.
+    Active,
+    /// Dialling.
+    Connect,
+    /// Waiting for the neighbour's OPEN.
+    OpenSent,
+    /// Waiting for the neighbour's KEEPALIVE.
+    OpenConfirm,
+    /// Routes are exchanged.
+    Established,
+}
+
+impl fmt::Display for StateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A TCP connection that stands.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) local: IpAddr,
+    pub(super) companion: Option<IpAddr>,
+    /// Octets received that are not a whole message yet.
+    pub(super) received: BytesMut,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Idle,
+    Connect {
+        retry: Instant,
+    },
+    /// Without `retry` only the neighbour can end it.
+    Active {
+        retry: Option<Instant>,
+    },
+    /// Connect or Active with a TCP connection and the DelayOpen timer running.
+    Delayed {
+        link: Link,
+        open_at: Instant,
+    },
+    OpenSent {
+        link: Link,
+        hold: Instant,
+    },
+    OpenConfirm {
+        link: Link,
+        timers: SessionTimers,
+        negotiated: Box<Negotiated>,
+    },
+    Established {
+        link: Link,
+        timers: SessionTimers,
+        session: Box<Session>,
+    },
+}
+
+/// The events of RFC 4271 section 8.1 after everything about octets and the other connection has
+/// been settled.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// 1 and 3; 4 and 5 on the incoming connection.
+    Start,
+    /// 2 and 8, with the NOTIFICATION to send.
+    Stop(Notification),
+    /// The other connection is Established: this one is not needed.
+    Abandon,
+    /// 9
+    ConnectRetry,
+    /// 10
+    HoldExpired,
+    /// 11
+    KeepaliveDue,
+    /// 12
+    DelayOpenExpired,
+    /// 29 (RFC 9687)
+    SendHoldExpired,
+    /// 16 and 17
+    Connected(Link),
+    /// 18
+    Failed(String),
+    /// 19 and 20: an OPEN that suits.
+    Open(Box<Negotiated>),
+    /// 21, 22 and 28: the NOTIFICATION that the error asks for.
+    Malformed(Notification),
+    /// 23: lost against the other connection.
+    Collision,
+    /// 24 and 25
+    Notification(Notification),
+    /// 26
+    Keepalive,
+    /// 27
+    Update(DecodedUpdate),
+    /// ROUTE-REFRESH (RFC 2918)
+    RouteRefresh(RouteRefresh),
+    /// Any message that has no place in this state (RFC 6608).
+    Unexpected(MessageType),
+    /// The neighbour's TCP took octets.
+    Sent,
+}
+
+/// What a step may use and change outside the connection.
+pub(super) struct Env<'a> {
+    pub(super) now: Instant,
+    pub(super) local: &'a LocalSpeaker,
+    pub(super) config: &'a PeerConfig,
+    pub(super) rng: &'a mut Rng,
+    pub(super) events: &'a mut VecDeque<PeerEvent>,
+    pub(super) counters: &'a mut MessageCounters,
+    /// Send an OPEN without capabilities.
+    pub(super) plain_open: bool,
+    /// The other connection got as far as OpenSent.
+    pub(super) other_busy: bool,
+    /// Set when an attempt or a session ended.
+    pub(super) ended: Option<Ended>,
+}
+
+/// How an attempt or a session ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) reason: Reason,
+    /// The peer has to be held down (counts as an oscillation).
+    pub(super) penalty: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    role: Role,
+    pub(super) state: State,
+    /// Messages but for routes, whole, in order.
+    control: VecDeque<Bytes>,
+}
+
+impl Connection {
+    pub(super) fn new(role: Role) -> Self {
+        Self { role, state: State::Idle, control: VecDeque::new() }
+    }
+
+    pub(super) fn name(&self) -> StateName {
+        match &self.state {
+            State::Idle => StateName::Idle,
+            State::Connect { .. } => StateName::Connect,
+            State::Delayed { .. } if self.role == Role::Outgoing => StateName::Connect,
+            State::Active { .. } | State::Delayed { .. } => StateName::Active,
+            State::OpenSent { .. } => StateName::OpenSent,
+            State::OpenConfirm { .. } => StateName::OpenConfirm,
+            State::Established { .. } => StateName::Established,
+        }
+    }
+
+    pub(super) fn link_mut(&mut self) -> Option<&mut Link> {
+        match &mut self.state {
+            State::Idle | State::Connect { .. } | State::Active { .. } => None,
+            State::Delayed { link, .. }
+            | State::OpenSent { link, .. }
+            | State::OpenConfirm { link, .. }
+            | State::Established { link, .. } => Some(link),
+        }
+    }
+
+    pub(super) fn timers(&self) -> Option<&SessionTimers> {
+        match &self.state {
+            State::OpenConfirm { timers, .. } | State::Established { timers, .. } => Some(timers),
+            _ => None,
+        }
+    }
+
+    /// The next control message to send.
+    pub(super) fn next_control(&mut self) -> Option<Bytes> {
+        self.control.pop_front()
+    }
+
+    /// When the next timer fires.
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::Idle => None,
+            State::Connect { retry } => Some(*retry),
+            State::Active { retry } => *retry,
+            State::Delayed { open_at, .. } => Some(*open_at),
+            State::OpenSent { hold, .. } => Some(*hold),
+            State::OpenConfirm { timers, .. } | State::Established { timers, .. } => timers.next(),
+        }
+    }
+
+    /// The timer that has fired by `now`. What ends the connection comes before what keeps it up.
+    pub(super) fn due(&self, now: Instant) -> Option<Input> {
+        if self.timeout()? > now {
+            return None;
+        }
+        let fired = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        Some(match &self.state {
+            State::Idle => return None,
+            State::Connect { .. } | State::Active { .. } => Input::ConnectRetry,
+            State::Delayed { .. } => Input::DelayOpenExpired,
+            State::OpenSent { .. } => Input::HoldExpired,
+            State::OpenConfirm { timers, .. } | State::Established { timers, .. } => {
+                if fired(timers.hold) {
+                    Input::HoldExpired
+                } else if fired(timers.send_hold) {
+                    Input::SendHoldExpired
+                } else {
+                    Input::KeepaliveDue
+                }
+            }
+        })
+    }
+
+    /// One event. Every pair of state and event has its answer.
+    pub(super) fn step(&mut self, env: &mut Env<'_>, input: Input) {
+        let before = self.name();
+        let state = std::mem::replace(&mut self.state, State::Idle);
+        self.state = match state {
+            State::Idle => self.idle(env, input),
+            State::Connect { retry } => self.connect(env, retry, input),
+            State::Active { retry } => self.active(env, retry, input),
+            State::Delayed { link, open_at } => self.delayed(env, link, open_at, input),
+            State::OpenSent { link, hold } => self.open_sent(env, link, hold, input),
+            State::OpenConfirm { link, timers, negotiated } => {
+                self.open_confirm(env, link, timers, negotiated, input)
+            }
+            State::Established { link, timers, session } => {
+                self.established(env, link, timers, session, input)
+            }
+        };
+        match (before, self.name()) {
+            (StateName::Established, StateName::Established) => {}
+            (StateName::Established, _) => {
+                env.counters.dropped += 1;
+                env.events.push_back(PeerEvent::Down);
+            }
+            (_, StateName::Established) => {
+                env.counters.established += 1;
+                env.events.push_back(PeerEvent::Established);
+            }
+            _ => {}
+        }
+    }
+
+    fn idle(&mut self, env: &mut Env<'_>, input: Input) -> State {
+        match input {
+            Input::Start if self.role == Role::Incoming => State::Active { retry: None },
+            Input::Start if env.config.connect_delay_time.is_zero() => self.dial(env),
+            Input::Start => State::Active { retry: Some(env.now + env.config.connect_delay_time) },
+            Input::Connected(_) => {
+                env.events.push_back(PeerEvent::Close(self.role));
+                State::Idle
+            }
+            _ => State::Idle,
+        }
+    }
+
+    fn connect(&mut self, env: &mut Env<'_>, retry: Instant, input: Input) -> State {
+        match input {
+            Input::Connected(link) => self.connected(env, link),
+            Input::Failed(error) => self.wait(env, error),
+            Input::ConnectRetry => {
+                env.events.push_back(PeerEvent::Close(self.role));
+                self.dial(env)
+            }
+            Input::Stop(_) | Input::Abandon => self.close(env),
+            // Nothing can be heard without a TCP connection, and no other timer runs.
+            _ => State::Connect { retry },
+        }
+    }
+
+    fn active(&mut self, env: &mut Env<'_>, retry: Option<Instant>, input: Input) -> State {
+        match input {
+            // While the neighbour's own connection makes progress a second one would only collide.
+            Input::ConnectRetry if env.other_busy => State::Active { retry: Some(env.retry_at()) },
+            Input::ConnectRetry => self.dial(env),
+            Input::Connected(link) => self.connected(env, link),
+            Input::Stop(_) | Input::Abandon => State::Idle,
+            _ => State::Active { retry },
+        }
+    }
+
+    fn delayed(&mut self, env: &mut Env<'_>, link: Link, open_at: Instant, input: Input) -> State {
+        match input {
+            Input::DelayOpenExpired => self.open(env, link),
+            Input::Open(negotiated) => {
+                self.send(env, &Message::Open(negotiated.sent.clone()));
+                self.confirm(env, link, negotiated)
+            }
+            Input::Connected(link) => self.connected(env, link),
+            Input::Failed(error) => self.wait(env, error),
+            Input::Unexpected(kind) => self.unexpected(env, subcode::UNSPECIFIC, kind),
+            Input::Stop(notification) => self.stop(env, notification),
+            other => match self.ends(env, other) {
+                Some(state) => state,
+                None => State::Delayed { link, open_at },
+            },
+        }
+    }
+
+    fn open_sent(&mut self, env: &mut Env<'_>, link: Link, hold: Instant, input: Input) -> State {
+        match input {
+            Input::Open(negotiated) => self.confirm(env, link, negotiated),
+            // The neighbour gave up the connection we know and made another one.
+            Input::Connected(link) => {
+                self.control.clear();
+                self.connected(env, link)
+            }
+            Input::Failed(error) => self.wait(env, error),
+            Input::HoldExpired => self.hold_expired(env),
+            Input::Unexpected(kind) => {
+                self.unexpected(env, subcode::fsm::UNEXPECTED_IN_OPEN_SENT, kind)
+            }
+            Input::Stop(notification) => self.stop(env, notification),
+            other => match self.ends(env, other) {
+                Some(state) => state,
+                None => State::OpenSent { link, hold },
+            },
+        }
+    }
+
+    fn open_confirm(
+        &mut self,
+        env: &mut Env<'_>,
+        link: Link,
+        mut timers: SessionTimers,
+        negotiated: Box<Negotiated>,
+        input: Input,
+    ) -> State {
+        match input {
+            Input::Keepalive => {
+                timers.received(env.now);
+                let ends = (link.local, link.companion);
+                let session = Box::new(Session::new(*negotiated, ends, env.config));
+                State::Established { link, timers, session }
+            }
+            Input::KeepaliveDue => {
+                self.keepalive(env, &mut timers);
+                State::OpenConfirm { link, timers, negotiated }
+            }
+            Input::Sent => {
+                timers.sent(env.now);
+                State::OpenConfirm { link, timers, negotiated }
+            }
+            Input::HoldExpired => self.hold_expired(env),
+            Input::SendHoldExpired => self.send_hold_expired(env),
+            Input::Failed(error) => self.lost(env, error),
+            Input::Unexpected(kind) => {
+                self.unexpected(env, subcode::fsm::UNEXPECTED_IN_OPEN_CONFIRM, kind)
+            }
+            Input::Stop(notification) => self.stop(env, notification),
+            other => match self.ends(env, other) {
+                Some(state) => state,
+                None => State::OpenConfirm { link, timers, negotiated },
+            },
+        }
+    }
+
+    fn established(
+        &mut self,
+        env: &mut Env<'_>,
+        link: Link,
+        mut timers: SessionTimers,
+        mut session: Box<Session>,
+        input: Input,
+    ) -> State {
+        match input {
+            Input::Update(update) => {
+                timers.received(env.now);
+                let mut importer = Importer {
+                    now: env.now,
+                    local: env.local,
+                    config: env.config,
+                    events: env.events,
+                };
+                session.receive(update, &mut importer);
+            }
+            Input::Keepalive => timers.received(env.now),
+            Input::RouteRefresh(request) => {
+                timers.received(env.now);
+                if let Some(channel) = session.channels.get_mut(&request.family)
+                    && request.subtype == 0
+                {
+                    channel.adj_out.refresh();
+                }
+            }
+            Input::KeepaliveDue => self.keepalive(env, &mut timers),
+            Input::Sent => timers.sent(env.now),
+            Input::HoldExpired => return self.hold_expired(env),
+            Input::SendHoldExpired => return self.send_hold_expired(env),
+            Input::Failed(error) => return self.lost(env, error),
+            Input::Unexpected(kind) => {
+                return self.unexpected(env, subcode::fsm::UNEXPECTED_IN_ESTABLISHED, kind);
+            }
+            Input::Stop(notification) => return self.stop(env, notification),
+            other => {
+                if let Some(state) = self.ends(env, other) {
+                    return state;
+                }
+            }
+        }
+        State::Established { link, timers, session }
+    }
+
+    /// The inputs that end a connection alike in all states that have one.
+    fn ends(&mut self, env: &mut Env<'_>, input: Input) -> Option<State> {
+        match input {
+            Input::Malformed(notification) => Some(self.fail(env, notification)),
+            Input::Notification(notification) => Some(self.told(env, notification)),
+            Input::Collision => {
+                Some(self.give_way(env, Notification::cease(subcode::cease::CONNECTION_COLLISION)))
+            }
+            Input::Abandon => Some(self.close(env)),
+            _ => None,
+        }
+    }
+
+    fn dial(&mut self, env: &mut Env<'_>) -> State {
+        env.events.push_back(PeerEvent::Dial);
+        State::Connect { retry: env.retry_at() }
+    }
+
+    fn connected(&mut self, env: &mut Env<'_>, link: Link) -> State {
+        if env.config.delay_open_time.is_zero() {
+            return self.open(env, link);
+        }
+        State::Delayed { link, open_at: env.now + env.config.delay_open_time }
+    }
+
+    fn open(&mut self, env: &mut Env<'_>, link: Link) -> State {
+        let open = open_message(env.local, env.config, env.plain_open);
+        self.send(env, &Message::Open(open));
+        State::OpenSent { link, hold: env.now + env.config.startup_hold_time }
+    }
+
+    fn confirm(&mut self, env: &mut Env<'_>, link: Link, negotiated: Box<Negotiated>) -> State {
+        self.send(env, &Message::Keepalive);
+        let timers = SessionTimers::start(env.now, &negotiated, env.rng);
+        State::OpenConfirm { link, timers, negotiated }
+    }
+
+    /// A KEEPALIVE; one that still waits to be sent will do.
+    fn keepalive(&mut self, env: &mut Env<'_>, timers: &mut SessionTimers) {
+        timers.restart_keepalive(env.now, env.rng);
+        if self.control.is_empty() {
+            self.send(env, &Message::Keepalive);
+        }
+    }
+
+    fn send(&mut self, env: &mut Env<'_>, message: &Message) {
+        match encode(message, &EncodeContext::default()) {
+            Ok(bytes) => {
+                env.counters.messages_out += 1;
+                self.control.push_back(bytes);
+            }
+            Err(error) => {
+                tracing::error!(target: "bgp", peer = %env.config.name, %error, "cannot encode");
+            }
+        }
+    }
+
+    /// Closes without a word.
+    fn close(&mut self, env: &mut Env<'_>) -> State {
+        env.events.push_back(PeerEvent::Close(self.role));
+        State::Idle
+    }
+
+    /// Closes on the administrator's word: no error.
+    fn stop(&mut self, env: &mut Env<'_>, notification: Notification) -> State {
+        self.send(env, &Message::Notification(notification));
+        self.close(env)
+    }
+
+    /// An error on the neighbour's side.
+    fn fail(&mut self, env: &mut Env<'_>, notification: Notification) -> State {
+        self.send(env, &Message::Notification(notification.clone()));
+        env.ended = Some(Ended { reason: Reason::Sent(notification), penalty: true });
+        self.close(env)
+    }
+
+    /// A collision is nobody's error.
+    fn give_way(&mut self, env: &mut Env<'_>, notification: Notification) -> State {
+        self.send(env, &Message::Notification(notification.clone()));
+        env.ended = Some(Ended { reason: Reason::Sent(notification), penalty: false });
+        self.close(env)
+    }
+
+    fn told(&mut self, env: &mut Env<'_>, notification: Notification) -> State {
+        let is = |code, subcode| (notification.code, notification.subcode) == (code, subcode);
+        let collision = is(ErrorCode::CEASE, subcode::cease::CONNECTION_COLLISION);
+        // RFC 4271 section 8.2.2, event 24: a version error is not an oscillation. Nor is the
+        // refusal of our capabilities, after which we do without them.
+        let version = is(ErrorCode::OPEN_MESSAGE, subcode::open::UNSUPPORTED_VERSION);
+        let plain = is(ErrorCode::OPEN_MESSAGE, subcode::open::UNSUPPORTED_OPTIONAL_PARAMETER)
+            && !env.plain_open;
+        let penalty = !(collision || version || plain);
+        env.ended = Some(Ended { reason: Reason::Received(notification), penalty });
+        self.close(env)
+    }
+
+    fn hold_expired(&mut self, env: &mut Env<'_>) -> State {
+        self.fail(env, Notification::new(ErrorCode::HOLD_TIMER_EXPIRED, subcode::UNSPECIFIC))
+    }
+
+    fn send_hold_expired(&mut self, env: &mut Env<'_>) -> State {
+        self.fail(env, Notification::new(ErrorCode::SEND_HOLD_TIMER_EXPIRED, subcode::UNSPECIFIC))
+    }
+
+    fn unexpected(&mut self, env: &mut Env<'_>, subcode: u8, kind: MessageType) -> State {
+        let code = ErrorCode::FINITE_STATE_MACHINE;
+        self.fail(env, Notification { code, subcode, data: Bytes::copy_from_slice(&[kind as u8]) })
+    }
+
+    /// TCP failed before the neighbour said anything: try again later.
+    fn wait(&mut self, env: &mut Env<'_>, error: String) -> State {
+        self.control.clear();
+        env.events.push_back(PeerEvent::Close(self.role));
+        env.ended = Some(Ended { reason: Reason::Socket(error), penalty: false });
+        self.again(env)
+    }
+
+    /// TCP failed under a session.
+    fn lost(&mut self, env: &mut Env<'_>, error: String) -> State {
+        self.control.clear();
+        env.ended = Some(Ended { reason: Reason::Socket(error), penalty: true });
+        self.close(env)
+    }
+
+    /// Active: the incoming connection listens, the outgoing one will dial.
+    fn again(&self, env: &mut Env<'_>) -> State {
+        let retry = (self.role == Role::Outgoing).then(|| env.retry_at());
+        State::Active { retry }
+    }
+}
+
+impl Env<'_> {
+    fn retry_at(&mut self) -> Instant {
+        retry_at(self.now, self.config, self.rng)
+    }
+}

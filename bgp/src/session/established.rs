@@ -1,0 +1,175 @@
+//! What an Established session holds: the RIBs of the neighbour and their counters.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::config::PeerConfig;
+use super::negotiation::Negotiated;
+use crate::rib::{AdjRibIn, AdjRibOut, Batch, Interner, LearnedFrom};
+use crate::wire::{
+    Attributes, EncodeContext, Family, MAX_LEN, Message, NextHop, Update, encode, encode_announce,
+    encode_withdraw,
+};
+
+/// An Established session.
+#[derive(Debug)]
+pub struct Session {
+    /// What was agreed on.
+    pub negotiated: Negotiated,
+    /// Our end of the TCP connection.
+    pub local: IpAddr,
+    /// An address of the other family on the same interface.
+    pub companion: Option<IpAddr>,
+    /// The negotiated families.
+    pub channels: BTreeMap<Family, Channel>,
+    pub(super) from: Arc<LearnedFrom>,
+    pub(super) sets: Interner<Attributes>,
+    /// The neighbour was told all routes once.
+    pub(super) dumped: bool,
+}
+
+/// One family of a session.
+#[derive(Debug)]
+pub struct Channel {
+    /// What the neighbour announced.
+    pub adj_in: AdjRibIn,
+    /// What the neighbour is to know.
+    pub adj_out: AdjRibOut,
+    /// The next hop of our routes, or why there is none and nothing is exported.
+    pub next_hop: Result<NextHop, String>,
+    /// The neighbour sent its End-of-RIB marker.
+    pub end_of_rib_received: bool,
+    /// Route changes in this session.
+    pub counters: ChannelCounters,
+}
+
+/// Route changes of one family, each way, as BIRD counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChannelCounters {
+    /// Announcements from the neighbour.
+    pub import_updates: RouteChanges,
+    /// Withdrawals from the neighbour.
+    pub import_withdraws: RouteChanges,
+    /// Announcements to the neighbour.
+    pub export_updates: RouteChanges,
+    /// Withdrawals to the neighbour.
+    pub export_withdraws: RouteChanges,
+}
+
+/// What became of the changes in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RouteChanges {
+    /// All of them.
+    pub received: u64,
+    /// Not usable: malformed, a loop, or not to be passed on.
+    pub rejected: u64,
+    /// Refused by the policy.
+    pub filtered: u64,
+    /// Nothing new.
+    pub ignored: u64,
+    /// Taken.
+    pub accepted: u64,
+}
+
+/// The most prefixes encoded at once: about one full message of IPv4 host routes.
+const BATCH: usize = 800;
+
+impl Session {
+    pub(super) fn new(
+        negotiated: Negotiated,
+        (local, companion): (IpAddr, Option<IpAddr>),
+        config: &PeerConfig,
+    ) -> Self {
+        let from = LearnedFrom {
+            peer: config.name.as_str().into(),
+            address: config.neighbor,
+            router_id: negotiated.peer_id,
+            external: negotiated.external,
+        };
+        let mut session = Self {
+            channels: BTreeMap::new(),
+            negotiated,
+            local,
+            companion,
+            from: Arc::new(from),
+            sets: Interner::default(),
+            dumped: false,
+        };
+        for family in session.negotiated.families.clone() {
+            let channel = Channel {
+                adj_in: AdjRibIn::default(),
+                adj_out: AdjRibOut::default(),
+                next_hop: session.next_hop(family, config),
+                end_of_rib_received: false,
+                counters: ChannelCounters::default(),
+            };
+            session.channels.insert(family, channel);
+        }
+        session
+    }
+
+    /// Takes over what of a configuration applies to a standing session.
+    pub(super) fn reconfigure(&mut self, config: &PeerConfig) {
+        let next_hops: Vec<_> =
+            self.channels.keys().map(|family| (*family, self.next_hop(*family, config))).collect();
+        for (family, next_hop) in next_hops {
+            if let Some(channel) = self.channels.get_mut(&family) {
+                channel.next_hop = next_hop;
+            }
+        }
+    }
+
+    /// Whether withdrawals wait to be sent.
+    #[must_use]
+    pub fn withdrawals_pending(&self) -> bool {
+        self.channels.values().any(|channel| channel.adj_out.withdrawals_pending())
+    }
+
+    /// Whether anything waits to be sent.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.channels.values().any(|channel| channel.adj_out.is_pending())
+    }
+
+    /// Appends the next UPDATEs to `out`, withdrawals of all families first; false if there are none.
+    pub(super) fn transmit(&mut self, out: &mut Vec<Bytes>) -> bool {
+        let ctx = EncodeContext { as4: self.negotiated.as4, max_len: MAX_LEN };
+        for (family, channel) in &mut self.channels {
+            if let Some(batch) = channel.adj_out.next_withdrawal(BATCH) {
+                channel.encode(*family, batch, &ctx, out);
+                return true;
+            }
+        }
+        for (family, channel) in &mut self.channels {
+            if let Some(batch) = channel.adj_out.next(BATCH) {
+                channel.encode(*family, batch, &ctx, out);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Channel {
+    fn encode(&mut self, family: Family, batch: Batch, ctx: &EncodeContext, out: &mut Vec<Bytes>) {
+        let (result, prefixes) = match batch {
+            Batch::Withdraw(prefixes) => (encode_withdraw(family, &prefixes, ctx, out), Vec::new()),
+            Batch::Announce(set, prefixes) => {
+                let (attributes, next_hop) = (&set.attributes, set.next_hop);
+                let result = encode_announce(attributes, family, next_hop, &prefixes, ctx, out);
+                (result, prefixes)
+            }
+            Batch::EndOfRib => {
+                let message = Message::Update(Update::end_of_rib(family));
+                (encode(&message, ctx).map(|bytes| out.push(bytes)), Vec::new())
+            }
+        };
+        if let Err(error) = result {
+            tracing::error!(target: "bgp", %error, ?prefixes, "routes cannot be sent");
+            self.adj_out.unsendable(&prefixes);
+        }
+    }
+}

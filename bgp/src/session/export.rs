@@ -1,0 +1,184 @@
+//! Best routes into the Adj-RIB-Out (RFC 4271 sections 5.1 and 9.1.3).
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::config::{LocalSpeaker, PeerConfig};
+use super::established::Session;
+use crate::policy::{Direction, Source, Subject, Verdict};
+use crate::rib::{Origin, OutSet, Route};
+use crate::wire::{Attributes, Community, Family, NextHop, OpaqueAttribute};
+
+/// LOCAL_PREF sent to internal neighbours when nothing else says.
+const DEFAULT_LOCAL_PREF: u32 = 100;
+/// Attribute flag: transitive (RFC 4271 section 4.3).
+const TRANSITIVE: u8 = 0x40;
+/// Attribute flag: partial.
+const PARTIAL: u8 = 0x20;
+
+/// Why a route is not sent.
+enum Refusal {
+    /// By the rules of BGP.
+    Rejected,
+    /// By the policy.
+    Filtered,
+}
+
+impl Session {
+    /// The best route to `prefix` is `route` now; `None` if there is none any more.
+    pub(super) fn export(
+        &mut self,
+        prefix: IpNet,
+        route: Option<&Route>,
+        local: &LocalSpeaker,
+        config: &PeerConfig,
+    ) {
+        let verdict = route.map(|route| self.outgoing(prefix, route, local, config));
+        let Some(channel) = self.channels.get_mut(&Family::of(&prefix)) else { return };
+        let updates = &mut channel.counters.export_updates;
+        let wanted = match verdict {
+            Some(result) => {
+                updates.received += 1;
+                match result {
+                    Ok(set) => {
+                        updates.accepted += 1;
+                        Some(set)
+                    }
+                    Err(Refusal::Rejected) => {
+                        updates.rejected += 1;
+                        None
+                    }
+                    Err(Refusal::Filtered) => {
+                        updates.filtered += 1;
+                        None
+                    }
+                }
+            }
+            None => None,
+        };
+        let withdrawn = wanted.is_none();
+        let changed = channel.adj_out.set(prefix, wanted);
+        let withdraws = &mut channel.counters.export_withdraws;
+        withdraws.received += u64::from(route.is_none());
+        withdraws.accepted += u64::from(withdrawn && changed);
+    }
+
+    /// Replaces everything the neighbour is to know by `routes`. The first time in a session the
+    /// End-of-RIB markers are due afterwards (RFC 4724 section 2).
+    pub(super) fn export_all<'a>(
+        &mut self,
+        routes: impl Iterator<Item = (&'a IpNet, &'a Route)>,
+        local: &LocalSpeaker,
+        config: &PeerConfig,
+    ) {
+        let known = self.channels.values().flat_map(|channel| channel.adj_out.prefixes()).copied();
+        let mut gone: BTreeSet<IpNet> = known.collect();
+        for (prefix, route) in routes {
+            gone.remove(prefix);
+            self.export(*prefix, Some(route), local, config);
+        }
+        for prefix in gone {
+            self.export(prefix, None, local, config);
+        }
+        if !std::mem::replace(&mut self.dumped, true) {
+            self.channels.values_mut().for_each(|channel| channel.adj_out.end_of_rib());
+        }
+    }
+
+    fn outgoing(
+        &self,
+        prefix: IpNet,
+        route: &Route,
+        local: &LocalSpeaker,
+        config: &PeerConfig,
+    ) -> Result<OutSet, Refusal> {
+        let family = Family::of(&prefix);
+        let channel = self.channels.get(&family).ok_or(Refusal::Rejected)?;
+        let settings = config.families.get(&family).ok_or(Refusal::Rejected)?;
+        let external = self.negotiated.external;
+        let mut attributes = Attributes::clone(&route.attributes);
+        let (source, tag) = match &route.origin {
+            Origin::Local { tag } => (Source::Local, tag.as_deref()),
+            Origin::Learned(from) => {
+                let own = from.peer == self.from.peer;
+                // RFC 4271 section 9.2: no internal route to another internal neighbour.
+                let reflected = !from.external && !external;
+                if own || reflected || !may_pass(&attributes, external) {
+                    return Err(Refusal::Rejected);
+                }
+                pass_on(&mut attributes, external);
+                (Source::Bgp, None)
+            }
+        };
+        let subject = Subject { prefix, source, tag };
+        let prepend_as = external.then_some(local.local_as);
+        let export = &settings.export;
+        if export.evaluate(&subject, Direction::Export, prepend_as, &mut attributes)
+            == Verdict::Reject
+        {
+            return Err(Refusal::Filtered);
+        }
+        attributes.next_hop = None;
+        if external {
+            attributes.as_path.prepend(local.local_as, 1);
+            attributes.local_pref = None;
+        } else {
+            attributes.local_pref = attributes.local_pref.or(Some(DEFAULT_LOCAL_PREF));
+        }
+        // RFC 4271 section 5.1.3: the next hop of a learned route stays within the AS.
+        let kept = route.next_hop.filter(|_| !external && settings.next_hop.is_none());
+        let own = || channel.next_hop.as_ref().ok().copied();
+        let next_hop = kept.or_else(own).ok_or(Refusal::Rejected)?;
+        Ok(OutSet { attributes, next_hop })
+    }
+
+    /// The next hop of our routes in `family`: as configured, else our end of the session, else an
+    /// address of that family on the same interface (RFC 4271 section 5.1.3).
+    pub(super) fn next_hop(&self, family: Family, config: &PeerConfig) -> Result<NextHop, String> {
+        let fits = |address: &IpAddr| {
+            let right = if family.afi == Family::IPV4_UNICAST.afi {
+                address.is_ipv4()
+            } else {
+                address.is_ipv6()
+            };
+            right && !address.is_unspecified()
+        };
+        let configured = config.families.get(&family).and_then(|family| family.next_hop);
+        if let Some(address) = configured {
+            return Some(address).filter(fits).map(NextHop::from).ok_or_else(|| {
+                format!("next hop {address} is not an address of {family}: nothing is exported")
+            });
+        }
+        [Some(self.local), self.companion].into_iter().flatten().find(fits).map(NextHop::from).ok_or_else(
+            || {
+                format!(
+                    "the interface of {} has no global {family} address and no next hop is configured: \
+                     nothing is exported",
+                    self.local
+                )
+            },
+        )
+    }
+}
+
+/// Well-known communities of a learned route (RFC 1997).
+fn may_pass(attributes: &Attributes, external: bool) -> bool {
+    let has = |community| attributes.communities.contains(&community);
+    let internal_only = has(Community::NO_EXPORT) || has(Community::NO_EXPORT_SUBCONFED);
+    !has(Community::NO_ADVERTISE) && !(external && internal_only)
+}
+
+/// What a learned route loses on its way out: MED and LOCAL_PREF at the border of the AS (RFC 4271
+/// sections 5.1.4 and 5.1.5), and unknown attributes that are not transitive (section 5).
+fn pass_on(attributes: &mut Attributes, external: bool) {
+    if external {
+        attributes.med = None;
+        attributes.local_pref = None;
+    }
+    attributes.opaque.retain(|attribute| attribute.flags & TRANSITIVE != 0);
+    for OpaqueAttribute { flags, .. } in &mut attributes.opaque {
+        *flags |= PARTIAL;
+    }
+}

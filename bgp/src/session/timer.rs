@@ -1,0 +1,110 @@
+//! Timers of a session, and the wait after errors.
+
+use std::time::{Duration, Instant};
+
+use super::config::PeerConfig;
+use super::negotiation::Negotiated;
+use super::rng::Rng;
+
+/// Hold, keepalive and send hold timer from OpenConfirm on.
+#[derive(Debug, Clone)]
+pub(super) struct SessionTimers {
+    hold_time: Duration,
+    keepalive_time: Duration,
+    pub(super) hold: Option<Instant>,
+    pub(super) keepalive: Option<Instant>,
+    /// RFC 9687: runs while the neighbour's TCP takes nothing.
+    pub(super) send_hold: Option<Instant>,
+}
+
+impl SessionTimers {
+    pub(super) fn start(now: Instant, negotiated: &Negotiated, rng: &mut Rng) -> Self {
+        let mut timers = Self {
+            hold_time: negotiated.hold_time,
+            keepalive_time: negotiated.keepalive_time,
+            hold: None,
+            keepalive: None,
+            send_hold: None,
+        };
+        timers.received(now);
+        timers.sent(now);
+        timers.restart_keepalive(now, rng);
+        timers
+    }
+
+    /// Restarts the hold timer, which is never jittered.
+    pub(super) fn received(&mut self, now: Instant) {
+        self.hold = (!self.hold_time.is_zero()).then(|| now + self.hold_time);
+    }
+
+    /// Restarts the send hold timer.
+    pub(super) fn sent(&mut self, now: Instant) {
+        self.send_hold = (!self.hold_time.is_zero()).then(|| now + 2 * self.hold_time);
+    }
+
+    pub(super) fn restart_keepalive(&mut self, now: Instant, rng: &mut Rng) {
+        let time = self.keepalive_time;
+        self.keepalive = (!time.is_zero()).then(|| now + rng.jitter(time));
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        [self.hold, self.keepalive, self.send_hold].into_iter().flatten().min()
+    }
+}
+
+/// Keeps a connect retry time of zero from becoming a loop.
+const SHORTEST_RETRY: Duration = Duration::from_millis(100);
+
+/// When the ConnectRetry timer fires that is started now (jittered, RFC 4271 section 10).
+pub(super) fn retry_at(now: Instant, config: &PeerConfig, rng: &mut Rng) -> Instant {
+    now + rng.jitter(config.connect_retry_time.max(SHORTEST_RETRY))
+}
+
+/// How long to stay idle after an error: doubles from error to error, and is forgotten after a quiet
+/// time (RFC 4271 section 8.1.1, DampPeerOscillations).
+#[derive(Debug, Clone, Default)]
+pub(super) struct Backoff {
+    last: Option<(Instant, Duration)>,
+}
+
+/// Errors older than this, or than twice the longest wait, are forgotten.
+const FORGET: Duration = Duration::from_secs(300);
+
+impl Backoff {
+    /// The wait after an error at `now`.
+    pub(super) fn error(&mut self, now: Instant, (min, max): (Duration, Duration)) -> Duration {
+        let forget = FORGET.max(2 * max);
+        let wait = match self.last {
+            Some((at, wait)) if now.duration_since(at) < forget => (2 * wait).min(max),
+            _ => min,
+        }
+        .max(min);
+        self.last = Some((now, wait));
+        wait
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.last = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_to_its_bound_and_is_forgotten() {
+        let limits = (Duration::from_secs(1), Duration::from_secs(5));
+        let mut now = Instant::now();
+        let mut backoff = Backoff::default();
+        for expected in [1, 2, 4, 5, 5] {
+            assert_eq!(backoff.error(now, limits), Duration::from_secs(expected));
+            now += Duration::from_secs(100);
+        }
+        now += FORGET;
+        assert_eq!(backoff.error(now, limits), Duration::from_secs(1));
+        assert_eq!(backoff.error(now, limits), Duration::from_secs(2));
+        backoff.reset();
+        assert_eq!(backoff.error(now, limits), Duration::from_secs(1));
+    }
+}
