@@ -21,8 +21,6 @@ pub struct Start {
     pub probe: Arc<Probe>,
     /// Which run this is; to be handed back to [`Scheduler::handle_finished`].
     pub run: Run,
-    /// When it has to have ended.
-    pub deadline: Instant,
 }
 
 /// The scheduler of a set of probes.
@@ -111,8 +109,7 @@ impl Scheduler {
         self.next_run += 1;
         entry.running = Some(run);
         self.in_flight += 1;
-        let deadline = now + entry.probe.check.timeout;
-        Some(Start { probe: entry.probe.clone(), run, deadline })
+        Some(Start { probe: entry.probe.clone(), run })
     }
 
     /// When [`poll_start`](Self::poll_start) will have something next. `None` means not before

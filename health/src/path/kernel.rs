@@ -1,0 +1,255 @@
+//! Asking the kernel and telling it, by netlink.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
+};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::route::{RouteHeader, RouteMessage};
+use rtnetlink::packet_route::rule::{RuleAttribute, RuleMessage};
+use rtnetlink::{Handle, IpVersion, MulticastGroup};
+use tokio::task::AbortHandle;
+
+use super::host::{Address, Host, Interface};
+use super::message;
+use super::plan::{Family, Plan, RouteKey, RouteTarget};
+use super::tree::{Rule, Space};
+use crate::error::Error;
+
+/// A netlink socket, served by a task of the current runtime.
+pub(super) struct Kernel {
+    handle: Handle,
+    task: AbortHandle,
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kernel").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What is there under our protocol number in our ranges.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// What this program could have made.
+    pub(super) plan: Plan,
+    /// What it could not: to be removed as it is.
+    pub(super) stray_rules: Vec<RuleMessage>,
+    /// As for rules.
+    pub(super) stray_routes: Vec<RouteMessage>,
+}
+
+impl Kernel {
+    pub(super) fn open() -> Result<Self, Error> {
+        // Strict checking makes the kernel filter dumps, so that a full table is not copied.
+        let (connection, handle, _) = rtnetlink::new_connection_with_strict_check()
+            .map_err(|source| Error::Netlink { action: "open a netlink socket".into(), source })?;
+        Ok(Self { handle, task: tokio::spawn(connection).abort_handle() })
+    }
+
+    pub(super) async fn host(&self) -> Result<Host, Error> {
+        let asked = failed("list interfaces");
+        let mut links = std::pin::pin!(self.handle.link().get().execute());
+        let mut interfaces = BTreeMap::new();
+        while let Some(link) = links.try_next().await.map_err(&asked)? {
+            interfaces.insert(link.header.index, interface(&link));
+        }
+        let asked = failed("list addresses");
+        let mut messages = std::pin::pin!(self.handle.address().get().execute());
+        let mut addresses = Vec::new();
+        while let Some(message) = messages.try_next().await.map_err(&asked)? {
+            addresses.extend(address(&message));
+        }
+        Ok(Host { interfaces, addresses })
+    }
+
+    pub(super) async fn ours(&self, space: Space) -> Result<Found, Error> {
+        let mut found = Found::default();
+        for family in Family::BOTH {
+            self.rules(space, family, &mut found).await?;
+            self.routes(space, family, &mut found).await?;
+        }
+        Ok(found)
+    }
+
+    async fn rules(&self, space: Space, family: Family, found: &mut Found) -> Result<(), Error> {
+        let version = match family {
+            Family::V4 => IpVersion::V4,
+            Family::V6 => IpVersion::V6,
+        };
+        let asked = failed("list policy rules");
+        let mut rules = std::pin::pin!(self.handle.rule().get(version).execute());
+        while let Some(raw) = supported(rules.try_next().await.map_err(&asked))? {
+            if !message::rule_is_ours(space, family, &raw) {
+                continue;
+            }
+            match message::parse_rule(&raw) {
+                // A second copy of a rule is a stray too.
+                Some(rule) if found.plan.rules.insert((family, rule)) => {}
+                _ => found.stray_rules.push(raw),
+            }
+        }
+        Ok(())
+    }
+
+    async fn routes(&self, space: Space, family: Family, found: &mut Found) -> Result<(), Error> {
+        let asked = failed("list routes");
+        let mut request = RouteMessage::default();
+        request.header = RouteHeader {
+            address_family: message::address_family(family),
+            protocol: message::PROTOCOL,
+            ..RouteHeader::default()
+        };
+        let mut routes = std::pin::pin!(self.handle.route().get(request).execute());
+        while let Some(raw) = supported(routes.try_next().await.map_err(&asked))? {
+            if !message::route_is_ours(space, family, &raw) {
+                continue;
+            }
+            match message::parse_route(family, &raw) {
+                Some((key, target)) => {
+                    found.plan.routes.insert(key, target);
+                }
+                None => found.stray_routes.push(raw),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn add_rule(&self, family: Family, rule: Rule) -> Result<(), Error> {
+        let mut request = self.handle.rule().add();
+        *request.message_mut() = message::rule(family, rule);
+        request.execute().await.map_err(failed(format!("add {rule}")))
+    }
+
+    /// Adds a route, or changes the one that is there.
+    pub(super) async fn set_route(&self, key: RouteKey, target: &RouteTarget) -> Result<(), Error> {
+        let request = self.handle.route().add(message::route(key, target)).replace();
+        request.execute().await.map_err(failed(format!("add {key} {target}")))
+    }
+
+    pub(super) async fn delete_rule(&self, raw: RuleMessage) -> Result<(), Error> {
+        let done = self.handle.rule().del(raw).execute().await;
+        gone_is_fine(done.map_err(failed("remove a policy rule")))
+    }
+
+    pub(super) async fn delete_route(&self, raw: RouteMessage) -> Result<(), Error> {
+        let done = self.handle.route().del(raw).execute().await;
+        gone_is_fine(done.map_err(failed("remove a route")))
+    }
+}
+
+/// Something may be different: an interface or address changed, or a rule of ours was removed.
+/// Ends when the netlink socket fails.
+pub(crate) fn changes() -> Result<impl Stream<Item = ()> + Send + Unpin, Error> {
+    let groups = [
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+        MulticastGroup::Ipv4Rule,
+        MulticastGroup::Ipv6Rule,
+    ];
+    let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)
+        .map_err(|source| Error::Netlink { action: "listen for netlink events".into(), source })?;
+    tokio::spawn(connection);
+    Ok(messages.filter_map(move |(message, _)| {
+        // The connection ends with its last handle.
+        let _open = &handle;
+        std::future::ready(matters(&message).then_some(()))
+    }))
+}
+
+fn matters(message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
+    match &message.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelRule(rule)) => {
+            rule.attributes.contains(&RuleAttribute::Protocol(message::PROTOCOL))
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRule(_)) => false,
+        NetlinkPayload::InnerMessage(_) => true,
+        _ => false,
+    }
+}
+
+fn interface(link: &LinkMessage) -> Interface {
+    let name = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    });
+    Interface {
+        name: name.unwrap_or_else(|| link.header.index.to_string()),
+        up: link.header.flags.contains(LinkFlags::Up),
+        loopback: link.header.flags.contains(LinkFlags::Loopback),
+    }
+}
+
+fn address(message: &AddressMessage) -> Option<Address> {
+    let (mut local, mut subnet) = (None, None);
+    let mut usable = !message.header.flags.contains(AddressHeaderFlags::Tentative);
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(ip) => local = Some(*ip),
+            AddressAttribute::Address(ip) => subnet = Some(*ip),
+            AddressAttribute::Flags(flags) => {
+                usable = !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed);
+            }
+            _ => {}
+        }
+    }
+    let subnet: IpAddr = subnet.or(local)?;
+    Some(Address {
+        interface: message.header.index,
+        local: local.unwrap_or(subnet),
+        subnet,
+        prefix_len: message.header.prefix_len,
+        usable,
+    })
+}
+
+/// Makes our error from netlink's.
+fn failed(action: impl Into<String>) -> impl Fn(rtnetlink::Error) -> Error {
+    let action = action.into();
+    move |error| {
+        let source = match error {
+            rtnetlink::Error::NetlinkError(message) => message.to_io(),
+            other => io::Error::other(other.to_string()),
+        };
+        match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => Error::NoPermission,
+            _ => Error::Netlink { action: action.clone(), source },
+        }
+    }
+}
+
+/// A kernel without IPv6 or without policy rules holds none of ours.
+fn supported<T>(listed: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+    match listed {
+        Err(Error::Netlink { source, .. })
+            if matches!(source.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP)) =>
+        {
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+fn gone_is_fine(done: Result<(), Error>) -> Result<(), Error> {
+    match done {
+        Err(Error::Netlink { source, .. })
+            if matches!(source.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,208 @@
+//! The task that starts probes when they are due and turns outcomes into events.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::{ProbeEvent, ProberStats};
+use crate::check::{Probe, ProbeKey, ProbePath};
+use crate::path::{Pair, PathStates};
+use crate::probe::{self, Outcome, Target};
+use crate::schedule::{Run, Scheduler, Start};
+use crate::verdict::Machine;
+
+/// What the handle asks of the driver.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Replace the set.
+    Set { probes: Vec<Arc<Probe>>, states: PathStates, done: oneshot::Sender<()> },
+    /// The paths changed under the same set.
+    Paths { states: PathStates },
+    /// End all probes and the driver.
+    Stop { done: oneshot::Sender<()> },
+}
+
+/// A run that has its outcome.
+struct Done {
+    key: ProbeKey,
+    run: Run,
+    outcome: Outcome,
+}
+
+pub(super) struct Driver {
+    scheduler: Scheduler,
+    machines: HashMap<ProbeKey, Known>,
+    states: PathStates,
+    /// Runs under way, and connections that are still to be seen closed.
+    tasks: JoinSet<()>,
+    runs: HashMap<Run, AbortHandle>,
+    report: mpsc::UnboundedSender<Done>,
+    reports: mpsc::UnboundedReceiver<Done>,
+    events: mpsc::UnboundedSender<ProbeEvent>,
+    finished: u64,
+    stats: Arc<ArcSwap<ProberStats>>,
+}
+
+/// What is kept about a key.
+struct Known {
+    probe: Arc<Probe>,
+    machine: Machine,
+}
+
+impl Driver {
+    pub(super) fn new(
+        seed: u64,
+        concurrency: usize,
+        events: mpsc::UnboundedSender<ProbeEvent>,
+        stats: Arc<ArcSwap<ProberStats>>,
+    ) -> Self {
+        let (report, reports) = mpsc::unbounded_channel();
+        Self {
+            scheduler: Scheduler::new(seed, concurrency),
+            machines: HashMap::new(),
+            states: PathStates::default(),
+            tasks: JoinSet::new(),
+            runs: HashMap::new(),
+            report,
+            reports,
+            events,
+            finished: 0,
+            stats,
+        }
+    }
+
+    /// Runs until it is told to stop or the last handle is gone.
+    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let stopped = loop {
+            self.start_due();
+            self.publish();
+            let timeout = self.scheduler.poll_timeout();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Set { probes, states, done }) => {
+                        self.set(probes, states);
+                        // The caller may have given up; the set counts all the same.
+                        let _ = done.send(());
+                    }
+                    Some(Command::Paths { states }) => self.states = states,
+                    Some(Command::Stop { done }) => break Some(done),
+                    None => break None,
+                },
+                Some(done) = self.reports.recv() => self.finish(done),
+                Some(_) = self.tasks.join_next() => {}
+                () = sleep_until(timeout) => {}
+            }
+        };
+        self.tasks.shutdown().await;
+        if let Some(done) = stopped {
+            let _ = done.send(());
+        }
+    }
+
+    fn set(&mut self, probes: Vec<Arc<Probe>>, states: PathStates) {
+        self.states = states;
+        let mut old = std::mem::take(&mut self.machines);
+        for probe in &probes {
+            let check = &probe.check;
+            let machine = match old.remove(&probe.key) {
+                Some(Known { probe: before, machine }) if before == *probe => machine,
+                Some(Known { mut machine, .. }) => {
+                    machine.swap_check(check.rise, check.fall);
+                    machine
+                }
+                None => Machine::new(check.rise, check.fall),
+            };
+            self.machines.insert(probe.key.clone(), Known { probe: probe.clone(), machine });
+        }
+        for run in self.scheduler.handle_set(Instant::now(), probes) {
+            if let Some(task) = self.runs.remove(&run) {
+                task.abort();
+            }
+        }
+    }
+
+    fn start_due(&mut self) {
+        while let Some(start) = self.scheduler.poll_start(Instant::now()) {
+            match self.target(&start.probe) {
+                Ok(target) => self.start(start, target),
+                Err(diagnostic) => {
+                    let outcome = Outcome { ok: false, diagnostic, took: Duration::ZERO };
+                    let key = start.probe.key.clone();
+                    self.finish(Done { key, run: start.run, outcome });
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, start: Start, target: Target) {
+        let Start { probe, run } = start;
+        let report = self.report.clone();
+        let task = self.tasks.spawn(async move {
+            let finished = probe::run(target, &probe.check, probe.key.vip).await;
+            let outcome = finished.outcome.clone();
+            // An error means that the driver is gone.
+            let _ = report.send(Done { key: probe.key.clone(), run, outcome });
+            finished.close().await;
+        });
+        self.runs.insert(run, task);
+    }
+
+    /// Where to connect to; an error is the diagnostic.
+    fn target(&self, probe: &Probe) -> Result<Target, String> {
+        let ProbeKey { vip, backend, port, .. } = probe.key;
+        let to = |ip, mark| Target { address: SocketAddr::new(ip, port), mark };
+        match probe.path {
+            ProbePath::Direct => Ok(to(backend, None)),
+            ProbePath::Local => Ok(to(vip, None)),
+            ProbePath::Dsr => match self.states.get(&Pair { vip, backend }) {
+                Some(Ok(mark)) => Ok(to(vip, Some(*mark))),
+                Some(Err(why)) => Err(why.clone()),
+                None => Err("no path to the backend".into()),
+            },
+        }
+    }
+
+    fn finish(&mut self, done: Done) {
+        let Done { key, run, outcome } = done;
+        self.runs.remove(&run);
+        let now = Instant::now();
+        if !self.scheduler.handle_finished(now, &key, run) {
+            return;
+        }
+        let Some(Known { machine, .. }) = self.machines.get_mut(&key) else { return };
+        let changed = machine.handle(outcome.ok, &outcome.diagnostic);
+        self.finished += 1;
+        let event = ProbeEvent {
+            key,
+            verdict: machine.verdict(),
+            changed,
+            outcome,
+            at: now,
+            passed: machine.passed(),
+            failed: machine.failed(),
+        };
+        // The receiver may not care for events any more.
+        let _ = self.events.send(event);
+    }
+
+    fn publish(&self) {
+        self.stats.store(Arc::new(ProberStats {
+            probes: self.scheduler.len(),
+            in_flight: self.scheduler.in_flight(),
+            finished: self.finished,
+            late: self.scheduler.late(),
+        }));
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

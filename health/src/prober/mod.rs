@@ -1,0 +1,201 @@
+//! The driver: runs a set of probes and reports each outcome with its verdict.
+
+mod driver;
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use self::driver::{Command, Driver};
+use crate::check::{Probe, ProbeKey};
+use crate::error::Error;
+use crate::path::{self, Paths, Report};
+use crate::probe::Outcome;
+use crate::verdict::Verdict;
+
+/// How long the host is left to settle after a change before paths are looked at.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// How often paths are looked at without a sign of change.
+const REFRESH: Duration = Duration::from_secs(30);
+
+/// What a prober may use of the host, and how hard it may work.
+///
+/// Two probers in one network namespace need disjoint `mark_mask`s and disjoint ranges of tables
+/// and rule priorities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProberConfig {
+    /// The bits of the firewall mark that are the prober's own: at least 16, in one run.
+    pub mark_mask: u32,
+    /// First routing table. This one and the 65,535 after it are the prober's own.
+    pub table_base: u32,
+    /// First rule priority. [`RULE_PRIORITIES`](crate::path::RULE_PRIORITIES) from here are the
+    /// prober's own; all must be before the main table's rule at 32766.
+    pub rule_priority: u32,
+    /// Probes in flight at once, at least 1.
+    pub concurrency: usize,
+    /// Seed of the generator that spreads the first probes over their interval.
+    pub seed: u64,
+}
+
+impl Default for ProberConfig {
+    fn default() -> Self {
+        Self {
+            mark_mask: 0xffff_0000,
+            table_base: 7_650_000,
+            rule_priority: 10_000,
+            concurrency: 1024,
+            seed: 0,
+        }
+    }
+}
+
+/// One finished probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeEvent {
+    /// Which probe.
+    pub key: ProbeKey,
+    /// The verdict after this outcome.
+    pub verdict: Verdict,
+    /// Whether this outcome changed the verdict.
+    pub changed: bool,
+    /// What was found.
+    pub outcome: Outcome,
+    /// When the probe ended.
+    pub at: Instant,
+    /// Successes since the key is known, this one included.
+    pub passed: u64,
+    /// Failures since the key is known, this one included.
+    pub failed: u64,
+}
+
+/// Counters of a prober.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ProberStats {
+    /// Probes in the set.
+    pub probes: usize,
+    /// Probes under way now.
+    pub in_flight: usize,
+    /// Probes finished since the start.
+    pub finished: u64,
+    /// Starts that were missed since the start, because the probe before was still under way or
+    /// too many others were.
+    pub late: u64,
+}
+
+/// Handle of a running prober. Clones are handles of the same one; the probes end with the last of
+/// them, but only [`shutdown`](Self::shutdown) takes the routes and rules away.
+#[derive(Debug, Clone)]
+pub struct Prober {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// `None` after the shutdown. Held during a change, so that changes come one after another.
+    paths: Mutex<Option<Paths>>,
+    commands: mpsc::UnboundedSender<Command>,
+    stats: Arc<ArcSwap<ProberStats>>,
+}
+
+impl Prober {
+    /// Starts a prober with an empty set, and removes what an earlier run with the same
+    /// configuration left behind. All work is done by tasks of the calling runtime.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a value cannot be used, [`Error::Netlink`] if the kernel cannot be asked.
+    pub async fn start(
+        config: ProberConfig,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<ProbeEvent>), Error> {
+        let ProberConfig { mark_mask, table_base, rule_priority, concurrency, seed } = config;
+        if concurrency == 0 {
+            return Err(Error::Config("concurrency must be at least 1".into()));
+        }
+        let paths = Paths::open(mark_mask, table_base, rule_priority).await?;
+        let changes = path::changes()?;
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (events, outbox) = mpsc::unbounded_channel();
+        let stats = Arc::new(ArcSwap::default());
+        tokio::spawn(Driver::new(seed, concurrency, events, stats.clone()).run(inbox));
+        let shared = Arc::new(Shared { paths: Mutex::new(Some(paths)), commands, stats });
+        tokio::spawn(watch(Arc::downgrade(&shared), changes));
+        Ok((Self { shared }, outbox))
+    }
+
+    /// Replaces the whole set. Known keys keep their verdict; on an error the old set goes on.
+    ///
+    /// # Errors
+    /// Names the first probe, backend or VIP that cannot be probed, or the route or rule that the
+    /// kernel refused. [`Error::Stopped`] after the shutdown.
+    pub async fn set(&self, probes: Vec<Probe>) -> Result<(), Error> {
+        path::validate(&probes)?;
+        let mut guard = self.shared.paths.lock().await;
+        let paths = guard.as_mut().ok_or(Error::Stopped)?;
+        // Additions first, then the probes, then removals: no probe ever lacks its path.
+        let prepared = paths.prepare(path::pairs(&probes)).await?;
+        let (done, set) = oneshot::channel();
+        let states = prepared.states.clone();
+        let probes = probes.into_iter().map(Arc::new).collect();
+        let sent = self.shared.commands.send(Command::Set { probes, states, done });
+        if sent.is_err() || set.await.is_err() {
+            return Err(Error::Stopped);
+        }
+        paths.commit(prepared).await;
+        Ok(())
+    }
+
+    /// Counters now.
+    #[must_use]
+    pub fn stats(&self) -> ProberStats {
+        **self.shared.stats.load()
+    }
+
+    /// Stops all probes and removes the routes and rules. Further calls do nothing.
+    pub async fn shutdown(&self) {
+        let Some(mut paths) = self.shared.paths.lock().await.take() else { return };
+        let (done, stopped) = oneshot::channel();
+        if self.shared.commands.send(Command::Stop { done }).is_ok() {
+            // An error means that the driver is gone, which is what is wanted.
+            let _ = stopped.await;
+        }
+        if let Err(error) = paths.remove_all().await {
+            tracing::warn!(%error, "cannot remove all probe paths");
+        }
+    }
+}
+
+/// Keeps the paths right while the host changes: interfaces come and go, and with them the kernel
+/// drops routes; other programs may flush rules.
+async fn watch(shared: Weak<Shared>, mut changes: impl futures_util::Stream<Item = ()> + Unpin) {
+    let mut listening = true;
+    loop {
+        tokio::select! {
+            change = changes.next(), if listening => listening = change.is_some(),
+            () = tokio::time::sleep(REFRESH) => {}
+        }
+        tokio::time::sleep(SETTLE).await;
+        while let Some(Some(())) = changes.next().now_or_never() {}
+        let Some(shared) = shared.upgrade() else { return };
+        let mut guard = shared.paths.lock().await;
+        let Some(paths) = guard.as_mut() else { return };
+        match paths.refresh().await {
+            Ok(None) => {}
+            Ok(Some(states)) => {
+                // An error means that the driver is gone; the next upgrade will tell.
+                let _ = shared.commands.send(Command::Paths { states });
+            }
+            Err(error) => tracing::warn!(%error, "cannot renew the probe paths"),
+        }
+    }
+}
+
+/// Removes what an earlier run with this configuration left behind.
+///
+/// # Errors
+/// [`Error::NoPermission`] or [`Error::Netlink`].
+pub async fn cleanup(config: &ProberConfig) -> Result<Report, Error> {
+    path::cleanup(config.mark_mask, config.table_base, config.rule_priority).await
+}

@@ -1,0 +1,247 @@
+//! What probes find.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use vc5_health::{
+    Check, CheckKind, Probe, ProbeEvent, ProbeKey, ProbePath, Prober, ProberConfig, Verdict,
+};
+
+use crate::lab::{Lab, VIP4, VIP6};
+
+/// Both families: the VIP, and backend 1 and 2.
+pub(crate) const FAMILIES: [(&str, &str, &str); 2] =
+    [(VIP4, "198.51.100.11", "198.51.100.12"), (VIP6, "2001:db8:51::11", "2001:db8:51::12")];
+
+pub(crate) fn config() -> ProberConfig {
+    ProberConfig::default()
+}
+
+pub(crate) fn tcp() -> CheckKind {
+    CheckKind::Tcp
+}
+
+fn http(path: &str) -> CheckKind {
+    CheckKind::Http { host: None, path: path.into(), method: "GET".into(), expect: vec![] }
+}
+
+/// A probe that decides at once and repeats quickly. `label` is its check's name.
+pub(crate) fn probe(label: &str, path: ProbePath, vip: &str, to: &str, kind: CheckKind) -> Probe {
+    let backend: IpAddr = to.parse().unwrap();
+    Probe {
+        key: ProbeKey {
+            vip: vip.parse().unwrap(),
+            backend,
+            port: 80,
+            service: "80/tcp".into(),
+            check: label.into(),
+        },
+        path,
+        check: Check {
+            kind,
+            interval: Duration::from_millis(100),
+            timeout: Duration::from_secs(5),
+            rise: 1,
+            fall: 1,
+        },
+    }
+}
+
+/// The next event of each of so many keys.
+pub(crate) async fn collect(
+    events: &mut UnboundedReceiver<ProbeEvent>,
+    keys: usize,
+) -> HashMap<ProbeKey, ProbeEvent> {
+    let mut latest = HashMap::new();
+    while latest.len() < keys {
+        let event = events.recv().await.unwrap();
+        latest.insert(event.key.clone(), event);
+    }
+    latest
+}
+
+/// Waits for an event that is as wanted.
+pub(crate) async fn wait_for(
+    events: &mut UnboundedReceiver<ProbeEvent>,
+    wanted: impl Fn(&ProbeEvent) -> bool,
+) -> ProbeEvent {
+    let found = async {
+        loop {
+            let event = events.recv().await.unwrap();
+            if wanted(&event) {
+                return event;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(40), found).await.expect("no such event in 40 s")
+}
+
+/// Runs these probes in the balancer until each has ended once. Gives verdict and diagnostic by
+/// label.
+fn outcomes(lab: &Lab, probes: Vec<Probe>) -> HashMap<String, (Verdict, String, Duration)> {
+    lab.run("lb", async move {
+        let (prober, mut events) = Prober::start(config()).await.unwrap();
+        let keys = probes.len();
+        prober.set(probes).await.unwrap();
+        let latest = collect(&mut events, keys).await;
+        prober.shutdown().await;
+        latest
+            .into_values()
+            .map(|e| (e.key.check, (e.verdict, e.outcome.diagnostic, e.outcome.took)))
+            .collect()
+    })
+}
+
+#[test]
+fn probes_through_the_vip_tell_the_backends_apart() {
+    let lab = Lab::new();
+    let _servers = (lab.serve("b1", 80), lab.serve("b2", 80));
+    for (vip, b1, b2) in FAMILIES {
+        let dsr = |label, to, kind| probe(label, ProbePath::Dsr, vip, to, kind);
+        let found = outcomes(
+            &lab,
+            vec![
+                dsr("1 asked for 1", b1, http("/b1")),
+                dsr("1 asked for 2", b1, http("/b2")),
+                dsr("2 asked for 1", b2, http("/b1")),
+                dsr("2 asked for 2", b2, http("/b2")),
+                dsr("1 by tcp", b1, tcp()),
+                dsr("2 by tcp", b2, tcp()),
+                probe("direct", ProbePath::Direct, vip, b1, http("/b1")),
+            ],
+        );
+        let of = |label: &str| (found[label].0, found[label].1.as_str());
+        assert_eq!(of("1 asked for 1"), (Verdict::Up, "200 OK"));
+        assert_eq!(of("1 asked for 2"), (Verdict::Down, "got 404, expected 200"));
+        assert_eq!(of("2 asked for 1"), (Verdict::Down, "got 404, expected 200"));
+        assert_eq!(of("2 asked for 2"), (Verdict::Up, "200 OK"));
+        assert_eq!(of("1 by tcp"), (Verdict::Up, "connected"));
+        assert_eq!(of("2 by tcp"), (Verdict::Up, "connected"));
+        assert_eq!(of("direct"), (Verdict::Up, "200 OK"));
+    }
+}
+
+#[test]
+fn a_backend_without_the_vip_is_down_though_it_answers_on_its_own_address() {
+    let lab = Lab::new();
+    let _servers = (lab.serve("b1", 80), lab.serve("b2", 80));
+    lab.ip("b2", &format!("addr del {VIP4}/32 dev lo"));
+    lab.ip("b2", &format!("addr del {VIP6}/128 dev lo"));
+    for (vip, b1, b2) in FAMILIES {
+        let mut lacking = probe("2 by vip", ProbePath::Dsr, vip, b2, tcp());
+        lacking.check.timeout = Duration::from_millis(500);
+        let found = outcomes(
+            &lab,
+            vec![
+                lacking,
+                probe("2 direct", ProbePath::Direct, vip, b2, tcp()),
+                probe("1 by vip", ProbePath::Dsr, vip, b1, tcp()),
+            ],
+        );
+        assert_eq!(found["2 by vip"].0, Verdict::Down);
+        assert_eq!(found["2 by vip"].1, "timed out after 500 ms while connecting");
+        assert_eq!(found["2 direct"].0, Verdict::Up);
+        assert_eq!(found["1 by vip"].0, Verdict::Up);
+    }
+}
+
+#[test]
+fn refused_counts_at_once_and_a_black_hole_times_out() {
+    let lab = Lab::new();
+    for ((vip, b1, _), nobody) in FAMILIES.into_iter().zip(["198.51.100.99", "2001:db8:51::99"]) {
+        let refused = probe("refused", ProbePath::Dsr, vip, b1, http("/"));
+        let timeout = refused.check.timeout;
+        let mut hole = probe("hole", ProbePath::Dsr, vip, nobody, http("/"));
+        hole.check.timeout = Duration::from_millis(300);
+        let found = outcomes(&lab, vec![refused, hole]);
+        let (verdict, diagnostic, took) = &found["refused"];
+        assert_eq!((*verdict, diagnostic.as_str()), (Verdict::Down, "connection refused"));
+        assert!(*took < timeout, "{took:?}");
+        let (verdict, diagnostic, took) = &found["hole"];
+        assert_eq!(*verdict, Verdict::Down);
+        assert_eq!(diagnostic, "timed out after 300 ms while connecting");
+        assert!(*took >= Duration::from_millis(300), "{took:?}");
+    }
+}
+
+#[test]
+fn a_service_of_this_host_is_probed_locally() {
+    let lab = Lab::new();
+    let _server = lab.serve("b1", 80);
+    let found = lab.run("b1", async {
+        let (prober, mut events) = Prober::start(config()).await.unwrap();
+        let local = probe("local", ProbePath::Local, VIP4, "198.51.100.11", http("/b1"));
+        prober.set(vec![local]).await.unwrap();
+        let event = events.recv().await.unwrap();
+        prober.shutdown().await;
+        event
+    });
+    assert_eq!((found.verdict, found.outcome.diagnostic.as_str()), (Verdict::Up, "200 OK"));
+}
+
+#[test]
+fn no_probe_leaves_time_wait_behind() {
+    let lab = Lab::new();
+    let _servers = (lab.serve("b1", 80), lab.serve("b2", 80));
+    let sockets = lab.run("lb", async {
+        let (prober, mut events) = Prober::start(config()).await.unwrap();
+        let mut probes = Vec::new();
+        for (vip, b1, b2) in FAMILIES {
+            for (backend, path) in [(b1, "/b1"), (b2, "/b2")] {
+                probes.push(probe("tcp", ProbePath::Dsr, vip, backend, tcp()));
+                probes.push(probe("good", ProbePath::Dsr, vip, backend, http(path)));
+                probes.push(probe("bad", ProbePath::Dsr, vip, backend, http("/other")));
+            }
+        }
+        for probe in &mut probes {
+            probe.check.interval = Duration::from_millis(20);
+        }
+        prober.set(probes).await.unwrap();
+        for _ in 0..600 {
+            events.recv().await.unwrap();
+        }
+        assert!(prober.stats().finished >= 600);
+        prober.shutdown().await;
+        ["tcp", "tcp6"]
+            .map(|file| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap())
+    });
+    const TIME_WAIT: &str = "06";
+    for table in sockets {
+        let lines = table.lines().skip(1);
+        let left: Vec<_> =
+            lines.filter(|line| line.split_whitespace().nth(3) == Some(TIME_WAIT)).collect();
+        assert!(left.is_empty(), "{left:#?}");
+    }
+}
+
+#[test]
+fn a_changed_set_keeps_known_verdicts_and_every_probe_gives_an_event() {
+    let lab = Lab::new();
+    let server = lab.serve("b1", 80);
+    lab.run("lb", async move {
+        let (prober, mut events) = Prober::start(config()).await.unwrap();
+        let one = probe("one", ProbePath::Dsr, VIP4, "198.51.100.11", tcp());
+        let two = probe("two", ProbePath::Dsr, VIP4, "198.51.100.11", http("/b1"));
+        prober.set(vec![one.clone()]).await.unwrap();
+        let first = events.recv().await.unwrap();
+        assert!(first.changed && first.verdict == Verdict::Up && first.passed == 1);
+        let second = events.recv().await.unwrap();
+        assert!(!second.changed && second.verdict == Verdict::Up && second.passed == 2);
+        prober.set(vec![one.clone(), two.clone()]).await.unwrap();
+        let known = wait_for(&mut events, |e| e.key == one.key).await;
+        assert!(!known.changed && known.passed >= 3);
+        wait_for(&mut events, |e| e.key == two.key && e.verdict == Verdict::Up).await;
+        let mut swapped = two.clone();
+        swapped.check.kind = http("/elsewhere");
+        prober.set(vec![swapped]).await.unwrap();
+        let down = wait_for(&mut events, |e| e.key == two.key && !e.outcome.ok).await;
+        assert!(down.changed && down.passed > 0, "the key was known before");
+        drop(server);
+        prober.shutdown().await;
+        while let Some(late) = events.recv().await {
+            assert_eq!(late.key, two.key, "the removed probe is silent");
+        }
+    });
+}
