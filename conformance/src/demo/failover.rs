@@ -76,24 +76,18 @@ pub(super) fn orderly_stop(cast: &mut Cast, narrator: &mut Narrator) -> Result<(
     let stopped =
         cast.nodes.first_mut().context("no node")?.daemon()?.terminate(Duration::from_secs(10));
     narrator.expect_time("vc5d has ended in good order", stopped.map(|()| start.elapsed()));
+    let ended = wait::until("NOTIFICATION", LIMIT, || {
+        Ok(event(since(&cast.router.log(), mark), &name, "Received: "))
+    });
     let log = cast.router.log();
-    let (withdrawn, ended) = wait::until("Cease", LIMIT, || {
-        let log = cast.router.log();
-        let new = log.get(mark..).unwrap_or_default();
-        let end = event(new, &name, &["Received: "]);
-        Ok(end.is_some().then(|| (event(new, &name, &["removed", "withdraw"]), end)))
-    })
-    .map_or_else(
-        |_| (event(log.get(mark..).unwrap_or_default(), &name, &["removed"]), None),
-        |found| found.0,
-    );
+    let withdrawn = event(since(&log, mark), &name, "> removed");
+    let ended = ended.ok().map(|(event, _)| event);
+    for (_, line) in withdrawn.iter().chain(&ended) {
+        narrator.say(format!("router's log: {line}"));
+    }
     narrator.expect(
-        matches!((&withdrawn, &ended), (Some(first), Some(second)) if first < second),
-        format!(
-            "router: withdraw at {}, session ended at {}",
-            withdrawn.as_deref().unwrap_or("-"),
-            ended.as_deref().unwrap_or("-")
-        ),
+        matches!((withdrawn, ended), (Some((first, _)), Some((second, _))) if first < second),
+        "router: the withdraw came before the Cease NOTIFICATION",
     );
     let report = load.finish()?;
     let failed = report.failures().count();
@@ -109,10 +103,30 @@ pub(super) fn orderly_stop(cast: &mut Cast, narrator: &mut Narrator) -> Result<(
     Ok(())
 }
 
-/// When a line of the router's log first spoke of a neighbour and one of these words.
-fn event(log: &str, name: &str, words: &[&str]) -> Option<String> {
+fn since(log: &str, mark: usize) -> &str {
+    log.get(mark..).unwrap_or_default()
+}
+
+/// The first line that speaks of a neighbour and has a word, with its number. The order of lines tells more than
+/// their times: BIRD reads its clock once for all that it finds waiting.
+fn event(log: &str, name: &str, word: &str) -> Option<(usize, String)> {
     log.lines()
-        .find(|line| line.contains(name) && words.iter().any(|word| line.contains(word)))
-        .and_then(|line| line.split_whitespace().next())
-        .map(str::to_owned)
+        .enumerate()
+        .find(|(_, line)| line.contains(name) && line.contains(word))
+        .map(|(number, line)| (number, line.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_ordered_by_line() {
+        let log = "09:28:08.68 <TRACE> node2.ipv4 > removed [sole] 203.0.113.10/32\n\
+                   09:28:08.68 <TRACE> node1.ipv4 > removed [sole] 203.0.113.10/32\n\
+                   09:28:08.68 <RMT> node1: Received: Administrative shutdown\n";
+        assert_eq!(event(log, "node1", "> removed").map(|(line, _)| line), Some(1));
+        assert_eq!(event(log, "node1", "Received: ").map(|(line, _)| line), Some(2));
+        assert_eq!(event(log, "node3", "> removed"), None);
+    }
 }

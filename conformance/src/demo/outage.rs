@@ -6,7 +6,6 @@ use anyhow::Result;
 
 use super::cast::{Cast, ROUTE};
 use super::narrator::Narrator;
-use crate::lab::Node;
 
 const LIMIT: Duration = Duration::from_secs(15);
 /// From the last verdict to the withdraw on the wire, at most.
@@ -23,7 +22,7 @@ pub(super) fn begins(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
     let gone = cast.await_next_hops(0, LIMIT).map(|_| start.elapsed());
     narrator.expect_time(&format!("router: {ROUTE} has left the table"), gone);
     for (node, mark) in cast.nodes.iter().zip(marks) {
-        let took = verdict_to_wire(node, mark);
+        let took = verdict_to_wire(node.log().get(mark..).unwrap_or_default());
         let text = took.map_or_else(|| "not logged".to_owned(), |took| format!("{took:?}"));
         narrator.expect(
             took.is_some_and(|took| took < SOON),
@@ -37,12 +36,10 @@ pub(super) fn begins(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
     Ok(())
 }
 
-/// What the node has logged since `mark` about its last withdraw.
-fn verdict_to_wire(node: &Node, mark: usize) -> Option<Duration> {
+/// The last withdraw in a log: from the verdict to the write of the UPDATE.
+fn verdict_to_wire(log: &str) -> Option<Duration> {
     const FIELD: &str = "verdict_to_wire_us=";
-    let log = node.log();
-    let new = log.get(mark..)?;
-    let rest = new.get(new.rfind(FIELD)? + FIELD.len()..)?;
+    let rest = log.get(log.rfind(FIELD)? + FIELD.len()..)?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok().map(Duration::from_micros)
 }
@@ -65,4 +62,17 @@ pub(super) fn ends(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
         format!("{failed} of 300 requests failed{}", super::detail(report.failures().next())),
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_withdraw_of_a_log_counts() {
+        let log = "gate: up\ngate: withdrawn verdict_to_wire_us=900 vip=www\n\
+                   gate: withdrawn verdict_to_wire_us=412\n";
+        assert_eq!(verdict_to_wire(log), Some(Duration::from_micros(412)));
+        assert_eq!(verdict_to_wire("gate: up"), None);
+    }
 }

@@ -201,3 +201,32 @@ pub(super) fn parse_head(answer: &[u8]) -> Result<Option<(String, u64, usize)>> 
     let length = field("Content-Length").context("no Content-Length")?.parse()?;
     Ok(Some((backend, length, end + 4)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_taken_when_it_is_whole() {
+        let answer = b"HTTP/1.1 200 OK\r\nX-Backend: b1\r\nContent-Length: 5\r\n\r\nalive";
+        assert_eq!(parse_head(&answer[..40]).unwrap(), None);
+        let body = answer.len() - 5;
+        assert_eq!(parse_head(answer).unwrap(), Some(("b1".to_owned(), 5, body)));
+        assert!(parse_head(b"HTTP/1.1 503 No\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn a_report_is_cut_by_the_time_a_request_began() {
+        let request = |began: f64, outcome: Result<&str, &str>| Request {
+            began,
+            took: 0.1,
+            outcome: outcome.map(str::to_owned).map_err(str::to_owned),
+        };
+        let requests =
+            vec![request(1.0, Ok("b1")), request(2.0, Err("connect")), request(3.0, Ok("b1"))];
+        let report = Report { requests };
+        assert_eq!(report.by_backend(), BTreeMap::from([("b1", 2)]));
+        assert_eq!(report.between(2.0, 3.0).failures().count(), 1);
+        assert_eq!(report.between(2.5, f64::INFINITY).failures().count(), 0);
+    }
+}
