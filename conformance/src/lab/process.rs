@@ -1,7 +1,6 @@
 //! A long-running process of a lab.
 
 use std::fs::{self, File};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -136,8 +135,7 @@ impl Process {
     pub fn terminate(&mut self, limit: Duration) -> Result<()> {
         self.signal(libc::SIGTERM)?;
         let status = self.wait(limit)?;
-        let by_signal = status.signal() == Some(libc::SIGTERM);
-        if !status.success() && !by_signal {
+        if !status.success() {
             bail!("{} ended with {status}; its log ends:\n{}", self.name, self.tail());
         }
         Ok(())
