@@ -204,3 +204,57 @@ fn an_empty_daemon_answers_everything() {
         assert_eq!(json(&snapshot, &what).code(), code::OK, "{command}");
     }
 }
+
+const DOCUMENTATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/control.md");
+
+/// Names of all fields of a document; keys that are names of things are not fields.
+fn fields(value: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            for (name, value) in map {
+                found.insert(name.clone());
+                let by_name = ["checks", "channels", "interfaces", "reasons"].contains(&&**name);
+                let things = value.as_object().filter(|_| by_name);
+                match things {
+                    Some(things) => things.values().for_each(|value| fields(value, found)),
+                    None => fields(value, found),
+                }
+            }
+        }
+        serde_json::Value::Array(list) => list.iter().for_each(|value| fields(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_documentation_names_every_json_field() {
+    let text = std::fs::read_to_string(DOCUMENTATION).unwrap();
+    let mut found = std::collections::BTreeSet::new();
+    for command in [
+        "status",
+        "protocols",
+        "route",
+        "route count",
+        "vips",
+        "services",
+        "backends",
+        "interfaces",
+    ] {
+        let document: String = plain(&format!("json show {command}")).concat();
+        fields(&serde_json::from_str(&document).unwrap(), &mut found);
+    }
+    assert!(found.len() > 80, "{found:?}");
+    for field in found {
+        let named = [format!("`{field}`"), format!("\"{field}\"")].iter().any(|n| text.contains(n));
+        assert!(named, "{field} is missing in docs/control.md");
+    }
+}
+
+#[test]
+fn the_documentation_names_every_command() {
+    let text = std::fs::read_to_string(DOCUMENTATION).unwrap();
+    for spec in super::super::grammar::COMMANDS {
+        let command = format!("`{} {}", spec.words.join(" "), spec.arguments.replace('|', "\\|"));
+        assert!(text.contains(command.trim_end()), "{command} is missing in docs/control.md");
+    }
+}

@@ -1,0 +1,215 @@
+//! From a snapshot to samples: a pure function.
+
+use std::collections::BTreeMap;
+
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+use super::table::{self, Def, Kind};
+use crate::snapshot::{
+    Backend, BackendState, Dataplane, Peer, Service, Snapshot, Status, Traffic, Vip, VipState,
+};
+
+const PEER_STATES: [&str; 6] =
+    ["Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"];
+
+const VIP_STATES: [(&str, VipState); 5] = [
+    ("down", VipState::Down),
+    ("waiting", VipState::Waiting),
+    ("up", VipState::Up),
+    ("withdrawing", VipState::Withdrawing),
+    ("disabled", VipState::Disabled),
+];
+
+const BACKEND_STATES: [(&str, BackendState); 5] = [
+    ("unknown", BackendState::Unknown),
+    ("up", BackendState::Up),
+    ("down", BackendState::Down),
+    ("draining", BackendState::Draining),
+    ("disabled", BackendState::Disabled),
+];
+
+/// All samples of a snapshot at `now`, in Unix seconds.
+#[must_use]
+pub fn families(snapshot: &Snapshot, now: f64) -> Vec<MetricFamily> {
+    let mut samples = Samples::default();
+    status(&mut samples, &snapshot.status);
+    snapshot.peers.values().for_each(|one| peer(&mut samples, one, now));
+    routes(&mut samples, snapshot);
+    snapshot.vips.iter().for_each(|one| vip(&mut samples, one));
+    if let Some(dataplane) = &snapshot.dataplane {
+        self::dataplane(&mut samples, dataplane);
+    }
+    samples.families.into_values().collect()
+}
+
+/// Families under construction, by name.
+#[derive(Default)]
+struct Samples {
+    families: BTreeMap<&'static str, MetricFamily>,
+}
+
+impl Samples {
+    /// Adds a sample; `values` are those of the labels in their order.
+    fn add(&mut self, def: &Def, values: &[&str], value: f64) {
+        debug_assert_eq!(def.labels.len(), values.len(), "{}", def.name);
+        let pair = |(name, value): (&&str, &&str)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value((*value).to_owned());
+            pair
+        };
+        let labels = def.labels.iter().zip(values).map(pair).collect();
+        let mut metric = Metric::from_label(labels);
+        let kind = if def.kind == Kind::Counter {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+            MetricType::COUNTER
+        } else {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+            MetricType::GAUGE
+        };
+        let family = self.families.entry(def.name).or_insert_with(|| {
+            let mut family = MetricFamily::default();
+            family.set_name(def.name.to_owned());
+            family.set_help(def.help.to_owned());
+            family.set_field_type(kind);
+            family
+        });
+        family.mut_metric().push(metric);
+    }
+
+    fn count(&mut self, def: &Def, values: &[&str], value: u64) {
+        self.add(def, values, value as f64);
+    }
+
+    fn flag(&mut self, def: &Def, values: &[&str], value: bool) {
+        self.add(def, values, f64::from(u8::from(value)));
+    }
+
+    /// A flag for each state that there is, so that no series comes and goes with the state.
+    fn states<S: PartialEq>(&mut self, def: &Def, values: &[&str], all: &[(&str, S)], now: &S) {
+        for (name, state) in all {
+            let mut values = values.to_vec();
+            values.push(name);
+            self.flag(def, &values, state == now);
+        }
+    }
+
+    fn traffic(&mut self, defs: [&Def; 3], values: &[&str], traffic: Traffic) {
+        let Traffic { packets, bytes, flows } = traffic;
+        for (def, value) in defs.into_iter().zip([packets, bytes, flows]) {
+            self.count(def, values, value);
+        }
+    }
+}
+
+fn status(samples: &mut Samples, status: &Status) {
+    samples.flag(&table::BUILD_INFO, &[&status.version], true);
+    samples.add(&table::START_TIME, &[], status.started);
+    samples.add(&table::CONFIG_TIME, &[], status.reconfigured);
+    samples.count(&table::RELOADS, &["ok"], status.reloads_ok);
+    samples.count(&table::RELOADS, &["failed"], status.reloads_failed);
+}
+
+fn peer(samples: &mut Samples, peer: &Peer, now: f64) {
+    let name = peer.name.as_str();
+    let established = peer.state == "Established";
+    samples.flag(&table::PEER_ENABLED, &[name], peer.enabled);
+    samples.flag(&table::PEER_ESTABLISHED, &[name], established);
+    for state in PEER_STATES {
+        samples.flag(&table::PEER_STATE, &[name, state], peer.state == state);
+    }
+    let uptime = if established { (now - peer.since).max(0.0) } else { 0.0 };
+    samples.add(&table::PEER_UPTIME, &[name], uptime);
+    let counters = &peer.counters;
+    samples.count(&table::PEER_MESSAGES, &[name, "in"], counters.messages_in);
+    samples.count(&table::PEER_MESSAGES, &[name, "out"], counters.messages_out);
+    samples.count(&table::PEER_UPDATES, &[name, "in"], counters.updates_in);
+    samples.count(&table::PEER_UPDATES, &[name, "out"], counters.updates_out);
+    samples.count(&table::PEER_UPS, &[name], counters.established);
+    samples.count(&table::PEER_DROPS, &[name], counters.dropped);
+    for (family, channel) in &peer.channels {
+        samples.count(&table::PEER_IMPORTED, &[name, family], channel.imported);
+        samples.count(&table::PEER_FILTERED, &[name, family], channel.filtered);
+        samples.count(&table::PEER_EXPORTED, &[name, family], channel.exported);
+    }
+}
+
+fn routes(samples: &mut Samples, snapshot: &Snapshot) {
+    for (family, ipv4) in [("ipv4", true), ("ipv6", false)] {
+        let routes =
+            || snapshot.routes.iter().filter(|route| route.prefix.addr().is_ipv4() == ipv4);
+        for source in ["vip", "bgp"] {
+            let known = routes().filter(|route| route.source == source).count();
+            samples.count(&table::ROUTES, &[family, source], known as u64);
+        }
+        let announced =
+            routes().filter(|route| route.source == "vip" && !route.exported_to.is_empty());
+        samples.count(&table::ROUTES_ANNOUNCED, &[family], announced.count() as u64);
+    }
+}
+
+fn vip(samples: &mut Samples, vip: &Vip) {
+    let address = vip.address.to_string();
+    let labels = [vip.name.as_str(), &address];
+    samples.flag(&table::VIP_UP, &labels, vip.state == VipState::Up);
+    samples.states(&table::VIP_STATE, &labels, &VIP_STATES, &vip.state);
+    let defs = [&table::VIP_PACKETS, &table::VIP_BYTES, &table::VIP_FLOWS];
+    samples.traffic(defs, &labels, vip.traffic);
+    for one in &vip.services {
+        service(samples, labels, one);
+    }
+}
+
+fn service(samples: &mut Samples, vip: [&str; 2], service: &Service) {
+    let [name, address] = vip;
+    let port = service.port.to_string();
+    let labels = [name, address, port.as_str(), service.protocol.as_str()];
+    samples.flag(&table::SERVICE_UP, &labels, service.up);
+    samples.add(&table::SERVICE_HEALTHY, &labels, service.healthy.into());
+    samples.add(&table::SERVICE_NEED, &labels, service.need.into());
+    let defs = [&table::SERVICE_PACKETS, &table::SERVICE_BYTES, &table::SERVICE_FLOWS];
+    samples.traffic(defs, &labels, service.traffic);
+    for one in &service.backends {
+        backend(samples, labels, one);
+    }
+}
+
+fn backend(samples: &mut Samples, service: [&str; 4], backend: &Backend) {
+    let [name, address, port, protocol] = service;
+    let own = backend.address.to_string();
+    let labels = [name, address, port, protocol, own.as_str()];
+    samples.flag(&table::BACKEND_UP, &labels, backend.state == BackendState::Up);
+    samples.states(&table::BACKEND_STATE, &labels, &BACKEND_STATES, &backend.state);
+    samples.add(&table::BACKEND_WEIGHT, &labels, backend.weight.into());
+    samples.add(&table::BACKEND_SLOTS, &labels, backend.ring_slots.into());
+    let defs = [&table::BACKEND_PACKETS, &table::BACKEND_BYTES, &table::BACKEND_FLOWS];
+    samples.traffic(defs, &labels, backend.traffic);
+    for (check, result) in &backend.checks {
+        let labels = [name, address, port, protocol, own.as_str(), check];
+        if let Some(up) = result.up {
+            samples.flag(&table::CHECK_UP, &labels, up);
+        }
+        samples.add(&table::PROBE_DURATION, &labels, result.took_ms / 1000.0);
+        for (outcome, count) in [("passed", result.passed), ("failed", result.failed)] {
+            let labels = [name, address, port, protocol, own.as_str(), check, outcome];
+            samples.count(&table::PROBES, &labels, count);
+        }
+    }
+}
+
+fn dataplane(samples: &mut Samples, dataplane: &Dataplane) {
+    for (reason, packets) in &dataplane.reasons {
+        samples.count(&table::DATAPLANE_PACKETS, &[reason], *packets);
+    }
+    samples.count(&table::FLOW_MEMORY, &[], dataplane.flow_memory);
+    samples.count(&table::APPLIED, &[], dataplane.applied);
+    samples.flag(&table::DATAPLANE_ERROR, &[], dataplane.error.is_some());
+    for (name, interface) in &dataplane.interfaces {
+        let labels = [name.as_str(), interface.mode.as_str()];
+        samples.flag(&table::INTERFACE_ATTACHED, &labels, interface.attached);
+    }
+}
