@@ -127,7 +127,7 @@ pub(super) enum Input {
     /// 26
     Keepalive,
     /// 27
-    Update(DecodedUpdate),
+    Update(Box<DecodedUpdate>),
     /// ROUTE-REFRESH (RFC 2918)
     RouteRefresh(RouteRefresh),
     /// Any message that has no place in this state (RFC 6608).
@@ -263,7 +263,8 @@ impl Connection {
             (StateName::Established, StateName::Established) => {}
             (StateName::Established, _) => {
                 env.counters.dropped += 1;
-                env.events.push_back(PeerEvent::Down);
+                let reason = env.ended.as_ref().map(|ended| ended.reason.clone());
+                env.events.push_back(PeerEvent::Down(reason));
             }
             (_, StateName::Established) => {
                 env.counters.established += 1;
@@ -404,7 +405,7 @@ impl Connection {
                     config: env.config,
                     events: env.events,
                 };
-                session.receive(update, &mut importer);
+                session.receive(*update, &mut importer);
             }
             Input::Keepalive => timers.received(env.now),
             Input::RouteRefresh(request) => {

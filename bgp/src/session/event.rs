@@ -105,9 +105,10 @@ pub enum PeerEvent {
     },
     /// A session stands: the neighbour waits for our routes.
     Established,
-    /// The session is gone, and with it everything learned from the neighbour.
-    Down,
-    /// An attempt or a session ended; for the log.
+    /// The session is gone, and with it everything learned from the neighbour. No reason: on the
+    /// administrator's word.
+    Down(Option<Reason>),
+    /// An attempt or a session ended by an error; for the log.
     Error(Reason),
     /// A usable route was learned, in place of an older one.
     Learned(IpNet, Route),

@@ -167,7 +167,7 @@ impl Session {
 fn may_pass(attributes: &Attributes, external: bool) -> bool {
     let has = |community| attributes.communities.contains(&community);
     let internal_only = has(Community::NO_EXPORT) || has(Community::NO_EXPORT_SUBCONFED);
-    !has(Community::NO_ADVERTISE) && !(external && internal_only)
+    !(has(Community::NO_ADVERTISE) || external && internal_only)
 }
 
 /// What a learned route loses on its way out: MED and LOCAL_PREF at the border of the AS (RFC 4271

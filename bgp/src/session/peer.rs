@@ -52,7 +52,6 @@ pub struct Peer {
     plain_open: bool,
     outgoing: Connection,
     incoming: Connection,
-    updates: VecDeque<Bytes>,
     events: VecDeque<PeerEvent>,
     counters: MessageCounters,
     state: StateName,
@@ -74,7 +73,6 @@ impl Peer {
             plain_open: false,
             outgoing: Connection::new(Role::Outgoing),
             incoming: Connection::new(Role::Incoming),
-            updates: VecDeque::new(),
             events: VecDeque::new(),
             counters: MessageCounters::default(),
             state: StateName::Idle,
@@ -133,16 +131,12 @@ impl Peer {
             Role::Incoming => &mut self.incoming,
         };
         let State::Established { session, .. } = &mut connection.state else { return None };
-        if self.updates.is_empty() {
-            let mut batch = Vec::new();
-            // A batch may turn out to be impossible to encode; then there is another one.
-            while batch.is_empty() && session.transmit(&mut batch) {}
-            self.updates.extend(batch);
-        }
-        let bytes = self.updates.pop_front()?;
-        self.counters.messages_out += 1;
-        self.counters.updates_out += 1;
-        Some(bytes)
+        let mut batch = Vec::new();
+        // A batch may turn out to be impossible to encode; then there is another one.
+        while batch.is_empty() && session.transmit(&mut batch) {}
+        self.counters.messages_out += batch.len() as u64;
+        self.counters.updates_out += batch.len() as u64;
+        (!batch.is_empty()).then(|| Bytes::from(batch.concat()))
     }
 
     /// The next thing to do or to know.
@@ -276,7 +270,7 @@ impl Peer {
     /// Whether withdrawals wait to be handed out.
     #[must_use]
     pub fn withdrawals_pending(&self) -> bool {
-        !self.updates.is_empty() || self.session().is_some_and(Session::withdrawals_pending)
+        self.session().is_some_and(Session::withdrawals_pending)
     }
 
     fn session_mut(&mut self) -> Option<&mut Session> {
@@ -359,9 +353,6 @@ impl Peer {
             }
             self.last_error = None;
         }
-        if self.session().is_none() {
-            self.updates.clear();
-        }
         if let Some(ended) = ended {
             self.ended(now, role, ended.reason, ended.penalty);
         }
@@ -435,7 +426,7 @@ impl Peer {
             None => Input::Unexpected(kind),
             Some(Err(error)) => Input::Malformed(error.to_notification()),
             Some(Ok(Decoded::Open(open))) => self.judge_open(role, open),
-            Some(Ok(Decoded::Update(update))) => Input::Update(update),
+            Some(Ok(Decoded::Update(update))) => Input::Update(Box::new(update)),
             Some(Ok(Decoded::Notification(notification))) => Input::Notification(notification),
             Some(Ok(Decoded::Keepalive)) => Input::Keepalive,
             Some(Ok(Decoded::RouteRefresh(request))) => Input::RouteRefresh(request),

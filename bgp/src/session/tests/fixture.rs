@@ -280,7 +280,7 @@ impl Pair {
                 let end = &mut self.ends[index];
                 end.peer.export_all(end.routes.iter());
             }
-            PeerEvent::Down => self.ends[index].learned.clear(),
+            PeerEvent::Down(_) => self.ends[index].learned.clear(),
             PeerEvent::Learned(prefix, route) => {
                 self.ends[index].learned.insert(prefix, route);
             }
