@@ -35,7 +35,8 @@ pub struct ProberConfig {
     /// First rule priority. [`RULE_PRIORITIES`](crate::path::RULE_PRIORITIES) from here are the
     /// prober's own; all must be before the main table's rule at 32766.
     pub rule_priority: u32,
-    /// Probes in flight at once, at least 1.
+    /// Probes in flight at once, at least 1. Each holds a file descriptor, and so does an answered
+    /// HTTP probe whose server has not closed yet, until the probe's timeout.
     pub concurrency: usize,
     /// Seed of the generator that spreads the first probes over their interval.
     pub seed: u64,
@@ -47,7 +48,7 @@ impl Default for ProberConfig {
             mark_mask: 0xffff_0000,
             table_base: 7_650_000,
             rule_priority: 10_000,
-            concurrency: 1024,
+            concurrency: 512,
             seed: 0,
         }
     }
@@ -126,6 +127,7 @@ impl Prober {
     }
 
     /// Replaces the whole set. Known keys keep their verdict; on an error the old set goes on.
+    /// Events from before the change, of removed keys too, may still be in the channel.
     ///
     /// # Errors
     /// Names the first probe, backend or VIP that cannot be probed, or the route or rule that the

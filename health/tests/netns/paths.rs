@@ -22,11 +22,20 @@ fn nothing_is_left_after_the_shutdown() {
     let ns = lab.ns("lb");
     let during = lab.run("lb", async move {
         let (prober, _events) = Prober::start(config()).await.unwrap();
+        let routing = || {
+            ["rule", "route show table all"].map(|words| {
+                let mut command = std::process::Command::new("ip");
+                let output = command.args(["-n", &ns]).args(words.split(' ')).output().unwrap();
+                String::from_utf8(output.stdout).unwrap()
+            })
+        };
         prober.set(everything()).await.unwrap();
-        let during = std::process::Command::new("ip").args(["-n", &ns, "rule"]).output().unwrap();
+        let during = routing();
+        prober.set(everything()).await.unwrap();
+        assert_eq!(routing(), during, "the same set again changes nothing");
         prober.shutdown().await;
         assert!(matches!(prober.set(everything()).await, Err(Error::Stopped)));
-        String::from_utf8(during.stdout).unwrap()
+        during.join("\n")
     });
     assert!(during.contains("fwmark 0x10000/0xffff0000 lookup 7650001 proto 245"), "{during}");
     assert!(during.contains("fwmark 0/0xffff0000 goto"), "{during}");
@@ -203,6 +212,53 @@ fn paths_follow_the_interface() {
 }
 
 #[test]
+fn a_probe_without_its_route_never_takes_the_default_route() {
+    let lab = Lab::new();
+    let _servers = (lab.serve("b1", 80), lab.serve("b2", 80));
+    // The wrong backend is where everything else goes, and it would answer.
+    lab.ip("lb", "route add default via 198.51.100.11");
+    lab.ip("lb", "-6 route add default via 2001:db8:51::11");
+    for (vip, _, b2) in FAMILIES {
+        let ns = lab.ns("lb");
+        lab.run("lb", async move {
+            let (prober, mut events) = Prober::start(config()).await.unwrap();
+            prober.set(vec![probe("tcp", ProbePath::Dsr, vip, b2, tcp())]).await.unwrap();
+            wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
+            let mut command = std::process::Command::new("ip");
+            let words = ["-n", &ns, "route", "del", vip, "table", "7650001"];
+            assert!(command.args(words).status().unwrap().success());
+            let down = wait_for(&mut events, |e| e.verdict == Verdict::Down).await;
+            assert_eq!(down.outcome.diagnostic, "no route to host");
+            prober.shutdown().await;
+        });
+    }
+}
+
+#[test]
+fn a_vip_that_becomes_local_fails_its_probes() {
+    let lab = Lab::new();
+    // The balancer would answer itself.
+    let _servers = (lab.serve("b1", 80), lab.serve("lb", 80));
+    let ns = lab.ns("lb");
+    lab.run("lb", async move {
+        let address = |verb: &str| {
+            let words = ["-n", &ns, "addr", verb, "192.0.2.1/32", "dev", "lo"];
+            assert!(std::process::Command::new("ip").args(words).status().unwrap().success());
+        };
+        let (prober, mut events) = Prober::start(config()).await.unwrap();
+        let one = probe("tcp", ProbePath::Dsr, VIP4, "198.51.100.11", tcp());
+        prober.set(vec![one]).await.unwrap();
+        wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
+        address("add");
+        let down = wait_for(&mut events, |e| e.verdict == Verdict::Down).await;
+        assert!(down.outcome.diagnostic.contains("is an address of this host on lo"), "{down:?}");
+        address("del");
+        wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
+        prober.shutdown().await;
+    });
+}
+
+#[test]
 fn rules_that_others_flush_come_back() {
     let lab = Lab::new();
     let _server = lab.serve("b1", 80);
@@ -279,7 +335,10 @@ fn a_large_tree_resolves_every_mark() {
     std::fs::remove_file(&file).unwrap();
     assert_eq!(answers.lines().count(), expected.len());
     for (answer, (mark, gateway)) in answers.lines().zip(&expected) {
-        assert!(answer.contains(&format!("via {gateway} dev e0")), "mark {mark:#x}: {answer}");
+        // The balancer has an address in another subnet on the same interface, added before.
+        let wanted = format!("via {gateway} dev e0 table ");
+        let source = "src 10.77.0.1 ";
+        assert!(answer.contains(&wanted) && answer.contains(source), "mark {mark:#x}: {answer}");
     }
     let removed = lab.run("lb", async { cleanup(&config()).await.unwrap() });
     assert_eq!(removed.routes, 2 * BACKENDS as usize);

@@ -97,6 +97,23 @@ async fn a_body_without_length_ends_with_the_connection() {
 }
 
 #[tokio::test]
+async fn head_has_no_body_and_the_host_is_sent_as_given() {
+    let mut check = check(&[], LONG);
+    check.kind = CheckKind::Http {
+        host: Some("www.example".into()),
+        path: "alive?deep=1".into(),
+        method: "HEAD".into(),
+        expect: vec![],
+    };
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
+    let (outcome, seen) = ask(answer, Then::Close, &check).await;
+    assert_eq!((outcome.ok, outcome.diagnostic.as_str()), (true, "200 OK"));
+    assert!(seen.request.starts_with("HEAD /alive?deep=1 HTTP/1.1\r\n"), "{}", seen.request);
+    assert!(seen.request.contains("host: www.example\r\n"), "{}", seen.request);
+    assert_eq!(seen.end.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn other_statuses_fail_and_redirects_are_not_followed() {
     for (answer, expect, diagnostic) in [
         ("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", &[][..], "got 503, expected 200"),
