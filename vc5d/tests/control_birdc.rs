@@ -1,4 +1,6 @@
 //! BIRD's own client and vc5's against a served snapshot.
+// Helpers below may unwrap as tests do.
+#![cfg(test)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use vc5d::control::reply::code;
 use vc5d::control::{bind, serve};
 use vc5d::snapshot;
 
+#[cfg(test)]
 #[path = "common/fixture.rs"]
 mod fixture;
 

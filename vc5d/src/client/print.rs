@@ -50,7 +50,9 @@ impl<O: Write, E: Write> Printer<O, E> {
 mod tests {
     use super::*;
 
-    fn printed(lines: &[(u16, &str)]) -> (String, String) {
+    type Lines<'a> = &'a [(u16, &'a str)];
+
+    fn printed(lines: Lines<'_>) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut printer = Printer::new(&mut out, &mut err);
         for (code, text) in lines {
@@ -62,7 +64,7 @@ mod tests {
 
     #[test]
     fn text_is_printed_by_line_json_in_one_and_errors_apart() {
-        let table: [(&[(u16, &str)], &str, &str); 3] = [
+        let table: [(Lines<'_>, &str, &str); 3] = [
             (&[(2101, "Name"), (1101, "www"), (0, "")], "Name\nwww\n", ""),
             (&[(1100, "[1,"), (1100, "2]"), (0, "")], "[1,2]\n", ""),
             (&[(8001, "There is no VIP x")], "", "There is no VIP x\n"),

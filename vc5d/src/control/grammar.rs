@@ -128,14 +128,14 @@ pub const COMMANDS: &[Spec] = &[
         "[\"FILE\"] [soft]",
         &["soft"],
         "Read the configuration and apply it",
-        |a| configure(a),
+        configure,
     ),
     spec(
         &["configure", "check"],
         "[\"FILE\"]",
         &[],
         "Check a configuration, change nothing",
-        |a| configure_check(a),
+        configure_check,
     ),
     spec(&["disable"], NAMES, &["all"], "Switch neighbours or VIPs off", |a| {
         protocol(a, Action::Disable)

@@ -143,7 +143,7 @@ fn values_are_those_of_the_snapshot() {
         labels
     };
     let bad = "10.1.10.12";
-    let table: Vec<(&str, Vec<(&str, &str)>, f64)> = vec![
+    let table = [
         ("vc5_build_info", vec![("version", "0.1.0")], 1.0),
         ("vc5_start_time_seconds", vec![], fixture::NOW - 7200.0),
         ("vc5_reloads_total", vec![("result", "failed")], 1.0),
