@@ -37,7 +37,8 @@ pub enum ProbePath {
     Dsr,
     /// To the backend's own address, by the host's ordinary routes.
     Direct,
-    /// To the VIP, which this host holds itself.
+    /// To the VIP, which this host holds itself; without it the probe fails. The backend's address
+    /// only names the probe.
     Local,
 }
 

@@ -33,6 +33,8 @@ pub struct Outcome {
 pub struct Target {
     /// The address and port to connect to.
     pub address: SocketAddr,
+    /// The address to connect from; `None` lets the route choose.
+    pub source: Option<IpAddr>,
     /// The firewall mark of the socket; `None` leaves it unmarked and needs no privilege.
     pub mark: Option<u32>,
 }

@@ -1,6 +1,7 @@
 //! The socket under every probe.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -24,6 +25,13 @@ fn open(target: Target) -> Result<TcpSocket, String> {
     socket.set_linger(Some(Duration::ZERO)).map_err(step("set SO_LINGER"))?;
     if let Some(mark) = target.mark {
         socket.set_mark(mark).map_err(step("mark the socket"))?;
+    }
+    if let Some(source) = target.source {
+        let bound = socket.bind(&SocketAddr::new(source, 0).into());
+        bound.map_err(|error| match error.kind() {
+            io::ErrorKind::AddrNotAvailable => format!("{source} is not an address of this host"),
+            _ => format!("cannot bind to {source}: {}", describe(&error)),
+        })?;
     }
     Ok(TcpSocket::from_std_stream(socket.into()))
 }

@@ -167,18 +167,26 @@ fn refused_counts_at_once_and_a_black_hole_times_out() {
 }
 
 #[test]
-fn a_service_of_this_host_is_probed_locally() {
+fn a_service_of_this_host_is_probed_here_and_nowhere_else() {
     let lab = Lab::new();
     let _server = lab.serve("b1", 80);
-    let found = lab.run("b1", async {
-        let (prober, mut events) = Prober::start(config()).await.unwrap();
-        let local = probe("local", ProbePath::Local, VIP4, "198.51.100.11", http("/b1"));
-        prober.set(vec![local]).await.unwrap();
-        let event = events.recv().await.unwrap();
-        prober.shutdown().await;
-        event
-    });
-    assert_eq!((found.verdict, found.outcome.diagnostic.as_str()), (Verdict::Up, "200 OK"));
+    // Another node holds the VIP too, and would answer.
+    lab.ip("lb", "route add default via 198.51.100.11");
+    lab.ip("lb", "-6 route add default via 2001:db8:51::11");
+    for (vip, b1, _) in FAMILIES {
+        let ask = |name| {
+            lab.run(name, async move {
+                let (prober, mut events) = Prober::start(config()).await.unwrap();
+                let local = probe("local", ProbePath::Local, vip, b1, http("/b1"));
+                prober.set(vec![local]).await.unwrap();
+                let event = events.recv().await.unwrap();
+                prober.shutdown().await;
+                (event.verdict, event.outcome.diagnostic)
+            })
+        };
+        assert_eq!(ask("b1"), (Verdict::Up, "200 OK".into()));
+        assert_eq!(ask("lb"), (Verdict::Down, format!("{vip} is not an address of this host")));
+    }
 }
 
 #[test]
