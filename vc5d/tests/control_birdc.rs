@@ -9,13 +9,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 use vc5d::control::command::{Command as Order, Failure, Outcome, Request, Shared};
 use vc5d::control::reply::code;
 use vc5d::control::{bind, serve};
 use vc5d::snapshot;
 
-#[cfg(test)]
 #[path = "common/fixture.rs"]
 mod fixture;
 
@@ -23,7 +22,7 @@ mod fixture;
 struct Daemon {
     directory: PathBuf,
     _runtime: Runtime,
-    _stop: oneshot::Sender<()>,
+    _stop: watch::Sender<bool>,
 }
 
 impl Daemon {
@@ -37,11 +36,8 @@ impl Daemon {
         };
         let (commands, requests) = mpsc::channel(4);
         let snapshot = Arc::new(ArcSwap::from_pointee(fixture::snapshot()));
-        let (stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async {
-            let _ = stopped.await;
-        };
-        runtime.spawn(serve(listener, Shared { snapshot, commands }, shutdown));
+        let (stop, stopped) = watch::channel(false);
+        runtime.spawn(serve(listener, Shared { snapshot, commands }, stopped));
         runtime.spawn(core(requests));
         Self { directory, _runtime: runtime, _stop: stop }
     }

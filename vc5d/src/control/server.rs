@@ -1,6 +1,5 @@
 //! The driver: a Unix socket and a task for each client. Whatever a client does, only its own task waits.
 
-use std::future::Future;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -90,9 +89,10 @@ pub fn bind(path: &Path) -> Result<UnixListener, Error> {
     Ok(listener)
 }
 
-/// Serves clients until `shutdown` completes, then lets commands under way be answered and removes the socket.
-pub async fn serve(listener: UnixListener, shared: Shared, shutdown: impl Future<Output = ()>) {
-    serve_with(listener, shared, Limits::default(), shutdown).await;
+/// Serves clients until `stopped` holds true or its sender has gone; then removes the socket and lets commands under
+/// way be answered.
+pub async fn serve(listener: UnixListener, shared: Shared, stopped: watch::Receiver<bool>) {
+    serve_with(listener, shared, Limits::default(), stopped).await;
 }
 
 /// [`serve`] with other bounds.
@@ -100,14 +100,13 @@ pub async fn serve_with(
     listener: UnixListener,
     shared: Shared,
     limits: Limits,
-    shutdown: impl Future<Output = ()>,
+    stopped: watch::Receiver<bool>,
 ) {
-    let (stop, stopped) = watch::channel(false);
     let mut clients = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
+    let mut own = stopped.clone();
     loop {
         tokio::select! {
-            () = &mut shutdown => break,
+            () = until(&mut own) => break,
             _ = clients.join_next(), if !clients.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if clients.len() < limits.connections => {
@@ -124,11 +123,16 @@ pub async fn serve_with(
     }
     remove(&listener);
     drop(listener);
-    stop.send_replace(true);
     let all = async { while clients.join_next().await.is_some() {} };
     if timeout(limits.write.min(Duration::from_secs(1)), all).await.is_err() {
         tracing::info!("control clients that did not read were dropped");
     }
+}
+
+/// Waits until `stopped` holds true or its sender has gone.
+pub(crate) async fn until(stopped: &mut watch::Receiver<bool>) {
+    // What comes back is a lock on the value or that the sender has gone; neither may outlive this.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// Removes the socket's file, so that nobody takes it for a daemon.
@@ -172,7 +176,7 @@ async fn talk(
     send(&mut stream, &Session::greeting(&shared.snapshot.load()), limits).await?;
     loop {
         let count = tokio::select! {
-            _ = stopped.changed() => return Ok(()),
+            () = until(stopped) => return Ok(()),
             count = stream.read(&mut buffer) => count?,
         };
         if count == 0 {

@@ -32,7 +32,7 @@ impl Drop for Directory {
 struct Server {
     directory: Directory,
     requests: mpsc::Receiver<Request>,
-    stop: Option<oneshot::Sender<()>>,
+    stop: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -42,13 +42,10 @@ impl Server {
         let listener = bind(&directory.socket()).unwrap();
         let (commands, requests) = mpsc::channel(1);
         let snapshot = Arc::new(ArcSwap::from_pointee(fixture::snapshot()));
-        let (stop, stopped) = oneshot::channel();
-        let shutdown = async {
-            stopped.await.unwrap();
-        };
+        let (stop, stopped) = watch::channel(false);
         let shared = Shared { snapshot, commands };
-        let task = tokio::spawn(serve_with(listener, shared, limits, shutdown));
-        Self { directory, requests, stop: Some(stop), task }
+        let task = tokio::spawn(serve_with(listener, shared, limits, stopped));
+        Self { directory, requests, stop, task }
     }
 
     async fn client(&self) -> Client {
@@ -58,8 +55,8 @@ impl Server {
         client
     }
 
-    async fn stop(mut self) {
-        self.stop.take().unwrap().send(()).unwrap();
+    async fn stop(self) {
+        self.stop.send(true).unwrap();
         self.task.await.unwrap();
         assert!(!self.directory.socket().exists());
     }
@@ -230,7 +227,7 @@ async fn stopping_ends_idle_sessions_after_answering_those_under_way() {
     let mut asking = server.client().await;
     asking.send(b"down\n").await;
     let request = server.requests.recv().await.unwrap();
-    server.stop.take().unwrap().send(()).unwrap();
+    server.stop.send(true).unwrap();
     assert_eq!(idle.line().await, "");
     request.reply.send(Ok(Outcome::new(code::SHUTDOWN, "Shutdown requested"))).unwrap();
     assert_eq!(asking.line().await, "0007 Shutdown requested\n");

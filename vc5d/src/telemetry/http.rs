@@ -1,10 +1,10 @@
 //! The HTTP server of the metrics: one request a connection, bounded in size, time and number.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -13,10 +13,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Metrics;
+use crate::control::server::until;
+use crate::snapshot::Snapshot;
 
 /// Connections at a time; more wait in the listener's queue.
 const CONNECTIONS: usize = 32;
@@ -29,21 +32,21 @@ const HEAD_SIZE: usize = 16 * 1024;
 /// Most header lines of a request.
 const HEADERS: usize = 64;
 
-/// Serves `GET /metrics` until `shutdown` completes.
+/// Serves `GET /metrics` until `stopped` holds true or its sender has gone.
 pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
-    shutdown: impl Future<Output = ()>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    mut stopped: watch::Receiver<bool>,
 ) {
     let mut clients = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
-            () = &mut shutdown => return,
+            () = until(&mut stopped) => return,
             _ = clients.join_next(), if !clients.is_empty() => {}
             accepted = listener.accept(), if clients.len() < CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
-                    clients.spawn(client(stream, metrics.clone()));
+                    clients.spawn(client(stream, metrics.clone(), snapshot.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the metrics server cannot accept");
@@ -55,9 +58,9 @@ pub async fn serve(
     }
 }
 
-async fn client(stream: TcpStream, metrics: Arc<Metrics>) {
+async fn client(stream: TcpStream, metrics: Arc<Metrics>, snapshot: Arc<ArcSwap<Snapshot>>) {
     let service = service_fn(|request| {
-        let response = respond(&request, &metrics);
+        let response = respond(&request, &metrics, &snapshot);
         async { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -74,12 +77,16 @@ async fn client(stream: TcpStream, metrics: Arc<Metrics>) {
     }
 }
 
-fn respond(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes>> {
+fn respond(
+    request: &Request<Incoming>,
+    metrics: &Metrics,
+    snapshot: &ArcSwap<Snapshot>,
+) -> Response<Full<Bytes>> {
     let mut response = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/") => {
             text(StatusCode::OK, "vc5: metrics are at /metrics\n")
         }
-        (&Method::GET | &Method::HEAD, "/metrics") => scrape(metrics),
+        (&Method::GET | &Method::HEAD, "/metrics") => scrape(metrics, &snapshot.load()),
         (_, "/" | "/metrics") => {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -97,8 +104,8 @@ fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-fn scrape(metrics: &Metrics) -> Response<Full<Bytes>> {
-    match metrics.render() {
+fn scrape(metrics: &Metrics, snapshot: &Snapshot) -> Response<Full<Bytes>> {
+    match metrics.render(snapshot) {
         Ok(body) => {
             let mut response = Response::new(Full::from(body));
             let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);

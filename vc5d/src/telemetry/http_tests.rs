@@ -1,6 +1,4 @@
-use arc_swap::ArcSwap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::oneshot;
 
 use super::*;
 use crate::control::fixture;
@@ -10,14 +8,14 @@ async fn exchange(request: &[u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let snapshot = Arc::new(ArcSwap::from_pointee(fixture::snapshot()));
-    let metrics = Arc::new(Metrics::new(snapshot).unwrap());
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(serve(listener, metrics, async { stopped.await.unwrap() }));
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let (stop, stopped) = watch::channel(false);
+    let server = tokio::spawn(serve(listener, metrics, snapshot, stopped));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
-    stop.send(()).unwrap();
+    stop.send(true).unwrap();
     server.await.unwrap();
     String::from_utf8(answer).unwrap()
 }

@@ -1,15 +1,12 @@
-//! The registry: samples of the newest snapshot, and histograms of what only the core can time.
+//! Histograms of what only the core can time, and the whole text of a scrape.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Histogram, HistogramOpts, HistogramVec, Registry, TextEncoder};
+use vc5_health::ProbeEvent;
 
 use super::export;
-use super::table::{ALL, Kind, PROBE_SECONDS, WITHDRAW_SECONDS};
+use super::table::{PROBE_SECONDS, WITHDRAW_SECONDS};
 use crate::snapshot::Snapshot;
 
 /// Withdrawals are expected well under 5 ms; a second is the most that a stuck peer may cost.
@@ -29,11 +26,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics of what `snapshot` holds at each scrape.
+    /// Metrics without observations.
     ///
     /// # Errors
     /// A name in [`super::table`] is not valid or not unique.
-    pub fn new(snapshot: Arc<ArcSwap<Snapshot>>) -> prometheus::Result<Self> {
+    pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let withdraw = HistogramOpts::new(WITHDRAW_SECONDS.name, WITHDRAW_SECONDS.help);
         let withdraw = Histogram::with_opts(withdraw.buckets(WITHDRAW_BUCKETS.to_vec()))?;
@@ -42,7 +39,6 @@ impl Metrics {
             HistogramVec::new(probes.buckets(PROBE_BUCKETS.to_vec()), PROBE_SECONDS.labels)?;
         registry.register(Box::new(withdraw.clone()))?;
         registry.register(Box::new(probes.clone()))?;
-        registry.register(Box::new(FromSnapshot::new(snapshot)?))?;
         Ok(Self { registry, withdraw, probes })
     }
 
@@ -51,48 +47,25 @@ impl Metrics {
         self.withdraw.observe(took.as_secs_f64());
     }
 
-    /// A probe of the check of this name ended.
-    pub fn observe_probe(&self, check: &str, took: Duration) {
-        self.probes.with_label_values(&[check]).observe(took.as_secs_f64());
+    /// A probe ended.
+    pub fn observe_probe(&self, event: &ProbeEvent) {
+        let took = event.outcome.took.as_secs_f64();
+        self.probes.with_label_values(&[&event.key.check]).observe(took);
     }
 
-    /// All metrics in Prometheus's text format, version 0.0.4.
+    /// All metrics in Prometheus's text format, version 0.0.4. Nearly all come from `snapshot`, so that no
+    /// series outlives what it describes.
     ///
     /// # Errors
     /// The encoder refuses a family.
-    pub fn render(&self) -> prometheus::Result<Vec<u8>> {
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        Ok(text)
-    }
-}
-
-/// Collects from the newest snapshot, so that no series outlives what it describes.
-struct FromSnapshot {
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    descriptions: Vec<Desc>,
-}
-
-impl FromSnapshot {
-    fn new(snapshot: Arc<ArcSwap<Snapshot>>) -> prometheus::Result<Self> {
-        let describe = |def: &super::table::Def| {
-            let labels = def.labels.iter().map(|label| (*label).to_owned()).collect();
-            Desc::new(def.name.to_owned(), def.help.to_owned(), labels, Default::default())
-        };
-        let own = ALL.iter().filter(|def| def.kind != Kind::Histogram);
-        let descriptions = own.map(describe).collect::<prometheus::Result<_>>()?;
-        Ok(Self { snapshot, descriptions })
-    }
-}
-
-impl Collector for FromSnapshot {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
+    pub fn render(&self, snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        export::families(&self.snapshot.load(), now.as_secs_f64())
+        let mut families = export::families(snapshot, now.as_secs_f64());
+        families.extend(self.registry.gather());
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&families, &mut text)?;
+        Ok(text)
     }
 }
 

@@ -1,6 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
-use super::super::table::Def;
+use vc5_health::{Outcome, ProbeKey, Verdict};
+
+use super::super::table::{ALL, Def, Kind};
 use super::*;
 use crate::control::fixture;
 
@@ -89,12 +92,25 @@ fn sample(line: &str) -> Sample {
     (metric.to_owned(), labels, value)
 }
 
-fn metrics(snapshot: Snapshot) -> Metrics {
-    Metrics::new(Arc::new(ArcSwap::from_pointee(snapshot))).unwrap()
+fn metrics() -> Metrics {
+    Metrics::new().unwrap()
 }
 
-fn render(metrics: &Metrics) -> Exposition {
-    read(std::str::from_utf8(&metrics.render().unwrap()).unwrap())
+fn render(metrics: &Metrics, snapshot: &Snapshot) -> Exposition {
+    read(std::str::from_utf8(&metrics.render(snapshot).unwrap()).unwrap())
+}
+
+fn probe(check: &str, took: Duration) -> ProbeEvent {
+    let key = ProbeKey {
+        vip: "192.168.101.1".parse().unwrap(),
+        backend: "10.1.10.10".parse().unwrap(),
+        port: 80,
+        service: "80/tcp".into(),
+        check: check.into(),
+    };
+    let outcome = Outcome { ok: true, diagnostic: "200 OK".into(), took };
+    let (verdict, at) = (Verdict::Up, Instant::now());
+    ProbeEvent { key, verdict, changed: false, outcome, at, passed: 1, failed: 0 }
 }
 
 fn value(all: &Exposition, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
@@ -110,10 +126,10 @@ fn value(all: &Exposition, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
 
 #[test]
 fn a_scrape_is_valid_and_holds_every_metric_with_its_labels() {
-    let metrics = metrics(fixture::snapshot());
+    let metrics = metrics();
     metrics.observe_withdraw(Duration::from_micros(700));
-    metrics.observe_probe("alive", Duration::from_millis(3));
-    let all = render(&metrics);
+    metrics.observe_probe(&probe("alive", Duration::from_millis(3)));
+    let all = render(&metrics, &fixture::snapshot());
     for Def { name, kind, labels, .. } in ALL {
         let written = all.kinds.get(*name).unwrap_or_else(|| panic!("{name} is missing"));
         assert_eq!(written, &format!("{kind:?}").to_lowercase(), "{name}");
@@ -133,8 +149,8 @@ fn a_scrape_is_valid_and_holds_every_metric_with_its_labels() {
 
 #[test]
 fn values_are_those_of_the_snapshot() {
-    let metrics = metrics(fixture::snapshot());
-    let all = render(&metrics);
+    let metrics = metrics();
+    let all = render(&metrics, &fixture::snapshot());
     let web = [("vip", "www"), ("address", "192.168.101.1"), ("port", "80"), ("protocol", "tcp")];
     let backend = |own: &'static str, more: &[(&'static str, &'static str)]| {
         let mut labels = web.to_vec();
@@ -184,11 +200,11 @@ fn values_are_those_of_the_snapshot() {
 
 #[test]
 fn observations_land_in_their_buckets() {
-    let metrics = metrics(Snapshot::default());
+    let metrics = metrics();
     metrics.observe_withdraw(Duration::from_micros(700));
     metrics.observe_withdraw(Duration::from_secs(2));
-    metrics.observe_probe("alive", Duration::from_millis(3));
-    let all = render(&metrics);
+    metrics.observe_probe(&probe("alive", Duration::from_millis(3)));
+    let all = render(&metrics, &fixture::snapshot());
     for (name, labels, expected) in [
         ("vc5_withdraw_seconds_bucket", vec![("le", "0.0005")], 0.0),
         ("vc5_withdraw_seconds_bucket", vec![("le", "0.001")], 1.0),
@@ -202,11 +218,10 @@ fn observations_land_in_their_buckets() {
 
 #[test]
 fn series_end_with_what_they_describe() {
-    let snapshot = Arc::new(ArcSwap::from_pointee(fixture::snapshot()));
-    let metrics = Metrics::new(snapshot.clone()).unwrap();
-    assert!(value(&render(&metrics), "vc5_peer_enabled", &[("peer", "tor1")]).is_some());
-    snapshot.store(Arc::default());
-    let all = render(&metrics);
+    let metrics = metrics();
+    let all = render(&metrics, &fixture::snapshot());
+    assert!(value(&all, "vc5_peer_enabled", &[("peer", "tor1")]).is_some());
+    let all = render(&metrics, &Snapshot::default());
     assert_eq!(value(&all, "vc5_peer_enabled", &[("peer", "tor1")]), None);
     assert!(!all.kinds.contains_key("vc5_dataplane_error"));
 }
@@ -215,7 +230,7 @@ fn series_end_with_what_they_describe() {
 fn awkward_names_are_escaped() {
     let mut snapshot = fixture::snapshot();
     snapshot.vips[0].name = "a\"b\\c\nd".to_owned();
-    let all = render(&metrics(snapshot));
+    let all = render(&metrics(), &snapshot);
     let labels = [("vip", "a\"b\\c\nd"), ("address", "192.168.101.53")];
     assert_eq!(value(&all, "vc5_vip_up", &labels), Some(0.0));
 }
