@@ -65,13 +65,19 @@ fn established() -> Peer {
         filtered: 1,
         exported: 1,
         next_hop: Some("10.1.10.100".parse().unwrap()),
+        next_hop_error: None,
         import_updates: RouteChanges { received: 5, filtered: 1, accepted: 4, ..<_>::default() },
         import_withdraws: RouteChanges { received: 2, accepted: 2, ..<_>::default() },
         export_updates: RouteChanges { received: 7, rejected: 3, accepted: 4, ..<_>::default() },
         export_withdraws: RouteChanges { received: 3, accepted: 3, ..<_>::default() },
     };
-    let ipv6 =
-        PeerChannel { up: true, import: "all".into(), export: "anycast".into(), ..<_>::default() };
+    let ipv6 = PeerChannel {
+        up: true,
+        import: "all".into(),
+        export: "anycast".into(),
+        next_hop_error: Some("eth0 has no global IPv6 address".into()),
+        ..<_>::default()
+    };
     Peer {
         description: Some("top of rack 1".into()),
         state: "Established".into(),

@@ -176,8 +176,10 @@ fn channel_detail(reply: &mut Reply, family: &str, channel: &PeerChannel) {
     line(changes("Import withdraws:", channel.import_withdraws, [true, true, false, true, true]));
     line(changes("Export updates:", channel.export_updates, [true, true, true, false, true]));
     line(changes("Export withdraws:", channel.export_withdraws, [true, false, false, false, true]));
-    if let Some(next_hop) = channel.next_hop {
-        line(format!("    BGP Next hop:   {next_hop}"));
+    match (channel.next_hop, &channel.next_hop_error) {
+        (Some(next_hop), _) => line(format!("    BGP Next hop:   {next_hop}")),
+        (None, Some(error)) => line(format!("    BGP Next hop:   none ({error})")),
+        (None, None) => {}
     }
 }
 
