@@ -22,6 +22,13 @@ pub const IFACE_PROBES: u32 = 4;
 #[derive(Clone, Copy)]
 pub struct Ring(pub [u16; RING_SLOTS]);
 
+impl core::fmt::Debug for Ring {
+    /// Without its slots: nobody reads 65536 numbers.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Ring").finish_non_exhaustive()
+    }
+}
+
 /// Bitmap by [`vip_filter_bit`]: a clear bit means that an address is no VIP.
 #[repr(transparent)]
 #[derive(Clone, Copy)]

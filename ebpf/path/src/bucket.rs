@@ -63,7 +63,8 @@ const EMPTY: u64 = 0x200;
 fn rank(entry: FlowEntry, now: u8) -> u64 {
     // The sign bit of x | -x is set unless x is zero.
     let used = sign(entry.0 | entry.0.wrapping_neg());
-    (1 ^ used) * EMPTY | u64::from(entry.closing()) * CLOSING | u64::from(entry.idle(now))
+    let closing = u64::from(entry.closing());
+    (1 ^ used) * EMPTY + closing * CLOSING + u64::from(entry.idle(now))
 }
 
 /// The greater of two numbers below 2^63, without a branch.
