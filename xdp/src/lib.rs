@@ -6,19 +6,29 @@
 //! ([`Desired`]); it acknowledges by [`Event::Applied`]. What it knows and counts is in
 //! [`Dataplane::snapshot`].
 //!
-//! [`maglev`] is usable without a kernel.
+//! [`maglev`] and [`model`] are usable without a kernel.
 
+mod clock;
 mod dataplane;
 mod desired;
 mod error;
 mod event;
+mod forwarding;
+mod loader;
 pub mod maglev;
+mod maps;
+pub mod model;
+mod neighbour;
+mod netlink;
 mod snapshot;
+mod stats;
+mod topology;
 
-pub use dataplane::{AttachMode, Dataplane, DataplaneConfig, OnStop, detach};
+pub use dataplane::{AttachMode, Dataplane, DataplaneConfig, OnStop};
 pub use desired::{BackendSpec, Desired, L4, OnDown, RealState, ServiceSpec, VipSpec};
 pub use error::Error;
 pub use event::{Event, NeighbourState, NotReady};
+pub use loader::detach;
 pub use snapshot::{
     BackendStatus, Counters, InterfaceStatus, Mac, ReasonCount, ServiceStatus, Snapshot, VipStatus,
 };

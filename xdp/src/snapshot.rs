@@ -43,6 +43,8 @@ pub struct InterfaceStatus {
     pub mode: &'static str,
     /// Whether the program runs on it and the interface is up.
     pub attached: bool,
+    /// Why it does not, or why its mode is not native.
+    pub note: Option<String>,
 }
 
 /// How many packets met one fate.
@@ -52,6 +54,8 @@ pub struct ReasonCount {
     pub name: &'static str,
     /// Packets since the program was loaded.
     pub packets: u64,
+    /// Bytes of those packets, from the Ethernet header on.
+    pub bytes: u64,
 }
 
 /// Traffic counters since the program was loaded.
@@ -61,8 +65,10 @@ pub struct Counters {
     pub packets: u64,
     /// Bytes of those packets, from the Ethernet header on.
     pub bytes: u64,
-    /// Flows begun.
+    /// Flow records made: connections seen beyond their SYN, UDP flows from their first packet.
     pub flows: u64,
+    /// TCP SYNs among the packets.
+    pub syns: u64,
 }
 
 /// One VIP in force.

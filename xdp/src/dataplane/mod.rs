@@ -1,13 +1,20 @@
 //! The dataplane as its owner sees it: a handle on the thread that holds it.
 
-use std::path::{Path, PathBuf};
+mod mailbox;
+mod report;
+mod start;
+mod worker;
+
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use crate::{Desired, Error, Event, Snapshot};
+use mailbox::Mailbox;
 
 /// How the program is attached to interfaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,26 +45,33 @@ pub struct DataplaneConfig {
     /// How to attach to them.
     pub mode: AttachMode,
     /// A directory on a bpffs in which links and maps are pinned, one per instance; `None` pins
-    /// nothing, so that the dataplane ends with the process.
+    /// nothing, so that the dataplane ends with the process. It is made if it does not exist; a
+    /// bpffs is mounted on `/sys/fs/bpf` if the path is below it and none is there.
     pub pin_path: Option<PathBuf>,
     /// The fleet's key: nodes with the same key choose the same backends.
     pub hash_key: [u8; 16],
-    /// Flows that one CPU can remember; rounded up to a power of two.
+    /// Flows that one CPU can remember; rounded up to eight times a power of two.
     pub flows_per_cpu: u32,
     /// For how long after a change of backends the flows unknown to this node are sent where
     /// they went before the change.
     pub settle_time: Duration,
 }
 
-/// A running dataplane.
+/// A running dataplane. Dropping it is stopping it with [`OnStop::Keep`].
 #[derive(Debug)]
 pub struct Dataplane {
+    mailbox: Arc<Mailbox>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    thread: Option<JoinHandle<Result<(), Error>>>,
 }
 
 impl Dataplane {
     /// Loads the program, attaches it to the interfaces and starts the thread that owns it. It
     /// blocks, so call it outside of asynchronous code.
+    ///
+    /// If an earlier run has left its pins, its program forwards on with the state it had, until
+    /// the first desired state for which every VIP is ready is in force, or 10 s have passed; then
+    /// the new program takes over at one stroke per interface.
     ///
     /// # Errors
     /// Anything that keeps packets from being forwarded; nothing is left behind then.
@@ -65,12 +79,26 @@ impl Dataplane {
         if config.interfaces.is_empty() {
             return Err(Error::NoInterface);
         }
-        let (_events, receiver) = mpsc::unbounded_channel();
-        Ok((Self { snapshot: Arc::default() }, receiver))
+        let mailbox = Arc::new(Mailbox::default());
+        let snapshot = Arc::new(ArcSwap::default());
+        let (events, receiver) = mpsc::unbounded_channel();
+        let (started, outcome) = std::sync::mpsc::sync_channel(1);
+        let theirs = (Arc::clone(&mailbox), Arc::clone(&snapshot));
+        let thread = std::thread::Builder::new()
+            .name("vc5-dataplane".into())
+            .spawn(move || start::run(config, theirs.0, theirs.1, events, &started))
+            .map_err(Error::io("starting the dataplane thread"))?;
+        match outcome.recv() {
+            Ok(Ok(())) => Ok((Self { mailbox, snapshot, thread: Some(thread) }, receiver)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::ThreadGone),
+        }
     }
 
     /// Hands over the state wanted. Never blocks; of several calls in a row the newest wins.
-    pub fn apply(&self, _seq: u64, _desired: Desired) {}
+    pub fn apply(&self, seq: u64, desired: Desired) {
+        self.mailbox.put(seq, desired);
+    }
 
     /// State and counters as of about a second ago or the last change.
     pub fn snapshot(&self) -> Arc<Snapshot> {
@@ -81,16 +109,21 @@ impl Dataplane {
     ///
     /// # Errors
     /// What could not be removed.
-    pub fn stop(self, _on_stop: OnStop) -> Result<(), Error> {
-        Ok(())
+    pub fn stop(mut self, on_stop: OnStop) -> Result<(), Error> {
+        self.end(on_stop)
+    }
+
+    fn end(&mut self, on_stop: OnStop) -> Result<(), Error> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        self.mailbox.stop(on_stop);
+        thread.join().map_err(|_| Error::ThreadGone)?
     }
 }
 
-/// Removes whatever a dataplane with this pin path has left: links, and with them the program,
-/// then the pinned maps and the directory.
-///
-/// # Errors
-/// [`Error::PinPath`] when the path cannot be read or something in it cannot be removed.
-pub fn detach(_pin_path: &Path) -> Result<(), Error> {
-    Ok(())
+impl Drop for Dataplane {
+    fn drop(&mut self) {
+        if let Err(error) = self.end(OnStop::Keep) {
+            tracing::error!(%error, "stopping the dataplane");
+        }
+    }
 }

@@ -15,9 +15,11 @@
 mod permutation;
 mod quota;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use permutation::Permutation;
+pub(crate) use permutation::words;
 
 /// Version of the function from (key, members) to ring. It is part of what is hashed.
 pub const VERSION: u8 = 1;
@@ -110,16 +112,18 @@ impl Ring {
         &self.slots
     }
 
-    /// How many slots `id` owns.
-    pub fn share(&self, id: u16) -> u32 {
-        self.slots.iter().map(|owner| u32::from(*owner == id)).sum()
+    /// How many slots each id owns that owns any, [`NOBODY`] among them.
+    pub fn shares(&self) -> BTreeMap<u16, u32> {
+        let mut sorted = self.slots.to_vec();
+        sorted.sort_unstable();
+        sorted.chunk_by(|a, b| a == b).filter_map(|c| Some((*c.first()?, c.len() as u32))).collect()
     }
 
     /// A digest of the whole ring, for golden vectors and comparisons between releases:
     /// SipHash-1-3 under the zero key over the slots as little-endian 16-bit words.
     pub fn digest(&self) -> u64 {
         let bytes: Vec<u8> = self.slots.iter().flat_map(|owner| owner.to_le_bytes()).collect();
-        permutation::siphash13(&[0; 16], &bytes)
+        vc5_ebpf_path::siphash13([0; 2], &bytes)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Properties of rings, and the golden vectors that pin them down between releases.
 
-use std::collections::HashMap;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -16,14 +14,6 @@ fn equal(n: u32) -> Vec<Member> {
     (0..n).map(|i| member(i, 1)).collect()
 }
 
-fn shares(ring: &Ring) -> HashMap<u16, u32> {
-    let mut shares = HashMap::new();
-    for owner in ring.slots() {
-        *shares.entry(*owner).or_insert(0) += 1;
-    }
-    shares
-}
-
 fn moved(before: &Ring, after: &Ring, but_not_from: u16) -> usize {
     before.slots().iter().zip(after.slots()).filter(|(b, a)| b != a && **b != but_not_from).count()
 }
@@ -32,19 +22,19 @@ fn moved(before: &Ring, after: &Ring, but_not_from: u16) -> usize {
 fn nobody_owns_a_ring_without_members() {
     assert_eq!(Ring::build(&KEY, &[]).unwrap(), Ring::empty());
     assert_eq!(Ring::build(&KEY, &[member(1, 0)]).unwrap(), Ring::empty());
-    assert_eq!(Ring::empty().share(NOBODY), SLOTS as u32);
+    assert_eq!(Ring::empty().shares(), BTreeMap::from([(NOBODY, SLOTS as u32)]));
 }
 
 #[test]
 fn a_single_member_owns_everything() {
     let ring = Ring::build(&KEY, &[member(9, 3), member(10, 0)]).unwrap();
-    assert_eq!(ring.share(10), SLOTS as u32);
+    assert_eq!(ring.shares(), BTreeMap::from([(10, SLOTS as u32)]));
 }
 
 #[test]
 fn the_limit_on_members_is_an_error_beyond_it() {
     let ring = Ring::build(&KEY, &equal(MAX_MEMBERS as u32)).unwrap();
-    let shares = shares(&ring);
+    let shares = ring.shares();
     assert_eq!(shares.len(), MAX_MEMBERS);
     assert!(shares.values().all(|s| (16..=17).contains(s)));
     assert_eq!(
@@ -124,7 +114,7 @@ proptest! {
         key: [u8; 16],
     ) {
         let members: Vec<_> = (0..n).map(|i| member(i * 7, weight)).collect();
-        let shares = shares(&Ring::build(&key, &members).unwrap());
+        let shares = Ring::build(&key, &members).unwrap().shares();
         prop_assert!(!shares.contains_key(&NOBODY));
         prop_assert_eq!(shares.len(), n as usize);
         let (min, max) = (shares.values().min().unwrap(), shares.values().max().unwrap());
@@ -138,7 +128,7 @@ proptest! {
         let members: Vec<_> = (0..).zip(&weights).map(|(i, w)| member(i, *w)).collect();
         let total: u64 = weights.iter().map(|w| u64::from(*w)).sum();
         prop_assume!(total > 0);
-        let shares = shares(&Ring::build(&KEY, &members).unwrap());
+        let shares = Ring::build(&KEY, &members).unwrap().shares();
         for m in members {
             let exact = f64::from(m.weight) * SLOTS as f64 / total as f64;
             let share = f64::from(shares.get(&m.id).copied().unwrap_or(0));

@@ -1,0 +1,340 @@
+//! The thread that owns the dataplane: it waits for a new desired state, for news of the network
+//! and for time to pass, and does what each asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::mailbox::{Mailbox, Waiting};
+use super::report::{Report, mode};
+use super::{OnStop, Snapshot};
+use crate::forwarding::{Forwarding, Resolve};
+use crate::loader::{Attachments, Loaded, Pins, Status};
+use crate::maps::KernelTables;
+use crate::neighbour::managed::Managed;
+use crate::neighbour::{Change, Hop, Network, limits};
+use crate::netlink::{Listener, NetEvent, Requests};
+use crate::stats::Stats;
+use crate::{Desired, Error, Event, NeighbourState, NotReady, clock};
+
+/// How often counters are read and the attachments looked after: a program that somebody detaches
+/// is no event of the kernel's.
+const TICK: Duration = Duration::from_secs(1);
+
+/// For how long the program of an earlier run forwards on while not every VIP is ready.
+const TAKE_OVER: Duration = Duration::from_secs(10);
+
+/// All that a worker owns.
+pub(super) struct Parts {
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(super) events: UnboundedSender<Event>,
+    pub(super) listener: Listener,
+    pub(super) requests: Requests,
+    pub(super) network: Network,
+    pub(super) pins: Option<Pins>,
+    pub(super) loaded: Loaded,
+    pub(super) attachments: Attachments,
+    pub(super) forwarding: Forwarding<KernelTables>,
+}
+
+/// The dataplane itself.
+pub(super) struct Worker {
+    parts: Parts,
+    managed: Managed,
+    not_ready: Vec<NotReady>,
+    statuses: Vec<Status>,
+    stats: Stats,
+    applied_seq: u64,
+    started: Instant,
+    next_tick: Instant,
+}
+
+/// What woke the worker.
+enum Wake {
+    Mail(Waiting),
+    Net(io::Result<Vec<NetEvent>>),
+    Time,
+}
+
+impl Worker {
+    pub(super) fn new(parts: Parts) -> Self {
+        let now = Instant::now();
+        Self {
+            parts,
+            managed: Managed::default(),
+            not_ready: Vec::new(),
+            statuses: Vec::new(),
+            stats: Stats::default(),
+            applied_seq: 0,
+            started: now,
+            next_tick: now,
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) async fn run(mut self) -> Result<(), Error> {
+        // Interfaces have not been asked for since the program was attached.
+        self.tick();
+        loop {
+            let deadline = tokio::time::Instant::from_std(self.deadline());
+            let wake = tokio::select! {
+                biased;
+                waiting = self.parts.mailbox.take() => Wake::Mail(waiting),
+                events = self.parts.listener.next() => Wake::Net(events),
+                () = tokio::time::sleep_until(deadline) => Wake::Time,
+            };
+            match wake {
+                Wake::Mail(Waiting { stop: Some(on_stop), .. }) => return self.stop(on_stop),
+                Wake::Mail(Waiting { desired: Some((seq, desired)), .. }) => {
+                    self.apply(seq, &desired);
+                }
+                Wake::Mail(_) => {}
+                Wake::Net(Ok(events)) => self.network_events(events),
+                Wake::Net(Err(error)) => {
+                    // Nothing that is known of makes this happen; time alone would help then.
+                    tracing::error!(%error, "listening to the kernel's netlink");
+                    tokio::time::sleep(TICK).await;
+                    self.resynchronise();
+                }
+                Wake::Time => self.on_time(),
+            }
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let until = |ns: u64| {
+            // The coarse clock may lag by a jiffy: rather wake once too late than twice.
+            Instant::now() + Duration::from_nanos(ns.saturating_sub(clock::coarse_ns()) + 1_000_000)
+        };
+        let timeout = self.parts.forwarding.next_timeout().map(until);
+        timeout.map_or(self.next_tick, |timeout| timeout.min(self.next_tick))
+    }
+
+    fn on_time(&mut self) {
+        if let Err(error) = self.parts.forwarding.on_timeout(clock::coarse_ns()) {
+            tracing::error!(%error, "ending a previous ring");
+        }
+        if Instant::now() >= self.next_tick {
+            self.tick();
+        }
+    }
+
+    fn tick(&mut self) {
+        self.next_tick = Instant::now() + TICK;
+        match self.parts.requests.links() {
+            Ok(links) => self.network_events(links),
+            Err(error) => tracing::warn!(%error, "reading the links"),
+        }
+        let Parts { attachments, loaded, pins, network, .. } = &mut self.parts;
+        if let Err(error) = attachments.reattach(loaded, pins, &network.topology) {
+            tracing::warn!(%error, "an interface has come back");
+        }
+        self.watch_attachments();
+        if self.started.elapsed() >= TAKE_OVER {
+            self.take_over();
+        }
+        match Stats::read(&self.parts.forwarding) {
+            Ok(stats) => self.stats = stats,
+            Err(error) => tracing::warn!(%error, "reading the counters"),
+        }
+        self.publish();
+    }
+
+    fn apply(&mut self, seq: u64, desired: &Desired) {
+        let began = Instant::now();
+        if let Err(error) = self.try_apply(desired) {
+            self.not_ready = self.readiness();
+            self.publish();
+            self.send(Event::ApplyFailed { seq, error });
+            return;
+        }
+        self.applied_seq = seq;
+        self.not_ready = self.readiness();
+        if self.not_ready.is_empty() {
+            self.take_over();
+        }
+        self.publish();
+        let not_ready = self.not_ready.clone();
+        self.send(Event::Applied { seq, took: began.elapsed(), not_ready });
+
+        // What nobody waits for.
+        let wanted = self.routes(&self.parts.forwarding.backends());
+        self.managed.remove_others(&mut self.parts.requests, &wanted);
+        if let Err(error) = self.parts.forwarding.top_up(clock::coarse_ns()) {
+            tracing::warn!(%error, "no spare rings");
+        }
+    }
+
+    fn try_apply(&mut self, desired: &Desired) -> Result<(), String> {
+        let services = desired.vips.iter().flat_map(|vip| &vip.services);
+        let backends: BTreeSet<Ipv4Addr> =
+            services.flat_map(|s| &s.backends).map(|b| b.address).collect();
+        limits::ensure_room(backends.len())?;
+        // First of all, so that the kernel resolves addresses while the tables are written.
+        let wanted = self.routes(&backends);
+        self.managed.add(&mut self.parts.requests, &wanted)?;
+        let Parts { forwarding, network, .. } = &mut self.parts;
+        forwarding.apply(desired, network, clock::coarse_ns()).map_err(|e| e.to_string())
+    }
+
+    fn network_events(&mut self, events: Vec<NetEvent>) {
+        let mut hops: BTreeMap<Ipv4Addr, NeighbourState> = BTreeMap::new();
+        let mut topology = false;
+        for event in events {
+            match self.parts.network.handle(event) {
+                Change::Nothing => {}
+                Change::Hop(address, state) => {
+                    hops.insert(address, state);
+                }
+                Change::Topology => topology = true,
+                Change::Lost => return self.resynchronise(),
+            }
+        }
+        let backends = self.parts.forwarding.backends();
+        hops.retain(|address, _| backends.contains(address));
+        for (address, state) in &hops {
+            if *state == NeighbourState::Unknown {
+                self.managed.forget(*address);
+            }
+            self.send(Event::Neighbour { address: *address, state: *state });
+        }
+        if topology {
+            self.topology_changed();
+        } else if !hops.is_empty() {
+            self.refresh(&hops.into_keys().collect());
+        }
+    }
+
+    /// Asks the kernel for everything, as some of what it told was lost.
+    fn resynchronise(&mut self) {
+        match self.parts.requests.dump() {
+            Ok(events) => {
+                self.parts.network.clear();
+                for event in events {
+                    self.parts.network.handle(event);
+                }
+            }
+            Err(error) => tracing::error!(%error, "reading links, addresses and neighbours"),
+        }
+        self.managed.forget_all();
+        self.topology_changed();
+    }
+
+    fn topology_changed(&mut self) {
+        let Parts { forwarding, network, .. } = &mut self.parts;
+        let topology = &network.topology;
+        let interfaces = topology.names().iter().filter_map(|name| topology.by_name(name));
+        let interfaces: Vec<_> = interfaces.map(|link| (link.index, link.mac)).collect();
+        if let Err(error) = forwarding.tables_mut().set_interfaces(interfaces) {
+            tracing::error!(%error, "telling the program its interfaces");
+        }
+        self.watch_attachments();
+        self.refresh(&self.parts.forwarding.backends());
+    }
+
+    /// Brings forwarding in line with what is known of these backends' neighbours.
+    fn refresh(&mut self, addresses: &BTreeSet<Ipv4Addr>) {
+        let Parts { forwarding, network, .. } = &mut self.parts;
+        if let Err(error) = forwarding.refresh(addresses, network, clock::coarse_ns()) {
+            tracing::error!(%error, "following the neighbours");
+        }
+        let not_ready = self.readiness();
+        let changed = not_ready != self.not_ready;
+        self.not_ready = not_ready;
+        if changed && self.not_ready.is_empty() && self.applied_seq > 0 {
+            self.take_over();
+        }
+        self.publish();
+        if changed {
+            self.send(Event::ReadinessChanged { not_ready: self.not_ready.clone() });
+        }
+        let wanted = self.routes(addresses);
+        if let Err(error) = self.managed.add(&mut self.parts.requests, &wanted) {
+            tracing::error!(error, "keeping the neighbours resolved");
+        }
+    }
+
+    /// Replaces the program of an earlier run, if one still runs.
+    fn take_over(&mut self) {
+        let Parts { attachments, loaded, pins: Some(pins), .. } = &mut self.parts else { return };
+        if !attachments.is_swap_due() {
+            return;
+        }
+        if let Err(error) = attachments.swap(loaded, pins) {
+            tracing::error!(%error, "taking over from the earlier program");
+        }
+    }
+
+    /// Tells the owner of interfaces on which the program has begun or ceased to run.
+    fn watch_attachments(&mut self) {
+        let statuses = self
+            .parts
+            .attachments
+            .status(&self.parts.network.topology, self.parts.loaded.program_id());
+        let before = std::mem::replace(&mut self.statuses, statuses);
+        for status in &self.statuses {
+            let known = before.iter().find(|b| b.interface == status.interface);
+            if known.is_some_and(|k| k.problem == status.problem && k.index == status.index) {
+                continue;
+            }
+            let interface = status.interface.clone();
+            self.send(match &status.problem {
+                Some(reason) => Event::Detached { interface, reason: reason.clone() },
+                None => Event::Attached {
+                    interface,
+                    mode: mode(status),
+                    fallback: status.fallback.clone(),
+                },
+            });
+        }
+    }
+
+    fn readiness(&self) -> Vec<NotReady> {
+        self.parts.forwarding.not_ready(&self.parts.network)
+    }
+
+    /// The interface of each of these backends that has one.
+    fn routes(&self, backends: &BTreeSet<Ipv4Addr>) -> BTreeMap<Ipv4Addr, u32> {
+        let index = |address: &Ipv4Addr| match self.parts.network.hop(*address) {
+            Hop::Resolved { ifindex, .. }
+            | Hop::Pending { ifindex, .. }
+            | Hop::Failed { ifindex, .. } => Some((*address, ifindex)),
+            Hop::NoSubnet => None,
+        };
+        backends.iter().filter_map(index).collect()
+    }
+
+    fn publish(&self) {
+        let report = Report {
+            forwarding: &self.parts.forwarding,
+            topology: &self.parts.network.topology,
+            interfaces: &self.statuses,
+            not_ready: &self.not_ready,
+            stats: &self.stats,
+            applied_seq: self.applied_seq,
+        };
+        self.parts.snapshot.store(Arc::new(report.snapshot()));
+    }
+
+    fn send(&self, event: Event) {
+        // An owner that no longer listens still has the snapshot, and may stop us.
+        let _unheard = self.parts.events.send(event);
+    }
+
+    fn stop(mut self, on_stop: OnStop) -> Result<(), Error> {
+        if on_stop == OnStop::Keep && self.parts.pins.is_some() {
+            return Ok(());
+        }
+        self.managed.remove_others(&mut self.parts.requests, &BTreeMap::new());
+        let Parts { pins, attachments, .. } = self.parts;
+        let removed = pins.map_or(Ok(()), Pins::remove_all);
+        drop(attachments);
+        removed
+    }
+}

@@ -1,0 +1,94 @@
+//! Numbers that are given out, retired, and given out again only after a while.
+
+use std::collections::VecDeque;
+
+/// The ids from a first one up to a limit. Those never used go first, then the one retired
+/// longest ago: stale references to an id are the rarer the later it comes back.
+#[derive(Debug)]
+pub(crate) struct Ids {
+    next_unused: u32,
+    end: u32,
+    retired: VecDeque<(u32, u64)>,
+}
+
+/// An id that was given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) id: u32,
+    /// Somebody had it before.
+    pub(crate) reused: bool,
+}
+
+impl Ids {
+    /// Ids `first` to `end - 1`.
+    pub(crate) fn new(first: u32, end: u32) -> Self {
+        Self { next_unused: first, end, retired: VecDeque::new() }
+    }
+
+    /// How many could be taken at `now`.
+    pub(crate) fn available(&self, now: u64) -> usize {
+        let rested = self.retired.iter().filter(|(_, from)| *from <= now).count();
+        (self.end - self.next_unused) as usize + rested
+    }
+
+    /// The next id, if there is one at `now` (ns).
+    pub(crate) fn take(&mut self, now: u64) -> Option<Taken> {
+        if self.next_unused < self.end {
+            self.next_unused += 1;
+            return Some(Taken { id: self.next_unused - 1, reused: false });
+        }
+        let (id, from) = *self.retired.front()?;
+        if from > now {
+            return None;
+        }
+        self.retired.pop_front();
+        Some(Taken { id, reused: true })
+    }
+
+    /// Takes back `id`; it may be given out again from `from` (ns) on.
+    pub(crate) fn retire(&mut self, id: u32, from: u64) {
+        self.retired.push_back((id, from));
+    }
+
+    /// Gives a retired id back to its last user; false if somebody else has it meanwhile.
+    pub(crate) fn reclaim(&mut self, id: u32) -> bool {
+        let before = self.retired.len();
+        self.retired.retain(|(retired, _)| *retired != id);
+        self.retired.len() < before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(id: u32, reused: bool) -> Option<Taken> {
+        Some(Taken { id, reused })
+    }
+
+    #[test]
+    fn unused_ids_go_first_then_the_longest_retired_after_its_rest() {
+        let mut ids = Ids::new(1, 4);
+        assert_eq!(ids.take(0), taken(1, false));
+        ids.retire(1, 50);
+        assert_eq!(ids.take(100), taken(2, false));
+        assert_eq!(ids.take(100), taken(3, false));
+        ids.retire(3, 150);
+        assert_eq!((ids.available(49), ids.available(50), ids.available(150)), (0, 1, 2));
+        assert_eq!(ids.take(49), None);
+        assert_eq!(ids.take(50), taken(1, true));
+        assert_eq!(ids.take(149), None);
+        assert_eq!(ids.take(150), taken(3, true));
+        assert_eq!(ids.take(u64::MAX), None);
+    }
+
+    #[test]
+    fn an_id_can_be_reclaimed_until_it_is_given_out() {
+        let mut ids = Ids::new(0, 1);
+        ids.take(0);
+        ids.retire(0, 10);
+        assert!(ids.reclaim(0));
+        assert!(!ids.reclaim(0));
+        assert_eq!(ids.take(10), None);
+    }
+}

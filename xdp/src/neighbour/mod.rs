@@ -1,0 +1,177 @@
+//! The backends on the link layer: which MAC address each has, and whether it answers at all.
+//!
+//! The kernel keeps the addresses: each backend has a neighbour entry that the kernel itself
+//! keeps resolved (`NTF_EXT_MANAGED`), and what it finds out arrives as events.
+
+pub(crate) mod limits;
+pub(crate) mod managed;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use crate::forwarding::Resolve;
+use crate::netlink::{NeighbourEntry, NetEvent, Reachability};
+use crate::topology::Topology;
+use crate::{Mac, NeighbourState};
+
+/// Where packets for a backend go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hop {
+    /// Out of this interface to this MAC address.
+    Resolved { ifindex: u32, mac: Mac, src_mac: Mac },
+    /// The kernel is asking.
+    Pending { ifindex: u32, src_mac: Mac },
+    /// The kernel asked and got no answer.
+    Failed { ifindex: u32, src_mac: Mac },
+    /// No interface of the dataplane has a subnet with it.
+    NoSubnet,
+}
+
+/// What an event changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Nothing that matters here.
+    Nothing,
+    /// The hop of one address.
+    Hop(Ipv4Addr, NeighbourState),
+    /// Interfaces or subnets, and so any hop.
+    Topology,
+    /// Events were lost, or those of an interface were not listened to until now: everything has
+    /// to be asked for anew.
+    Lost,
+}
+
+/// The network as the dataplane sees it.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) topology: Topology,
+    /// Neighbours by address and interface.
+    neighbours: BTreeMap<(Ipv4Addr, u32), NeighbourState>,
+}
+
+impl Network {
+    /// Knows nothing yet of the interfaces of these names.
+    pub(crate) fn new(interfaces: Vec<String>) -> Self {
+        Self { topology: Topology::new(interfaces), neighbours: BTreeMap::new() }
+    }
+
+    /// Forgets all but the names, before a new dump.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.topology.names().to_vec());
+    }
+
+    /// Takes note of an event.
+    pub(crate) fn handle(&mut self, event: NetEvent) -> Change {
+        let topology = &mut self.topology;
+        let changed = match event {
+            NetEvent::Link(link) => {
+                let known = topology.has(link.index);
+                let changed = topology.update(link);
+                if changed && !known {
+                    return Change::Lost;
+                }
+                changed
+            }
+            NetEvent::LinkGone(index) => topology.remove(index),
+            NetEvent::Address(index, subnet) => topology.add_subnet(index, subnet),
+            NetEvent::AddressGone(index, subnet) => topology.remove_subnet(index, subnet),
+            NetEvent::Neighbour(entry) => return self.neighbour(entry),
+            NetEvent::Lost => return Change::Lost,
+        };
+        if changed { Change::Topology } else { Change::Nothing }
+    }
+
+    fn neighbour(&mut self, entry: NeighbourEntry) -> Change {
+        if !self.topology.has(entry.index) {
+            return Change::Nothing;
+        }
+        let key = (entry.address, entry.index);
+        let before = self.neighbours.get(&key).copied().unwrap_or(NeighbourState::Unknown);
+        let after = match (entry.reachability, entry.mac) {
+            (Reachability::Usable, Some(mac)) => NeighbourState::Resolved(mac),
+            (Reachability::Failed, _) => NeighbourState::Failed,
+            (Reachability::Gone, _) => NeighbourState::Unknown,
+            // The kernel asks again after a failure: until it has an answer nothing is new.
+            (Reachability::Asking, _) | (Reachability::Usable, None) => before,
+        };
+        if after == NeighbourState::Unknown {
+            self.neighbours.remove(&key);
+        } else {
+            self.neighbours.insert(key, after);
+        }
+        if before == after { Change::Nothing } else { Change::Hop(entry.address, after) }
+    }
+}
+
+impl Resolve for Network {
+    fn hop(&self, address: Ipv4Addr) -> Hop {
+        let Some(link) = self.topology.route(address) else { return Hop::NoSubnet };
+        let (ifindex, src_mac) = (link.index, link.mac);
+        match self.neighbours.get(&(address, ifindex)) {
+            Some(NeighbourState::Resolved(mac)) => Hop::Resolved { ifindex, mac: *mac, src_mac },
+            Some(NeighbourState::Failed) => Hop::Failed { ifindex, src_mac },
+            Some(NeighbourState::Unknown) | None => Hop::Pending { ifindex, src_mac },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::{Link, Subnet};
+
+    const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const THEIRS: Mac = Mac([2, 0, 0, 0, 0, 2]);
+    const BACKEND: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+
+    fn network() -> Network {
+        let mut network = Network::new(vec!["e0".into()]);
+        let link = Link { index: 7, name: "e0".into(), mac: OURS, up: true, xdp: None };
+        assert_eq!(network.handle(NetEvent::Link(link)), Change::Lost);
+        let subnet = Subnet { address: Ipv4Addr::new(192, 0, 2, 1), prefix_length: 24 };
+        assert_eq!(network.handle(NetEvent::Address(7, subnet)), Change::Topology);
+        network
+    }
+
+    fn entry(reachability: Reachability, mac: Option<Mac>) -> NetEvent {
+        NetEvent::Neighbour(NeighbourEntry { index: 7, address: BACKEND, reachability, mac })
+    }
+
+    #[test]
+    fn a_neighbour_is_resolved_fails_and_comes_back() {
+        let mut network = network();
+        assert_eq!(network.hop(BACKEND), Hop::Pending { ifindex: 7, src_mac: OURS });
+        assert_eq!(network.handle(entry(Reachability::Asking, None)), Change::Nothing);
+
+        let resolved = Change::Hop(BACKEND, NeighbourState::Resolved(THEIRS));
+        assert_eq!(network.handle(entry(Reachability::Usable, Some(THEIRS))), resolved);
+        assert_eq!(network.handle(entry(Reachability::Usable, Some(THEIRS))), Change::Nothing);
+        let hop = Hop::Resolved { ifindex: 7, mac: THEIRS, src_mac: OURS };
+        assert_eq!(network.hop(BACKEND), hop);
+
+        let failed = Change::Hop(BACKEND, NeighbourState::Failed);
+        assert_eq!(network.handle(entry(Reachability::Failed, None)), failed);
+        assert_eq!(network.handle(entry(Reachability::Asking, None)), Change::Nothing);
+        assert_eq!(network.hop(BACKEND), Hop::Failed { ifindex: 7, src_mac: OURS });
+
+        assert_eq!(network.handle(entry(Reachability::Usable, Some(THEIRS))), resolved);
+        let gone = Change::Hop(BACKEND, NeighbourState::Unknown);
+        assert_eq!(network.handle(entry(Reachability::Gone, None)), gone);
+    }
+
+    #[test]
+    fn what_is_not_on_our_interfaces_is_not_reached() {
+        let mut network = network();
+        let elsewhere = NeighbourEntry {
+            index: 8,
+            address: BACKEND,
+            reachability: Reachability::Usable,
+            mac: Some(THEIRS),
+        };
+        assert_eq!(network.handle(NetEvent::Neighbour(elsewhere)), Change::Nothing);
+        assert_eq!(network.hop(Ipv4Addr::new(198, 51, 100, 1)), Hop::NoSubnet);
+        assert_eq!(network.handle(NetEvent::LinkGone(7)), Change::Topology);
+        assert_eq!(network.hop(BACKEND), Hop::NoSubnet);
+        assert_eq!(network.handle(NetEvent::Lost), Change::Lost);
+    }
+}

@@ -1,0 +1,7 @@
+//! The kernel's view of links, addresses and neighbours: asked for, and listened to.
+
+mod event;
+mod socket;
+
+pub(crate) use event::{NeighbourEntry, NetEvent, Reachability};
+pub(crate) use socket::{Listener, Requests};

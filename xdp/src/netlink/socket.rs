@@ -1,0 +1,193 @@
+//! The two sockets: one to ask and to tell, one to listen.
+
+use std::io;
+
+use rtnetlink::MulticastGroup;
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
+};
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::AddressMessage;
+use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::packet_route::neighbour::NeighbourMessage;
+use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use tokio::io::unix::AsyncFd;
+
+use super::NetEvent;
+
+/// Room for events that come faster than they are read. Overruns are survived all the same.
+const LISTEN_BUFFER: usize = 4 << 20;
+
+/// A socket for requests; each call blocks until the kernel has answered, which it does at once.
+pub(crate) struct Requests {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Requests {
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// All links, then all IPv4 addresses, then all IPv4 neighbours.
+    pub(crate) fn dump(&mut self) -> io::Result<Vec<NetEvent>> {
+        let mut address = AddressMessage::default();
+        address.header.family = AddressFamily::Inet;
+        let mut neighbour = NeighbourMessage::default();
+        neighbour.header.family = AddressFamily::Inet;
+        let mut events = self.links()?;
+        events.extend(self.ask(RouteNetlinkMessage::GetAddress(address))?);
+        events.extend(self.ask(RouteNetlinkMessage::GetNeighbour(neighbour))?);
+        Ok(events)
+    }
+
+    /// All links.
+    pub(crate) fn links(&mut self) -> io::Result<Vec<NetEvent>> {
+        self.ask(RouteNetlinkMessage::GetLink(LinkMessage::default()))
+    }
+
+    /// All IPv4 neighbours, as they come.
+    pub(crate) fn neighbours(&mut self) -> io::Result<Vec<NeighbourMessage>> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Inet;
+        let request = RouteNetlinkMessage::GetNeighbour(message);
+        let answers = self.exchange(request, NLM_F_REQUEST | NLM_F_DUMP)?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewNeighbour(m) => Some(m),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Tells the kernel something and waits for its acknowledgement.
+    pub(crate) fn tell(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.exchange(message, NLM_F_REQUEST | NLM_F_ACK | flags).map(drop)
+    }
+
+    fn ask(&mut self, message: RouteNetlinkMessage) -> io::Result<Vec<NetEvent>> {
+        let answers = self.exchange(message, NLM_F_REQUEST | NLM_F_DUMP)?;
+        Ok(answers.into_iter().filter_map(NetEvent::of).collect())
+    }
+
+    fn exchange(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> io::Result<Vec<RouteNetlinkMessage>> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = NetlinkHeader::default();
+        header.flags = flags;
+        header.sequence_number = self.sequence;
+        let mut request = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+
+        let mut answers = Vec::new();
+        loop {
+            let (datagram, _) = self.socket.recv_from_full()?;
+            for message in messages(&datagram) {
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                match message.payload {
+                    NetlinkPayload::Done(_) => return Ok(answers),
+                    NetlinkPayload::Error(error) => match error.code {
+                        None => return Ok(answers),
+                        Some(_) => return Err(error.to_io()),
+                    },
+                    NetlinkPayload::InnerMessage(answer) => answers.push(answer),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// A socket that hears of changes to links, IPv4 addresses and neighbours.
+pub(crate) struct Listener {
+    socket: AsyncFd<Socket>,
+}
+
+impl Listener {
+    /// Must be called within a tokio runtime.
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        // The kernel caps this at net.core.rmem_max; less room only means an overrun earlier.
+        if let Err(error) = socket.set_rx_buf_sz(LISTEN_BUFFER as libc::c_int) {
+            tracing::debug!(%error, "netlink receive buffer stays at its default");
+        }
+        for group in [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Neigh] {
+            socket.add_membership(group as u32)?;
+        }
+        socket.set_non_blocking(true)?;
+        // SAFETY: the descriptor is the socket's own and stays open until the socket is dropped.
+        let socket = unsafe { AsyncFd::register(socket)? };
+        Ok(Self { socket })
+    }
+
+    /// The next events; an overrun of the buffer is [`NetEvent::Lost`].
+    pub(crate) async fn next(&self) -> io::Result<Vec<NetEvent>> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            match ready.try_io(|socket| socket.get_ref().recv_from_full()) {
+                Ok(Ok((datagram, _))) => {
+                    let events = messages(&datagram).filter_map(|m| match m.payload {
+                        NetlinkPayload::InnerMessage(message) => NetEvent::of(message),
+                        _ => None,
+                    });
+                    return Ok(events.collect());
+                }
+                Ok(Err(error)) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    return Ok(vec![NetEvent::Lost]);
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_would_block) => {}
+            }
+        }
+    }
+}
+
+/// The messages in a datagram, up to the first that is not one. Messages of a kind or with an
+/// attribute that cannot be read are left out: the kernel has more of them than this code knows.
+fn messages(datagram: &[u8]) -> impl Iterator<Item = NetlinkMessage<RouteNetlinkMessage>> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        let length = NetlinkBuffer::new_checked(&rest).ok()?.length() as usize;
+        let message = rest.get(..length)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(NetlinkMessage::deserialize(message).ok())
+    })
+    .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_are_read_up_to_what_is_no_message() {
+        assert_eq!(messages(&[]).count(), 0);
+        assert_eq!(messages(&[1, 2, 3]).count(), 0);
+        let mut done = NetlinkMessage::new(
+            NetlinkHeader::default(),
+            NetlinkPayload::<RouteNetlinkMessage>::Noop,
+        );
+        done.finalize();
+        let mut bytes = vec![0; done.buffer_len()];
+        done.serialize(&mut bytes);
+        let twice = [bytes.clone(), bytes.clone()].concat();
+        assert_eq!(messages(&twice).count(), 2);
+        assert_eq!(messages(&[&twice[..], &[0; 20]].concat()).count(), 2);
+        assert_eq!(messages(&twice[..twice.len() - 1]).count(), 1);
+    }
+}
