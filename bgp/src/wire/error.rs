@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::notification::{ErrorCode, Notification, describe};
+use super::notification::{DATA_MAX, ErrorCode, Notification, describe};
 
 /// The part of a message that an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,10 +98,12 @@ pub struct WireError {
 }
 
 impl WireError {
-    /// The NOTIFICATION that reports this error to the peer (RFC 4271 section 6).
+    /// The NOTIFICATION that reports this error to the peer (RFC 4271 section 6); data that do not
+    /// fit are cut.
     #[must_use]
     pub fn to_notification(&self) -> Notification {
-        Notification { code: self.code, subcode: self.subcode, data: self.data.clone() }
+        let data = self.data.slice(..self.data.len().min(DATA_MAX));
+        Notification { code: self.code, subcode: self.subcode, data }
     }
 }
 

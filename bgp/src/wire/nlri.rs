@@ -40,7 +40,8 @@ pub(crate) fn list<'a, T>(
     mut input: &'a [u8],
     prefix: impl Fn(&'a [u8]) -> Parsed<'a, T>,
 ) -> Complete<'a, Vec<T>> {
-    let mut prefixes = Vec::new();
+    // Four octets is what most prefixes take, and the octets are here: no length is believed.
+    let mut prefixes = Vec::with_capacity(input.len() / 4);
     while !input.is_empty() {
         let (rest, one) = prefix(input).map_err(|_| fault(input))?;
         prefixes.push(one);

@@ -9,7 +9,7 @@ use nom::combinator::rest;
 use nom::number::complete::be_u8;
 
 use super::error::{Field, WireError};
-use super::header::Frame;
+use super::header::{Frame, HEADER_LEN, MAX_LEN};
 use super::parse::{Verdict, locate};
 
 /// A NOTIFICATION error code.
@@ -201,6 +201,8 @@ pub struct Notification {
     pub data: Bytes,
 }
 
+/// The most octets of data that any peer can read, also one with extended messages.
+pub(crate) const DATA_MAX: usize = MAX_LEN - HEADER_LEN - 2;
 /// The most octets of a shutdown text (RFC 9003 section 2).
 const TEXT_MAX: usize = 255;
 
@@ -231,12 +233,14 @@ impl Notification {
         Self { code: ErrorCode::CEASE, subcode, data: data.freeze() }
     }
 
-    /// A Cease/Hard Reset that carries `reason`: the peer must not keep our routes (RFC 8538).
+    /// A Cease/Hard Reset that carries `reason`: the peer must not keep our routes (RFC 8538). Data
+    /// that do not fit are cut.
     #[must_use]
     pub fn hard_reset(reason: &Self) -> Self {
         let mut data = BytesMut::with_capacity(2 + reason.data.len());
         data.put_slice(&[reason.code.0, reason.subcode]);
         data.put_slice(&reason.data);
+        data.truncate(DATA_MAX);
         Self { code: ErrorCode::CEASE, subcode: subcode::cease::HARD_RESET, data: data.freeze() }
     }
 

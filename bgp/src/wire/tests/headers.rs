@@ -94,3 +94,15 @@ fn route_refresh_of_wrong_length() {
         refused(&octets, (7, 1, &octets));
     }
 }
+
+#[test]
+fn notification_data_are_cut_to_what_fits() {
+    let octets = message(5, &[0; MAX_LEN - HEADER_LEN]);
+    let notification = read(&octets, &context(true)).unwrap_err().to_notification();
+    assert_eq!(notification.data, octets[..MAX_LEN - 21]);
+    for notification in [Notification::hard_reset(&notification), notification] {
+        let message = Message::Notification(notification);
+        let written = encode(&message, &EncodeContext::default()).unwrap();
+        assert_eq!(written.len(), MAX_LEN);
+    }
+}

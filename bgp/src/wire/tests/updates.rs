@@ -150,6 +150,7 @@ fn attributes_without_routes() {
         same("one to discard", nothing(&[ORIGIN, AS_PATH, aggregator]), Discard, 5, aggregator),
         same("one to withdraw", nothing(&[ORIGIN, AS_PATH, med]), Reset, 5, med),
         same("the list itself", nothing(&[ORIGIN, AS_PATH, &[0x40]]), Reset, 1, &[]),
+        same("routes lost with the list", nothing(&[&[0x80, 14, 99, 0, 2, 1]]), Reset, 1, &[]),
         same(
             "flags of MP_UNREACH alone",
             nothing(&[&[0xC0, 15, 3, 0, 2, 1]]),

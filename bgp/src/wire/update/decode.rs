@@ -120,11 +120,13 @@ impl Assembly<'_> {
         let announces = !self.nlri.is_empty()
             || self.draft.foreign_routes
             || reach.is_some_and(|reach| !reach.prefixes.is_empty());
-        let alone = self.draft.count() == u32::from(self.draft.has_seen(code::MP_UNREACH_NLRI));
+        let unreach_only =
+            self.draft.count() == u32::from(self.draft.has_seen(code::MP_UNREACH_NLRI));
+        let cut_short = self.draft.errors.iter().any(|error| error.field == Field::Attributes);
         let errors = &mut self.draft.errors;
         let grave = errors.iter().position(|error| error.action == Action::TreatAsWithdraw);
         match grave {
-            Some(index) if !announces && !alone => {
+            Some(index) if !announces && (cut_short || !unreach_only) => {
                 Err(WireError { action: Action::SessionReset, ..errors.swap_remove(index) })
             }
             _ => Ok(()),
