@@ -9,16 +9,16 @@ missing() {
     echo "fuzz/smoke.sh: $1 is missing; install it with: $2" >&2
     exit 1
 }
+cargo --version >/dev/null 2>&1 || missing Rust "https://rustup.rs"
 cargo fuzz --version >/dev/null 2>&1 || missing cargo-fuzz "cargo install cargo-fuzz --locked"
 command -v c++ >/dev/null 2>&1 || missing "a C++ compiler" "apt-get install g++"
 
 # Sanitizers are an unstable option: a nightly compiler has it, and a stable one on demand.
-if rustc +nightly --version >/dev/null 2>&1; then
+if cargo +nightly --version >/dev/null 2>&1; then
     toolchain=+nightly
 else
     toolchain=
     export RUSTC_BOOTSTRAP=1
-    cargo --version >/dev/null 2>&1 || missing Rust "rustup toolchain install stable"
 fi
 
 # New inputs go to a directory of their own, so that the corpus stays as committed.
