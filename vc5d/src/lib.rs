@@ -4,4 +4,13 @@
 //! task, the core, holds the state and decides; routes go to `vc5-bgp`, forwarding state to `vc5-xdp`; immutable
 //! snapshots go out to every reader.
 
+pub mod client;
+pub mod config;
+pub mod control;
+pub mod core;
+pub mod gate;
+pub mod lifecycle;
+//pub mod preflight;
 pub mod snapshot;
+pub mod telemetry;
+pub mod translate;

@@ -155,6 +155,8 @@ pub struct PeerChannel {
     pub exported: u64,
     /// Next hop we send.
     pub next_hop: Option<IpAddr>,
+    /// Why there is none, and so nothing is exported.
+    pub next_hop_error: Option<String>,
     /// Received: updates.
     pub import_updates: RouteChanges,
     /// Received: withdraws.

@@ -1,0 +1,251 @@
+//! The core's task: takes one event at a time, asks [`State`], and carries out what it says.
+//!
+//! Nothing here waits for anyone: the speaker and the dataplane take orders without blocking, and a withdrawal that
+//! is not on the wire yet is waited for by a task of its own.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use tokio::sync::{mpsc, oneshot, watch};
+use vc5_bgp::speaker::Speaker;
+use vc5_health::ProbeEvent;
+use vc5_xdp::{Dataplane, Event as DataplaneEvent};
+
+use super::state::{Effect, State};
+use super::view::View;
+use crate::config::model::Config;
+use crate::gate::FLUSH_LIMIT;
+use crate::telemetry::Metrics;
+use crate::translate;
+
+/// At most so often a picture is drawn when nothing but probe results is new.
+const VIEW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What the core is asked from outside.
+#[derive(Debug)]
+pub enum Request {
+    /// Take over a configuration; answered when its effects are under way.
+    Configure(Arc<Config>, oneshot::Sender<()>),
+    /// Switch a VIP off or on; answered with whether there is one of that name.
+    Vip {
+        /// Name of the `[vip.NAME]`.
+        name: String,
+        /// Off.
+        disabled: bool,
+        /// The answer.
+        reply: oneshot::Sender<bool>,
+    },
+    /// Withdraw everything and end; answered when it is on the wire, or [`FLUSH_LIMIT`] later.
+    Stop(oneshot::Sender<()>),
+}
+
+/// What a core needs.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where routes go.
+    pub speaker: Speaker,
+    /// Where forwarding state goes; none when the dataplane is off.
+    pub dataplane: Option<Arc<Dataplane>>,
+    /// What probes find.
+    pub probes: mpsc::UnboundedReceiver<ProbeEvent>,
+    /// What the dataplane says; a closed channel when it is off.
+    pub dataplane_events: mpsc::UnboundedReceiver<DataplaneEvent>,
+    /// Requests from the control socket and from signals.
+    pub requests: mpsc::Receiver<Request>,
+    /// Where the picture goes.
+    pub view: watch::Sender<Arc<View>>,
+    /// Where latencies are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The core's task.
+#[derive(Debug)]
+pub struct Core {
+    state: State,
+    parts: Parts,
+    flushed: (mpsc::UnboundedSender<IpAddr>, mpsc::UnboundedReceiver<IpAddr>),
+    drawn: Instant,
+    dirty: bool,
+}
+
+impl Core {
+    /// A core with nothing configured.
+    pub fn new(state: State, parts: Parts) -> Self {
+        Self {
+            state,
+            parts,
+            flushed: mpsc::unbounded_channel(),
+            drawn: Instant::now(),
+            dirty: false,
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub async fn run(mut self) {
+        loop {
+            let wake = self.wake();
+            tokio::select! {
+                Some(event) = self.parts.probes.recv() => {
+                    self.parts.metrics.observe_probe(&event);
+                    self.step(|state, now| state.probed(now, event));
+                }
+                Some(event) = self.parts.dataplane_events.recv() => {
+                    log_dataplane(&event);
+                    self.step(|state, now| state.dataplane(now, event));
+                }
+                Some(address) = self.flushed.1.recv() => {
+                    self.step(|state, now| state.flushed(now, address));
+                }
+                request = self.parts.requests.recv() => match request {
+                    Some(Request::Configure(config, done)) => {
+                        self.step(|state, now| state.configure(now, &config));
+                        self.draw();
+                        let _ = done.send(());
+                    }
+                    Some(Request::Vip { name, disabled, reply }) => {
+                        let mut known = false;
+                        self.step(|state, now| {
+                            let (found, effects) = state.switch(now, &name, disabled);
+                            known = found;
+                            effects
+                        });
+                        self.draw();
+                        let _ = reply.send(known);
+                    }
+                    Some(Request::Stop(done)) => {
+                        self.stop().await;
+                        let _ = done.send(());
+                        return;
+                    }
+                    None => return,
+                },
+                () = sleep_until(wake) => self.step(State::timeout_at),
+            }
+        }
+    }
+
+    /// When something is due: a timer of the state, or the picture.
+    fn wake(&self) -> Option<Instant> {
+        let picture = self.dirty.then(|| self.drawn + VIEW_INTERVAL);
+        self.state.poll_timeout().into_iter().chain(picture).min()
+    }
+
+    /// One event: decide, carry out, draw.
+    fn step(&mut self, decide: impl FnOnce(&mut State, Instant) -> Vec<Effect>) {
+        let now = Instant::now();
+        let effects = decide(&mut self.state, now);
+        let noteworthy = !effects.is_empty();
+        for effect in effects {
+            self.carry_out(effect);
+        }
+        self.dirty = true;
+        if noteworthy || now >= self.drawn + VIEW_INTERVAL {
+            self.draw();
+        }
+    }
+
+    fn draw(&mut self) {
+        let now = Instant::now();
+        self.parts.view.send_replace(Arc::new(self.state.view(now)));
+        self.drawn = now;
+        self.dirty = false;
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Withdraw { address, cause, reason } => {
+                self.withdraw(address, cause);
+                tracing::warn!(target: "gate", vip = %address, "{reason}");
+            }
+            Effect::Announce { address, name, reason } => {
+                self.parts.speaker.announce(translate::local_route(address, &name));
+                tracing::info!(target: "gate", vip = %address, name, "{reason}");
+            }
+            Effect::Apply { seq, desired } => {
+                if let Some(dataplane) = &self.parts.dataplane {
+                    dataplane.apply(seq, desired);
+                }
+            }
+            Effect::Backend { vip, service, backend, verdict, diagnostic } => tracing::info!(
+                target: "health", vip, service, %backend, "backend is {verdict}: {diagnostic}"
+            ),
+        }
+    }
+
+    /// Withdraws at once; a task waits until that is on the wire and reports back.
+    fn withdraw(&self, address: IpAddr, cause: Instant) {
+        let flush = self.parts.speaker.withdraw(IpNet::from(address));
+        let (flushed, metrics) = (self.flushed.0.clone(), Arc::clone(&self.parts.metrics));
+        tokio::spawn(async move {
+            match tokio::time::timeout(FLUSH_LIMIT, flush).await {
+                Ok(report) => {
+                    if let Some(written) = report.written_at {
+                        let took = written.saturating_duration_since(cause);
+                        metrics.observe_withdraw(took);
+                        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                        tracing::info!(
+                            target: "gate", vip = %address, peers = report.peers,
+                            verdict_to_wire_us = micros, "withdrawal is on the wire"
+                        );
+                    }
+                }
+                Err(_) => tracing::warn!(
+                    target: "gate", vip = %address,
+                    "a neighbour did not take the withdrawal within {} s", FLUSH_LIMIT.as_secs()
+                ),
+            }
+            let _ = flushed.send(address);
+        });
+    }
+
+    /// Withdraws everything, and waits until that is on the wire or the time is over.
+    async fn stop(&mut self) {
+        let mut waiting = 0;
+        for effect in self.state.stop(Instant::now()) {
+            waiting += usize::from(matches!(effect, Effect::Withdraw { .. }));
+            self.carry_out(effect);
+        }
+        self.draw();
+        while waiting > 0 && self.flushed.1.recv().await.is_some() {
+            waiting -= 1;
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log_dataplane(event: &DataplaneEvent) {
+    match event {
+        DataplaneEvent::Applied { seq, took, not_ready } => {
+            tracing::debug!(target: "dataplane", seq, ?took, "applied");
+            for (vip, why) in not_ready {
+                tracing::debug!(target: "dataplane", %vip, "not ready: {why}");
+            }
+        }
+        DataplaneEvent::ApplyFailed { seq, error } => {
+            tracing::error!(target: "dataplane", seq, "could not apply: {error}");
+        }
+        DataplaneEvent::ReadinessChanged { not_ready } => {
+            tracing::info!(target: "dataplane", ?not_ready, "readiness changed");
+        }
+        DataplaneEvent::Neighbour { address, state } => {
+            tracing::info!(target: "dataplane", backend = %address, "neighbour: {state:?}");
+        }
+        DataplaneEvent::Detached { interface, reason } => {
+            tracing::error!(target: "dataplane", interface, "program is off: {reason}");
+        }
+        DataplaneEvent::Attached { interface, mode, fallback } => match fallback {
+            Some(why) => tracing::warn!(
+                target: "dataplane", interface, mode, "attached, but not in native mode: {why}"
+            ),
+            None => tracing::info!(target: "dataplane", interface, mode, "attached"),
+        },
+    }
+}

@@ -1,0 +1,121 @@
+//! One service of a VIP: its backends taken together.
+
+use std::time::{Duration, Instant};
+
+use vc5_health::aggregate::{self, ServiceState};
+
+use super::backend::BackendEntry;
+use crate::config::model::{AdminState, Config, OnDown, Protocol, Service};
+
+/// One service of a VIP.
+#[derive(Clone, Debug)]
+pub(crate) struct ServiceEntry {
+    pub(crate) port: u16,
+    pub(crate) protocol: Protocol,
+    pub(crate) pool: String,
+    pub(crate) need: u32,
+    pub(crate) ttl: Option<u8>,
+    pub(crate) on_down: OnDown,
+    pub(crate) backends: Vec<BackendEntry>,
+    pub(crate) state: ServiceState,
+    pub(crate) since: Instant,
+    /// While undecided it does not gate until then; afterwards undecided counts as down.
+    pub(crate) deadline: Instant,
+    /// It came to a VIP that stood already: undecided does not gate.
+    pub(crate) late: bool,
+}
+
+impl ServiceEntry {
+    pub(crate) fn new(service: &Service, now: Instant, learn_time: Duration, late: bool) -> Self {
+        Self {
+            port: service.port,
+            protocol: service.protocol,
+            pool: service.pool.clone(),
+            need: service.need,
+            ttl: None,
+            on_down: OnDown::Reselect,
+            backends: Vec::new(),
+            state: ServiceState::Unknown,
+            since: now,
+            deadline: now + learn_time,
+            late,
+        }
+    }
+
+    /// `80/tcp`: its name in logs, reasons and probe keys.
+    pub(crate) fn label(&self) -> String {
+        label(self.port, self.protocol)
+    }
+
+    /// Takes over the configuration; known backends keep their verdicts.
+    pub(crate) fn configure(&mut self, service: &Service, config: &Config, now: Instant) {
+        let mut old = std::mem::take(&mut self.backends);
+        self.need = service.need;
+        self.pool.clone_from(&service.pool);
+        if let Some(pool) = config.pools.get(&service.pool) {
+            self.ttl = pool.ttl;
+            self.on_down = pool.on_down;
+            for backend in &pool.backends {
+                let known = old.iter().position(|b| b.address == backend.address);
+                let mut entry = match known {
+                    Some(at) => old.swap_remove(at),
+                    None => BackendEntry::new(backend.address, &service.checks, now),
+                };
+                entry.set_checks(&service.checks, now);
+                entry.weight = backend.weight;
+                entry.admin = backend.state;
+                self.backends.push(entry);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Its enabled backends taken together.
+    fn health(&self) -> aggregate::Health {
+        let need = usize::try_from(self.need).unwrap_or(usize::MAX);
+        let enabled = self.backends.iter().filter(|b| b.admin == AdminState::Enabled);
+        aggregate::service(need, enabled.map(|b| b.verdict))
+    }
+
+    /// Backends that are healthy and enabled.
+    pub(crate) fn healthy(&self) -> u32 {
+        u32::try_from(self.health().up).unwrap_or(u32::MAX)
+    }
+
+    /// Works the state out anew; true when it changed.
+    pub(crate) fn settle(&mut self, now: Instant) -> bool {
+        let state = match self.health().state {
+            ServiceState::Unknown if now >= self.deadline => ServiceState::Down,
+            state => state,
+        };
+        let changed = state != self.state;
+        if changed {
+            self.state = state;
+            self.since = now;
+            self.late &= state == ServiceState::Unknown;
+        }
+        changed
+    }
+
+    /// When an undecided service becomes a down one.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        (self.state == ServiceState::Unknown).then_some(self.deadline)
+    }
+
+    /// Why it is down, in words.
+    pub(crate) fn complaint(&self) -> String {
+        let failing = self.backends.iter().find_map(|b| Some((b.address, b.failure()?)));
+        let detail = failing.map(|(a, why)| format!(" ({a}: {why})")).unwrap_or_default();
+        let (healthy, need, all) = (self.healthy(), self.need, self.backends.len());
+        let label = self.label();
+        format!("service {label} has {healthy} of {all} backends up and needs {need}{detail}")
+    }
+}
+
+/// `80/tcp`
+pub(crate) fn label(port: u16, protocol: Protocol) -> String {
+    match protocol {
+        Protocol::Tcp => format!("{port}/tcp"),
+        Protocol::Udp => format!("{port}/udp"),
+    }
+}

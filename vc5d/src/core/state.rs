@@ -1,0 +1,337 @@
+//! The core's state as a pure machine: events in, effects out, in the order in which they must happen.
+//!
+//! Of all that one event causes, withdrawals come first.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+use vc5_health::{ProbeEvent, ProbeKey};
+use vc5_xdp::{Desired, Event as DataplaneEvent};
+
+use super::vip::VipEntry;
+use crate::config::model::{Config, DataplaneMode};
+use crate::gate::{Action, Input, Ready, State as GateState};
+
+/// Something the driver must do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Withdraw the route and report back by [`State::flushed`]. `cause` is when the fact became known.
+    Withdraw {
+        /// The VIP.
+        address: IpAddr,
+        /// When the event that led to it was observed.
+        cause: Instant,
+        /// The gate's reason, for the record.
+        reason: String,
+    },
+    /// Announce the route.
+    Announce {
+        /// The VIP.
+        address: IpAddr,
+        /// Name of the `[vip.NAME]`.
+        name: String,
+        /// The gate's reason, for the record.
+        reason: String,
+    },
+    /// Hand this state to the dataplane.
+    Apply {
+        /// Its number; acknowledged by the dataplane.
+        seq: u64,
+        /// The whole of it.
+        desired: Desired,
+    },
+    /// The verdict on a backend changed.
+    Backend {
+        /// Name of the VIP.
+        vip: String,
+        /// `80/tcp`
+        service: String,
+        /// The backend.
+        backend: IpAddr,
+        /// Its new verdict.
+        verdict: vc5_health::Verdict,
+        /// What the check found.
+        diagnostic: String,
+    },
+}
+
+/// The core's state.
+#[derive(Debug)]
+pub struct State {
+    dataplane: bool,
+    pub(super) vips: Vec<VipEntry>,
+    index: HashMap<ProbeKey, (usize, usize, usize)>,
+    seq: u64,
+    pub(super) applied: u64,
+    not_ready: BTreeMap<Ipv4Addr, String>,
+    /// Interfaces that lost the program, with the reason.
+    detached: BTreeMap<String, String>,
+    pub(super) apply_error: Option<String>,
+    sent: Option<Desired>,
+    stopping: bool,
+}
+
+impl State {
+    /// Nothing configured yet.
+    pub fn new(mode: DataplaneMode) -> Self {
+        Self {
+            dataplane: mode != DataplaneMode::Off,
+            vips: Vec::new(),
+            index: HashMap::new(),
+            seq: 0,
+            applied: 0,
+            not_ready: BTreeMap::new(),
+            detached: BTreeMap::new(),
+            apply_error: None,
+            sent: None,
+            stopping: false,
+        }
+    }
+
+    /// Takes over a configuration. `keys` names the probes of each backend (see [`crate::translate`]).
+    pub fn configure(&mut self, now: Instant, config: &Config) -> Vec<Effect> {
+        let mut old = std::mem::take(&mut self.vips);
+        let mut effects = Vec::new();
+        for vip in config.vips.values() {
+            for address in &vip.addresses {
+                let mut entry = match old.iter().position(|v| v.address == *address) {
+                    Some(at) => old.swap_remove(at),
+                    None => VipEntry::new(vip, *address, now, self.first_ready()),
+                };
+                entry.configure(vip, config, now, config.router.learn_time);
+                for input in entry.gate_inputs(vip) {
+                    let action = entry.gate(now, input);
+                    effects.extend(effect(&entry, action, now, now));
+                }
+                let health = Input::Health(entry.health());
+                let action = entry.gate(now, health);
+                effects.extend(effect(&entry, action, now, now));
+                self.vips.push(entry);
+            }
+        }
+        for mut entry in old {
+            entry.removed = true;
+            let action = entry.gate(now, Input::Stop);
+            effects.extend(effect(&entry, action, now, now));
+            self.vips.push(entry);
+        }
+        self.index = self.build_index(config);
+        self.finish(now, effects)
+    }
+
+    /// A probe came back.
+    pub fn probed(&mut self, now: Instant, event: ProbeEvent) -> Vec<Effect> {
+        let Some(&(v, s, b)) = self.index.get(&event.key) else { return Vec::new() };
+        let Some(vip) = self.vips.get_mut(v) else { return Vec::new() };
+        let Some(service) = vip.services.get_mut(s) else { return Vec::new() };
+        let label = service.label();
+        let Some(backend) = service.backends.get_mut(b) else { return Vec::new() };
+        let (cause, diagnostic) = (event.at, event.outcome.diagnostic.clone());
+        if !backend.probed(event, now) {
+            return Vec::new();
+        }
+        let note = Effect::Backend {
+            vip: vip.name.clone(),
+            service: label,
+            backend: backend.address,
+            verdict: backend.verdict,
+            diagnostic,
+        };
+        let mut effects = Vec::new();
+        service.settle(now);
+        let health = Input::Health(vip.health());
+        let action = vip.gate(now, health);
+        effects.extend(effect(vip, action, now, cause));
+        effects.push(note);
+        self.finish(now, effects)
+    }
+
+    /// The dataplane said something.
+    pub fn dataplane(&mut self, now: Instant, event: DataplaneEvent) -> Vec<Effect> {
+        match event {
+            DataplaneEvent::Applied { seq, not_ready, .. } => {
+                self.applied = seq;
+                self.apply_error = None;
+                self.not_ready = not_ready.into_iter().collect();
+            }
+            DataplaneEvent::ReadinessChanged { not_ready } => {
+                self.not_ready = not_ready.into_iter().collect();
+            }
+            DataplaneEvent::ApplyFailed { error, .. } => self.apply_error = Some(error),
+            DataplaneEvent::Detached { interface, reason } => {
+                self.detached.insert(interface, reason);
+            }
+            DataplaneEvent::Attached { interface, .. } => {
+                self.detached.remove(&interface);
+            }
+            DataplaneEvent::Neighbour { .. } => {}
+        }
+        let mut effects = Vec::new();
+        for at in 0..self.vips.len() {
+            let Some(ready) = self.vips.get(at).and_then(|vip| self.readiness(vip)) else {
+                continue;
+            };
+            if let Some(vip) = self.vips.get_mut(at) {
+                let action = vip.gate(now, Input::Ready(ready));
+                effects.extend(effect(vip, action, now, now));
+            }
+        }
+        self.finish(now, effects)
+    }
+
+    /// The last withdrawal of a VIP is on the wire.
+    pub fn flushed(&mut self, now: Instant, address: IpAddr) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if let Some(vip) = self.vips.iter_mut().find(|v| v.address == address) {
+            let action = vip.gate(now, Input::Flushed);
+            effects.extend(effect(vip, action, now, now));
+        }
+        self.finish(now, effects)
+    }
+
+    /// When [`State::timeout_at`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.vips.iter().filter_map(VipEntry::poll_timeout).min()
+    }
+
+    /// Time has passed.
+    pub fn timeout_at(&mut self, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for vip in &mut self.vips {
+            let action = vip.timeout(now);
+            effects.extend(effect(vip, action, now, now));
+        }
+        self.finish(now, effects)
+    }
+
+    /// The administrator switches a VIP off or on; says whether there is one of that name.
+    pub fn switch(&mut self, now: Instant, name: &str, disabled: bool) -> (bool, Vec<Effect>) {
+        let mut effects = Vec::new();
+        let mut known = false;
+        for vip in self.vips.iter_mut().filter(|v| v.name == name && !v.removed) {
+            known = true;
+            vip.disabled = disabled;
+            let action = vip.gate(now, Input::Admin(vip.effective_admin()));
+            effects.extend(effect(vip, action, now, now));
+        }
+        (known, self.finish(now, effects))
+    }
+
+    /// The daemon stops: everything is withdrawn; the dataplane is left as it is.
+    pub fn stop(&mut self, now: Instant) -> Vec<Effect> {
+        self.stopping = true;
+        let mut effects = Vec::new();
+        for vip in &mut self.vips {
+            let action = vip.gate(now, Input::Stop);
+            effects.extend(effect(vip, action, now, now));
+        }
+        effects
+    }
+
+    fn first_ready(&self) -> Ready {
+        if self.dataplane {
+            Ready::No("the dataplane has not acknowledged its rings yet".to_owned())
+        } else {
+            Ready::Yes
+        }
+    }
+
+    /// What the dataplane's last word means for a VIP; `None` while its newest state is not acknowledged.
+    fn readiness(&self, vip: &VipEntry) -> Option<Ready> {
+        if !self.dataplane {
+            return None;
+        }
+        if let Some((interface, reason)) = self.detached.first_key_value() {
+            return Some(Ready::No(format!("the dataplane is off {interface}: {reason}")));
+        }
+        let announced = vip.gate.state() == GateState::Announced;
+        if self.applied < vip.sent_seq && !announced {
+            return None;
+        }
+        let why = vip.ipv4().and_then(|address| self.not_ready.get(&address));
+        Some(why.map_or(Ready::Yes, |why| Ready::No(why.clone())))
+    }
+
+    /// Forgets what is gone, hands the dataplane its new state, and puts withdrawals first.
+    fn finish(&mut self, now: Instant, mut effects: Vec<Effect>) -> Vec<Effect> {
+        let gone = |v: &VipEntry| v.removed && v.gate.state() == GateState::Down;
+        if self.vips.iter().any(gone) {
+            self.vips.retain(|v| !gone(v));
+            self.reindex();
+        }
+        effects.sort_by_key(|effect| !matches!(effect, Effect::Withdraw { .. }));
+        if self.dataplane && !self.stopping {
+            effects.extend(self.forwarding(now));
+        }
+        effects
+    }
+
+    /// The dataplane's new state, if it differs from what it was told last.
+    fn forwarding(&mut self, now: Instant) -> Option<Effect> {
+        let specs: Vec<_> = self.vips.iter().map(VipEntry::spec).collect();
+        let desired = Desired { vips: specs.iter().flatten().cloned().collect() };
+        if self.sent.as_ref() == Some(&desired) {
+            return None;
+        }
+        self.seq += 1;
+        for (vip, spec) in self.vips.iter_mut().zip(specs) {
+            if vip.sent == spec {
+                continue;
+            }
+            vip.sent = spec;
+            vip.sent_seq = self.seq;
+            // What is already announced stays up on its old rings until the new ones are acknowledged.
+            if vip.gate.state() != GateState::Announced {
+                let pending = Ready::No("the dataplane is building its rings".to_owned());
+                vip.gate(now, Input::Ready(pending));
+            }
+        }
+        self.sent = Some(desired.clone());
+        Some(Effect::Apply { seq: self.seq, desired })
+    }
+
+    fn build_index(&self, config: &Config) -> HashMap<ProbeKey, (usize, usize, usize)> {
+        let mut index = HashMap::new();
+        for (v, vip) in self.vips.iter().enumerate().filter(|(_, vip)| !vip.removed) {
+            for (s, service) in vip.services.iter().enumerate() {
+                for (b, backend) in service.backends.iter().enumerate() {
+                    for (name, check) in
+                        backend.checks.keys().filter_map(|n| Some((n, config.checks.get(n)?)))
+                    {
+                        let key = ProbeKey {
+                            vip: vip.address,
+                            backend: backend.address,
+                            port: check.port.unwrap_or(service.port),
+                            service: service.label(),
+                            check: name.clone(),
+                        };
+                        index.insert(key, (v, s, b));
+                    }
+                }
+            }
+        }
+        index
+    }
+
+    /// Positions moved: the index follows the addresses.
+    fn reindex(&mut self) {
+        let at: HashMap<IpAddr, usize> =
+            self.vips.iter().enumerate().map(|(i, v)| (v.address, i)).collect();
+        self.index.retain(|key, position| match at.get(&key.vip) {
+            Some(v) => {
+                position.0 = *v;
+                true
+            }
+            None => false,
+        });
+    }
+}
+
+fn effect(vip: &VipEntry, action: Option<Action>, now: Instant, cause: Instant) -> Option<Effect> {
+    let (address, reason) = (vip.address, vip.gate.reason(now).to_string());
+    Some(match action? {
+        Action::Withdraw => Effect::Withdraw { address, cause, reason },
+        Action::Announce => Effect::Announce { address, name: vip.name.clone(), reason },
+    })
+}

@@ -1,0 +1,133 @@
+//! The picture of the VIPs that readers get.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use vc5_health::Verdict;
+use vc5_health::aggregate::ServiceState;
+
+use super::backend::{BackendEntry, CheckEntry};
+use super::service::ServiceEntry;
+use super::state::State;
+use super::vip::VipEntry;
+use crate::config::model::{AdminState, Protocol};
+use crate::gate::{Admin, State as GateState};
+use crate::snapshot;
+
+/// What the core publishes.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// One per VIP address; traffic, MACs and ring slots are left to be filled in from the dataplane.
+    pub vips: Vec<snapshot::Vip>,
+    /// Last sequence number the dataplane has acknowledged.
+    pub applied: u64,
+    /// The dataplane's last error, if its newest state could not be applied.
+    pub apply_error: Option<String>,
+}
+
+/// Tells wall-clock time for moments of the monotonic clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    instant: Instant,
+    unix: f64,
+}
+
+impl Clock {
+    /// Both clocks as of now.
+    pub fn now() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { instant: Instant::now(), unix: unix.as_secs_f64() }
+    }
+
+    /// Unix seconds of a moment.
+    pub fn unix(&self, at: Instant) -> f64 {
+        let after = at.saturating_duration_since(self.instant).as_secs_f64();
+        let before = self.instant.saturating_duration_since(at).as_secs_f64();
+        self.unix + after - before
+    }
+}
+
+impl State {
+    /// Draws the picture.
+    pub fn view(&self, now: Instant) -> View {
+        let clock = Clock::now();
+        View {
+            vips: self.vips.iter().map(|vip| vip_view(vip, now, &clock)).collect(),
+            applied: self.applied,
+            apply_error: self.apply_error.clone(),
+        }
+    }
+}
+
+fn vip_view(vip: &VipEntry, now: Instant, clock: &Clock) -> snapshot::Vip {
+    let state = match (vip.gate.state(), vip.gate.admin()) {
+        (GateState::Announced, _) => snapshot::VipState::Up,
+        (GateState::Withdrawing { .. }, _) => snapshot::VipState::Withdrawing,
+        (_, Admin::Disabled | Admin::Drain) => snapshot::VipState::Disabled,
+        (GateState::Waiting { .. }, Admin::Enabled) => snapshot::VipState::Waiting,
+        (GateState::Down, Admin::Enabled) => snapshot::VipState::Down,
+    };
+    snapshot::Vip {
+        name: vip.name.clone(),
+        address: vip.address,
+        state,
+        since: clock.unix(vip.since),
+        reason: vip.gate.reason(now).to_string(),
+        services: vip.services.iter().map(|s| service_view(s, clock)).collect(),
+        traffic: snapshot::Traffic::default(),
+    }
+}
+
+fn service_view(service: &ServiceEntry, clock: &Clock) -> snapshot::Service {
+    snapshot::Service {
+        port: service.port,
+        protocol: match service.protocol {
+            Protocol::Tcp => "tcp".to_owned(),
+            Protocol::Udp => "udp".to_owned(),
+        },
+        pool: service.pool.clone(),
+        up: service.state == ServiceState::Up,
+        need: service.need,
+        healthy: service.healthy(),
+        since: clock.unix(service.since),
+        backends: service.backends.iter().map(|b| backend_view(b, clock)).collect(),
+        traffic: snapshot::Traffic::default(),
+    }
+}
+
+fn backend_view(backend: &BackendEntry, clock: &Clock) -> snapshot::Backend {
+    let state = match (backend.admin, backend.verdict) {
+        (AdminState::Disabled, _) => snapshot::BackendState::Disabled,
+        (AdminState::Drain, _) => snapshot::BackendState::Draining,
+        (AdminState::Enabled, Verdict::Up) => snapshot::BackendState::Up,
+        (AdminState::Enabled, Verdict::Down) => snapshot::BackendState::Down,
+        (AdminState::Enabled, Verdict::Unknown) => snapshot::BackendState::Unknown,
+    };
+    let checks = backend.checks.iter().map(|(name, c)| (name.clone(), check_view(c, clock)));
+    snapshot::Backend {
+        address: backend.address,
+        weight: backend.weight,
+        state,
+        since: clock.unix(backend.since),
+        checks: checks.collect(),
+        mac: None,
+        ring_slots: 0,
+        traffic: snapshot::Traffic::default(),
+    }
+}
+
+fn check_view(check: &CheckEntry, clock: &Clock) -> snapshot::CheckResult {
+    let last = check.last.as_ref();
+    snapshot::CheckResult {
+        up: match check.verdict {
+            Verdict::Up => Some(true),
+            Verdict::Down => Some(false),
+            Verdict::Unknown => None,
+        },
+        ok: last.map(|event| event.outcome.ok),
+        diagnostic: last.map(|event| event.outcome.diagnostic.clone()).unwrap_or_default(),
+        took_ms: last.map_or(0.0, |event| event.outcome.took.as_secs_f64() * 1e3),
+        at: last.map_or(0.0, |event| clock.unix(event.at)),
+        passed: last.map_or(0, |event| event.passed),
+        failed: last.map_or(0, |event| event.failed),
+    }
+}

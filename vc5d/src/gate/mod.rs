@@ -1,0 +1,218 @@
+//! The gate of one VIP address: whether its route stands, as a pure machine.
+//!
+//! It knows no BGP, no probes and no dataplane: what it is told is health, the administrator's word, whether the
+//! dataplane has the VIP's rings in place, and whether a withdrawal has reached the wire. Two rules are kept here and
+//! nowhere else: nothing is announced before the dataplane has acknowledged its rings, and a ring may be emptied only
+//! after its route is withdrawn (on the wire of every Established neighbour, or [`FLUSH_LIMIT`] later, so that a stuck
+//! neighbour cannot hold a ring).
+
+mod reason;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+pub use reason::Reason;
+
+/// How long a withdrawal may take to reach the wire before it counts as done.
+pub const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// Health of a VIP: all its gating services taken together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Some service is undecided and none is down.
+    Unknown,
+    /// Every service is up.
+    Up,
+    /// A service is down; the text says which and why.
+    Down(String),
+}
+
+/// The administrator's word on a VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// Health decides.
+    Enabled,
+    /// Withdrawn, while what still arrives is forwarded.
+    Drain,
+    /// Withdrawn.
+    Disabled,
+}
+
+/// Whether the dataplane can carry the VIP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// Acknowledged: every service has a ring with a backend in it.
+    Yes,
+    /// Not, for this reason.
+    No(String),
+}
+
+/// What can happen to a gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The services' state changed.
+    Health(Health),
+    /// The administrator changed his mind.
+    Admin(Admin),
+    /// The dataplane said something about the VIP.
+    Ready(Ready),
+    /// The last withdrawal is on the wire of every Established neighbour.
+    Flushed,
+    /// `up-delay` was changed.
+    UpDelay(Duration),
+    /// The daemon stops: withdraw and stay withdrawn.
+    Stop,
+}
+
+/// What must be done to the route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Announce it.
+    Announce,
+    /// Withdraw it, before anything else that the same event causes.
+    Withdraw,
+}
+
+/// Where the route stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not announced, and nothing speaks for it.
+    Down,
+    /// Healthy since `since`; announced once `up-delay` is over and the dataplane is ready.
+    Waiting {
+        /// Since when it has been healthy without a break.
+        since: Instant,
+    },
+    /// Announced.
+    Announced,
+    /// Withdrawn; counts as on the wire at `until` at the latest.
+    Withdrawing {
+        /// The limit.
+        until: Instant,
+    },
+}
+
+/// The gate of one VIP address.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    state: State,
+    health: Health,
+    /// Healthy without a break since then; survives a withdrawal for another cause.
+    healthy_since: Option<Instant>,
+    admin: Admin,
+    ready: Ready,
+    up_delay: Duration,
+    stopping: bool,
+}
+
+impl Gate {
+    /// A new gate is down.
+    pub fn new(up_delay: Duration, admin: Admin, ready: Ready) -> Self {
+        Self {
+            state: State::Down,
+            health: Health::Unknown,
+            healthy_since: None,
+            admin,
+            ready,
+            up_delay,
+            stopping: false,
+        }
+    }
+
+    /// Where the route stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The administrator's word as the gate holds it.
+    pub fn admin(&self) -> Admin {
+        self.admin
+    }
+
+    /// True while routers may still send to this node: no ring of the VIP may be emptied.
+    pub fn holds_rings(&self) -> bool {
+        matches!(self.state, State::Announced | State::Withdrawing { .. })
+            || (self.admin == Admin::Drain && !self.stopping)
+    }
+
+    /// Takes an input; says what must be done to the route.
+    pub fn handle(&mut self, now: Instant, input: Input) -> Option<Action> {
+        match input {
+            Input::Health(health) => {
+                self.healthy_since = match health {
+                    Health::Up => self.healthy_since.or(Some(now)),
+                    Health::Unknown | Health::Down(_) => None,
+                };
+                self.health = health;
+            }
+            Input::Admin(admin) => self.admin = admin,
+            Input::Ready(ready) => self.ready = ready,
+            Input::UpDelay(up_delay) => self.up_delay = up_delay,
+            Input::Stop => self.stopping = true,
+            Input::Flushed => {
+                if matches!(self.state, State::Withdrawing { .. }) {
+                    self.state = State::Down;
+                }
+            }
+        }
+        self.settle(now)
+    }
+
+    /// When [`Gate::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            // A gate that waits for the dataplane alone is woken by the dataplane.
+            State::Waiting { since } if self.ready == Ready::Yes => Some(since + self.up_delay),
+            State::Withdrawing { until } => Some(until),
+            State::Waiting { .. } | State::Down | State::Announced => None,
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<Action> {
+        if let State::Withdrawing { until } = self.state
+            && now >= until
+        {
+            self.state = State::Down;
+        }
+        self.settle(now)
+    }
+
+    /// The state that follows from what is known now.
+    fn settle(&mut self, now: Instant) -> Option<Action> {
+        let wanted_since = self.wanted_since();
+        match (self.state, wanted_since) {
+            (State::Down, Some(since)) => {
+                self.state = State::Waiting { since };
+                self.settle(now)
+            }
+            (State::Waiting { since }, Some(_)) => {
+                let open = self.ready == Ready::Yes && now >= since + self.up_delay;
+                open.then(|| {
+                    self.state = State::Announced;
+                    Action::Announce
+                })
+            }
+            (State::Waiting { .. }, None) => {
+                self.state = State::Down;
+                None
+            }
+            (State::Announced, Some(_)) if self.ready == Ready::Yes => None,
+            (State::Announced, _) => {
+                self.state = State::Withdrawing { until: now + FLUSH_LIMIT };
+                Some(Action::Withdraw)
+            }
+            // A withdrawal is finished before anything new begins: up-delay is never shorter than the truth.
+            (State::Withdrawing { .. }, _) | (State::Down, None) => None,
+        }
+    }
+
+    /// Since when everything but the dataplane has spoken for the route, if it does.
+    fn wanted_since(&self) -> Option<Instant> {
+        if self.stopping || self.admin != Admin::Enabled {
+            return None;
+        }
+        self.healthy_since
+    }
+}

@@ -1,0 +1,198 @@
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const DELAY: Duration = Duration::from_secs(5);
+
+fn gate() -> Gate {
+    Gate::new(DELAY, Admin::Enabled, Ready::No("rings not in place".into()))
+}
+
+fn announced(start: Instant) -> Gate {
+    let mut gate = gate();
+    assert_eq!(gate.handle(start, Input::Health(Health::Up)), None);
+    assert_eq!(gate.handle(start, Input::Ready(Ready::Yes)), None);
+    assert_eq!(gate.handle_timeout(start + DELAY), Some(Action::Announce));
+    gate
+}
+
+#[test]
+fn announces_after_the_delay_once_ready() {
+    let start = Instant::now();
+    let mut gate = gate();
+    assert_eq!(gate.handle(start, Input::Health(Health::Up)), None);
+    assert_eq!(gate.poll_timeout(), None, "only the dataplane can wake it");
+    assert_eq!(gate.handle(start, Input::Ready(Ready::Yes)), None);
+    assert_eq!(gate.poll_timeout(), Some(start + DELAY));
+    assert_eq!(gate.handle_timeout(start + DELAY - Duration::from_millis(1)), None);
+    assert_eq!(gate.handle_timeout(start + DELAY), Some(Action::Announce));
+    assert_eq!(gate.state(), State::Announced);
+}
+
+#[test]
+fn waits_for_the_dataplane_past_the_delay() {
+    let start = Instant::now();
+    let mut gate = gate();
+    gate.handle(start, Input::Health(Health::Up));
+    assert_eq!(gate.handle_timeout(start + 2 * DELAY), None);
+    assert_eq!(gate.handle(start + 2 * DELAY, Input::Ready(Ready::Yes)), Some(Action::Announce));
+}
+
+#[test]
+fn a_break_in_health_starts_the_delay_anew() {
+    let start = Instant::now();
+    let mut gate = gate();
+    gate.handle(start, Input::Ready(Ready::Yes));
+    gate.handle(start, Input::Health(Health::Up));
+    gate.handle(start + Duration::from_secs(3), Input::Health(Health::Down("x".into())));
+    gate.handle(start + Duration::from_secs(4), Input::Health(Health::Up));
+    assert_eq!(gate.handle_timeout(start + DELAY), None);
+    assert_eq!(gate.handle_timeout(start + Duration::from_secs(9)), Some(Action::Announce));
+}
+
+#[test]
+fn withdraws_at_once_and_holds_the_rings_until_flushed() {
+    let start = Instant::now();
+    let mut gate = announced(start);
+    let later = start + Duration::from_secs(60);
+    assert_eq!(
+        gate.handle(later, Input::Health(Health::Down("80/tcp is down".into()))),
+        Some(Action::Withdraw)
+    );
+    assert!(gate.holds_rings());
+    assert_eq!(gate.reason(later).as_str(), "being withdrawn: 80/tcp is down");
+    assert_eq!(gate.handle(later, Input::Flushed), None);
+    assert!(!gate.holds_rings());
+    assert_eq!(gate.reason(later).as_str(), "not announced: 80/tcp is down");
+}
+
+#[test]
+fn a_stuck_neighbour_holds_the_rings_for_one_second_at_most() {
+    let start = Instant::now();
+    let mut gate = announced(start);
+    let later = start + Duration::from_secs(60);
+    gate.handle(later, Input::Health(Health::Down("x".into())));
+    assert_eq!(gate.poll_timeout(), Some(later + FLUSH_LIMIT));
+    gate.handle_timeout(later + FLUSH_LIMIT);
+    assert_eq!(gate.state(), State::Down);
+    assert!(!gate.holds_rings());
+}
+
+#[test]
+fn a_recovery_during_the_withdrawal_waits_its_turn() {
+    let start = Instant::now();
+    let mut gate = announced(start);
+    let later = start + Duration::from_secs(60);
+    gate.handle(later, Input::Health(Health::Down("x".into())));
+    assert_eq!(gate.handle(later, Input::Health(Health::Up)), None);
+    assert_eq!(gate.handle(later, Input::Flushed), None);
+    assert_eq!(gate.state(), State::Waiting { since: later });
+    assert_eq!(gate.handle_timeout(later + DELAY), Some(Action::Announce));
+}
+
+#[test]
+fn a_lost_dataplane_withdraws() {
+    let start = Instant::now();
+    let mut gate = announced(start);
+    let lost = Input::Ready(Ready::No("the program on eth0 is detached".into()));
+    assert_eq!(gate.handle(start + 2 * DELAY, lost), Some(Action::Withdraw));
+    assert_eq!(
+        gate.reason(start + 2 * DELAY).as_str(),
+        "being withdrawn: the program on eth0 is detached"
+    );
+}
+
+#[test]
+fn the_administrator_and_the_stop_withdraw() {
+    let start = Instant::now();
+    for input in [Input::Admin(Admin::Disabled), Input::Admin(Admin::Drain), Input::Stop] {
+        let mut gate = announced(start);
+        assert_eq!(gate.handle(start + 2 * DELAY, input), Some(Action::Withdraw));
+        gate.handle(start + 2 * DELAY, Input::Flushed);
+        assert_eq!(gate.handle_timeout(start + 20 * DELAY), None);
+    }
+}
+
+#[test]
+fn a_drained_vip_keeps_its_rings() {
+    let start = Instant::now();
+    let mut gate = announced(start);
+    gate.handle(start + 2 * DELAY, Input::Admin(Admin::Drain));
+    gate.handle(start + 2 * DELAY, Input::Flushed);
+    assert!(gate.holds_rings());
+    assert_eq!(
+        gate.handle(start + 3 * DELAY, Input::Admin(Admin::Enabled)),
+        Some(Action::Announce)
+    );
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Input(Input),
+    Wait(Duration),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        Just(Step::Input(Input::Health(Health::Up))),
+        Just(Step::Input(Input::Health(Health::Unknown))),
+        Just(Step::Input(Input::Health(Health::Down("down".into())))),
+        Just(Step::Input(Input::Ready(Ready::Yes))),
+        Just(Step::Input(Input::Ready(Ready::No("no".into())))),
+        Just(Step::Input(Input::Admin(Admin::Enabled))),
+        Just(Step::Input(Input::Admin(Admin::Drain))),
+        Just(Step::Input(Input::Admin(Admin::Disabled))),
+        Just(Step::Input(Input::Flushed)),
+        (0u64..4000).prop_map(|ms| Step::Wait(Duration::from_millis(ms))),
+    ]
+}
+
+proptest! {
+    /// Whatever happens in whatever order: the route stands only while everything speaks for it, it is announced only
+    /// after a whole up-delay of health, and announcements and withdrawals alternate.
+    #[test]
+    fn never_announced_against_the_facts(steps in proptest::collection::vec(step(), 1..200)) {
+        let mut now = Instant::now();
+        let mut gate = gate();
+        let (mut healthy_since, mut ready, mut enabled, mut standing) = (None, false, true, false);
+        for step in steps {
+            let action = match step {
+                Step::Wait(time) => {
+                    let end = now + time;
+                    let due = gate.poll_timeout().filter(|at| *at <= end);
+                    now = due.unwrap_or(end).max(now);
+                    gate.handle_timeout(now)
+                }
+                Step::Input(input) => {
+                    match &input {
+                        Input::Health(Health::Up) => healthy_since = healthy_since.or(Some(now)),
+                        Input::Health(_) => healthy_since = None,
+                        Input::Ready(r) => ready = *r == Ready::Yes,
+                        Input::Admin(a) => enabled = *a == Admin::Enabled,
+                        _ => {}
+                    }
+                    gate.handle(now, input)
+                }
+            };
+            match action {
+                Some(Action::Announce) => {
+                    prop_assert!(!standing);
+                    prop_assert!(ready && enabled);
+                    prop_assert!(healthy_since.is_some_and(|since| now >= since + DELAY));
+                    standing = true;
+                }
+                Some(Action::Withdraw) => {
+                    prop_assert!(standing);
+                    prop_assert!(gate.holds_rings());
+                    standing = false;
+                }
+                None => {}
+            }
+            let speaks_for = ready && enabled && healthy_since.is_some();
+            prop_assert!(!standing || speaks_for, "a route stands against the facts");
+            prop_assert_eq!(standing, gate.state() == State::Announced);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The start: everything that can fail is tried before anything is announced, and what a failed start has made it
+//! removes again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, oneshot, watch};
+use vc5_bgp::speaker::Speaker;
+use vc5_health::{ProbeEvent, Prober};
+use vc5_xdp::{Dataplane, Event as DataplaneEvent, OnStop};
+
+use super::manager::{Manager, Parts as ManagerParts};
+use super::publish::{self, Publisher};
+use crate::config::model::{self, Config};
+use crate::control::{self, Shared};
+use crate::core::{Core, Parts, State, View};
+use crate::telemetry::{self, Metrics};
+use crate::{config, translate};
+
+/// Commands from control sockets that may wait for the manager.
+const COMMAND_QUEUE: usize = 64;
+
+/// Sockets of the daemon itself, bound before anything else is touched.
+struct Sockets {
+    control: UnixListener,
+    metrics: Option<TcpListener>,
+}
+
+/// The libraries, started.
+struct Engines {
+    speaker: Speaker,
+    dataplane: Option<Arc<Dataplane>>,
+    dataplane_events: mpsc::UnboundedReceiver<DataplaneEvent>,
+    prober: Prober,
+    probes: mpsc::UnboundedReceiver<ProbeEvent>,
+}
+
+/// Runs the daemon until a signal or `down` ends it.
+///
+/// # Errors
+/// Whatever keeps it from starting, in words that say what to do; nothing is left attached or routed then.
+pub async fn run(file: &Path) -> anyhow::Result<()> {
+    let config = Arc::new(config::load(file)?);
+    warn_default_key(&config);
+    let sockets = bind(&config).await?;
+    let socket_file = SocketFile(config.control.socket.clone());
+    let engines = start_engines(&config).await?;
+    tracing::info!(
+        target: "vc5d", version = env!("CARGO_PKG_VERSION"), router_id = %config.router.id,
+        file = %file.display(), "started"
+    );
+    let result = serve(config, sockets, engines).await;
+    drop(socket_file);
+    result
+}
+
+/// The control socket's file, removed at the end.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn warn_default_key(config: &Config) {
+    if config.dataplane.mode != model::DataplaneMode::Off && config.dataplane.hash_key.is_none() {
+        tracing::warn!(
+            target: "config",
+            "[dataplane] hash-key-file is not set: the default key is public, so anyone can choose the backend of a flow"
+        );
+    }
+}
+
+async fn bind(config: &Config) -> anyhow::Result<Sockets> {
+    let control = control::bind(&config.control.socket)?;
+    let metrics = match config.metrics.listen {
+        Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
+            format!("[metrics] listen: cannot listen on {address}; choose another address or \"off\"")
+        })?),
+        None => None,
+    };
+    Ok(Sockets { control, metrics })
+}
+
+/// Starts the libraries one after another; takes back what stands when a later one fails.
+async fn start_engines(config: &Config) -> anyhow::Result<Engines> {
+    let speaker = Speaker::start(translate::speaker(&config.router)).await?;
+    let (dataplane, dataplane_events) = start_dataplane(config).await?;
+    let seed = u64::from(config.router.id.to_bits()) << 32 | u64::from(std::process::id());
+    let started = Prober::start(translate::prober(&config.probe, seed)).await;
+    let (prober, probes) = match started {
+        Ok(parts) => parts,
+        Err(error) => {
+            stop_dataplane(dataplane, OnStop::Remove).await;
+            return Err(error).context("cannot start the health checks");
+        }
+    };
+    if let Err(error) = prober.set(translate::probes(config)).await {
+        prober.shutdown().await;
+        stop_dataplane(dataplane, OnStop::Remove).await;
+        return Err(error).context("cannot lead probes to the backends");
+    }
+    Ok(Engines { speaker, dataplane, dataplane_events, prober, probes })
+}
+
+async fn start_dataplane(
+    config: &Config,
+) -> anyhow::Result<(Option<Arc<Dataplane>>, mpsc::UnboundedReceiver<DataplaneEvent>)> {
+    let Some(wanted) = translate::dataplane(&config.dataplane) else {
+        return Ok((None, mpsc::unbounded_channel().1));
+    };
+    let started = tokio::task::spawn_blocking(move || Dataplane::start(wanted)).await?;
+    let (dataplane, events) = started.context("cannot start the dataplane")?;
+    Ok((Some(Arc::new(dataplane)), events))
+}
+
+/// Ends the dataplane once nobody else holds it.
+async fn stop_dataplane(dataplane: Option<Arc<Dataplane>>, on_stop: OnStop) {
+    let Some(dataplane) = dataplane.and_then(Arc::into_inner) else { return };
+    match tokio::task::spawn_blocking(move || dataplane.stop(on_stop)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(target: "dataplane", "could not stop cleanly: {error}"),
+        Err(error) => tracing::error!(target: "dataplane", "could not stop cleanly: {error}"),
+    }
+}
+
+/// Everything runs; then, at the end, everything is taken down in order.
+async fn serve(config: Arc<Config>, sockets: Sockets, engines: Engines) -> anyhow::Result<()> {
+    let metrics = Arc::new(Metrics::new()?);
+    let snapshot = Arc::new(ArcSwap::from_pointee(crate::snapshot::Snapshot::default()));
+    let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
+    let (core_requests, core_queue) = mpsc::channel(COMMAND_QUEUE);
+    let (view, views) = watch::channel(Arc::new(View::default()));
+    let (status, statuses) = watch::channel(publish::first_status(&config));
+    let (running, configs) = watch::channel(Arc::clone(&config));
+    let (stop, stopped) = watch::channel(false);
+
+    let core = Core::new(
+        State::new(config.dataplane.mode),
+        Parts {
+            speaker: engines.speaker.clone(),
+            dataplane: engines.dataplane.clone(),
+            probes: engines.probes,
+            dataplane_events: engines.dataplane_events,
+            requests: core_queue,
+            view,
+            metrics: Arc::clone(&metrics),
+        },
+    );
+    let core = tokio::spawn(core.run());
+    let publisher = Publisher {
+        snapshot: Arc::clone(&snapshot),
+        views,
+        status: statuses,
+        config: configs,
+        speaker: engines.speaker.clone(),
+        dataplane: engines.dataplane.clone(),
+    };
+    let publisher = tokio::spawn(publisher.run(stopped.clone()));
+    let shared = Shared { snapshot: Arc::clone(&snapshot), commands };
+    tokio::spawn(control::serve(sockets.control, shared, stopped.clone()));
+    if let Some(listener) = sockets.metrics {
+        tokio::spawn(telemetry::serve(listener, metrics, snapshot, stopped));
+    }
+
+    let manager = Manager::new(ManagerParts {
+        running,
+        config: Arc::clone(&config),
+        speaker: engines.speaker.clone(),
+        prober: engines.prober.clone(),
+        core: core_requests.clone(),
+        commands: command_queue,
+        status,
+    });
+    let on_stop = manager.run().await?;
+
+    let (done, withdrawn) = oneshot::channel();
+    if core_requests.send(crate::core::CoreRequest::Stop(done)).await.is_ok() {
+        let _ = withdrawn.await;
+    }
+    engines.speaker.shutdown(None).await;
+    let _ = stop.send(true);
+    let _ = core.await;
+    let _ = publisher.await;
+    engines.prober.shutdown().await;
+    stop_dataplane(engines.dataplane, on_stop).await;
+    tracing::info!(target: "vc5d", "stopped");
+    Ok(())
+}

@@ -1,0 +1,68 @@
+use vc5_health::{Check, CheckKind, Probe, ProbeKey, ProbePath, ProberConfig};
+
+use crate::config::model::{self, AdminState, Config, ProbeSettings};
+use crate::core::service_label;
+
+/// Probes under way at once; more wait for their turn.
+const CONCURRENCY: usize = 4096;
+
+/// `[probe]`
+pub fn prober(settings: &ProbeSettings, seed: u64) -> ProberConfig {
+    ProberConfig {
+        mark_mask: settings.mark_mask,
+        table_base: settings.table_base,
+        rule_priority: settings.rule_priority,
+        concurrency: CONCURRENCY,
+        seed,
+    }
+}
+
+/// Every check of every backend of every service; backends that are switched off are not asked.
+pub fn probes(config: &Config) -> Vec<Probe> {
+    let mut probes = Vec::new();
+    for vip in config.vips.values() {
+        for (address, service) in
+            vip.addresses.iter().flat_map(|a| vip.services.iter().map(move |s| (*a, s)))
+        {
+            let Some(pool) = config.pools.get(&service.pool) else { continue };
+            let path = match pool.probe {
+                model::ProbePath::Dsr => ProbePath::Dsr,
+                model::ProbePath::Direct => ProbePath::Direct,
+                model::ProbePath::Local => ProbePath::Local,
+            };
+            let asked = pool.backends.iter().filter(|b| b.state != AdminState::Disabled);
+            for backend in asked {
+                for check in service.checks.iter().filter_map(|name| config.checks.get(name)) {
+                    let key = ProbeKey {
+                        vip: address,
+                        backend: backend.address,
+                        port: check.port.unwrap_or(service.port),
+                        service: service_label(service.port, service.protocol),
+                        check: check.name.clone(),
+                    };
+                    probes.push(Probe { key, path, check: translate(check) });
+                }
+            }
+        }
+    }
+    probes
+}
+
+fn translate(check: &model::Check) -> Check {
+    let kind = match &check.kind {
+        model::CheckKind::Tcp => CheckKind::Tcp,
+        model::CheckKind::Http { host, path, method, expect } => CheckKind::Http {
+            host: host.clone(),
+            path: path.clone(),
+            method: method.clone(),
+            expect: expect.clone(),
+        },
+    };
+    Check {
+        kind,
+        interval: check.interval,
+        timeout: check.timeout,
+        rise: check.rise,
+        fall: check.fall,
+    }
+}
