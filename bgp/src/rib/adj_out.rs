@@ -155,12 +155,6 @@ impl AdjRibOut {
         !self.withdrawals.is_empty()
     }
 
-    /// Whether anything waits to be sent.
-    #[must_use]
-    pub fn is_pending(&self) -> bool {
-        self.withdrawals_pending() || !self.turns.is_empty() || self.end_of_rib
-    }
-
     /// How many prefixes the neighbour is to know.
     #[must_use]
     pub fn len(&self) -> usize {

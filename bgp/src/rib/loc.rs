@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -115,9 +116,10 @@ impl LocRib {
         self.table.get(prefix)?.iter().find(|route| route.peer().is_none())
     }
 
-    /// The best route of every prefix.
-    pub fn iter_best(&self) -> impl Iterator<Item = (&IpNet, &Route)> {
-        self.table.iter().filter_map(|(prefix, routes)| Some((prefix, routes.first()?)))
+    /// The best route of every prefix beyond a bound, in the order of prefixes.
+    pub fn iter_best_from(&self, from: Bound<IpNet>) -> impl Iterator<Item = (&IpNet, &Route)> {
+        let rest = self.table.range((from, Bound::Unbounded));
+        rest.filter_map(|(prefix, routes)| Some((prefix, routes.first()?)))
     }
 
     /// Our own routes.
@@ -177,7 +179,7 @@ mod tests {
         assert!(rib.insert(prefix, own));
         assert_eq!(rib.remove_peer("a"), vec![net("203.0.113.0/24")]);
         assert!(rib.best(&prefix).unwrap().peer().is_none());
-        assert_eq!(rib.iter_best().count(), 1);
+        assert_eq!(rib.iter_best_from(Bound::Unbounded).count(), 1);
         assert_eq!(rib.iter_local().count(), 1);
     }
 }

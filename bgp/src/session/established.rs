@@ -128,10 +128,10 @@ impl Session {
         self.channels.values().any(|channel| channel.adj_out.withdrawals_pending())
     }
 
-    /// Whether anything waits to be sent.
+    /// Who the neighbour is, as its routes say.
     #[must_use]
-    pub fn is_pending(&self) -> bool {
-        self.channels.values().any(|channel| channel.adj_out.is_pending())
+    pub fn learned_from(&self) -> &LearnedFrom {
+        &self.from
     }
 
     /// Appends the next UPDATEs to `out`, withdrawals of all families first; false if there are none.

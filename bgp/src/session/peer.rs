@@ -267,6 +267,12 @@ impl Peer {
         })
     }
 
+    /// The connection that the Established session runs on.
+    #[must_use]
+    pub fn session_role(&self) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| self.connection(*role).name() == StateName::Established)
+    }
+
     /// Whether withdrawals wait to be handed out.
     #[must_use]
     pub fn withdrawals_pending(&self) -> bool {

@@ -1,0 +1,377 @@
+//! What handle, listeners and neighbours' tasks share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use ipnet::IpNet;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::config::{LocalRoute, SpeakerError};
+use super::flush::{Flush, Progress};
+use super::snapshot::{PeerPublication, SpeakerSnapshot};
+use super::{SpeakerEvent, listener, task};
+use crate::rib::{Interner, LocRib, Origin, Route};
+use crate::session::{LocalSpeaker, Peer, PeerConfig};
+use crate::wire::Attributes;
+
+/// Prefixes handled under one hold of the lock.
+pub(super) const CHUNK: usize = 500;
+/// Events kept for a subscriber that does not read.
+const EVENTS: usize = 256;
+/// Accepted connections that wait for a neighbour's task.
+const INCOMING: usize = 4;
+
+/// What the owner wants of a neighbour.
+#[derive(Debug)]
+pub(super) enum Command {
+    Configure(Arc<PeerConfig>),
+    Enable,
+    Disable(Option<String>),
+    Restart(Option<String>),
+    Remove,
+    Shutdown(Option<String>),
+}
+
+/// Prefixes whose best route changed and that a neighbour's task has not looked at yet. A set, so
+/// that it is bounded by the size of the Loc-RIB.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    changed: Mutex<Changed>,
+    pub(super) wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Changed {
+    /// By our own doing: looked at first.
+    local: BTreeSet<IpNet>,
+    learned: BTreeSet<IpNet>,
+}
+
+/// A neighbour's task as the others see it.
+#[derive(Debug)]
+struct PeerHandle {
+    config: Arc<PeerConfig>,
+    commands: mpsc::UnboundedSender<Command>,
+    incoming: mpsc::Sender<TcpStream>,
+    mailbox: Arc<Mailbox>,
+    progress: watch::Receiver<Progress>,
+    published: Arc<ArcSwap<PeerPublication>>,
+    task: JoinHandle<()>,
+}
+
+/// Everything under the lock.
+#[derive(Debug, Default)]
+pub(super) struct Core {
+    pub(super) rib: LocRib,
+    sets: Interner<Attributes>,
+    /// Counts the changes of our own routes.
+    sequence: u64,
+    peers: BTreeMap<String, PeerHandle>,
+    /// Removed neighbours whose farewell may still be under way.
+    leaving: Vec<JoinHandle<()>>,
+    listeners: Vec<(SocketAddr, JoinHandle<()>)>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) local: LocalSpeaker,
+    runtime: Handle,
+    core: Mutex<Core>,
+    events: broadcast::Sender<SpeakerEvent>,
+    /// Grows with everything that a snapshot shows.
+    version: AtomicU64,
+    snapshot: ArcSwapOption<(u64, Arc<SpeakerSnapshot>)>,
+    /// Connections from addresses that are no neighbour's.
+    pub(super) refused: AtomicU64,
+}
+
+/// A lock whose holder panicked guards plain data that is still sound.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) fn new(local: LocalSpeaker, runtime: Handle) -> Self {
+        Self {
+            local,
+            runtime,
+            core: Mutex::default(),
+            events: broadcast::Sender::new(EVENTS),
+            version: AtomicU64::new(0),
+            snapshot: ArcSwapOption::empty(),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
+        lock(&self.core)
+    }
+
+    pub(super) fn add_listener(self: &Arc<Self>, listener: TcpListener) {
+        let Ok(address) = listener.local_addr() else { return };
+        let task = self.runtime.spawn(listener::run(self.clone(), listener));
+        self.core().listeners.push((address, task));
+    }
+
+    pub(super) fn listen_addresses(&self) -> Vec<SocketAddr> {
+        self.core().listeners.iter().map(|(address, _)| *address).collect()
+    }
+
+    pub(super) fn set_peer(self: &Arc<Self>, config: Arc<PeerConfig>) -> Result<(), SpeakerError> {
+        let mut core = self.core();
+        if core.closed {
+            return Err(SpeakerError::Closed);
+        }
+        let twin = |peer: &&PeerHandle| {
+            peer.config.neighbor == config.neighbor && peer.config.name != config.name
+        };
+        if let Some(twin) = core.peers.values().find(twin) {
+            return Err(SpeakerError::InvalidPeer {
+                name: config.name.clone(),
+                reason: format!("{} is {}'s address already", config.neighbor, twin.config.name),
+            });
+        }
+        match core.peers.get_mut(&config.name) {
+            Some(peer) if *peer.config == *config => {}
+            Some(peer) => {
+                peer.config = config.clone();
+                // A task that is gone was removed, and is not in the map any more.
+                let _ = peer.commands.send(Command::Configure(config));
+            }
+            None => {
+                let handle = self.spawn(config.clone());
+                core.peers.insert(config.name.clone(), handle);
+            }
+        }
+        drop(core);
+        self.changed();
+        Ok(())
+    }
+
+    fn spawn(self: &Arc<Self>, config: Arc<PeerConfig>) -> PeerHandle {
+        let seed = std::collections::hash_map::RandomState::new().build_hasher().finish();
+        let peer = Peer::new(Instant::now(), self.local, config.clone(), seed);
+        let (commands, receive_commands) = mpsc::unbounded_channel();
+        let (incoming, receive_incoming) = mpsc::channel(INCOMING);
+        let (send_progress, progress) = watch::channel(Progress::default());
+        let mailbox = Arc::new(Mailbox::default());
+        let published = Arc::new(ArcSwap::from_pointee(PeerPublication::of(&peer, None)));
+        let task = task::PeerTask::new(
+            self.clone(),
+            peer,
+            task::Channels {
+                commands: receive_commands,
+                incoming: receive_incoming,
+                mailbox: mailbox.clone(),
+                progress: send_progress,
+                published: published.clone(),
+            },
+        );
+        let task = self.runtime.spawn(task.run());
+        PeerHandle { config, commands, incoming, mailbox, progress, published, task }
+    }
+
+    pub(super) fn remove_peer(&self, name: &str) {
+        let mut core = self.core();
+        if let Some(peer) = core.peers.remove(name) {
+            let _ = peer.commands.send(Command::Remove);
+            core.leaving.retain(|task| !task.is_finished());
+            core.leaving.push(peer.task);
+        }
+        drop(core);
+        self.changed();
+    }
+
+    pub(super) fn command(&self, name: &str, command: Command) -> Result<(), SpeakerError> {
+        let core = self.core();
+        let peer = core.peers.get(name);
+        let peer = peer.ok_or_else(|| SpeakerError::UnknownPeer(name.to_owned()))?;
+        peer.commands.send(command).map_err(|_| SpeakerError::Closed)
+    }
+
+    /// Hands an accepted connection to the neighbour of that address. False if there is none.
+    pub(super) fn hand_over(&self, address: IpAddr, stream: TcpStream) -> bool {
+        let core = self.core();
+        let peer = core.peers.values().find(|peer| peer.config.neighbor == address);
+        // A neighbour that dials faster than its task can look is told by the closed connection.
+        peer.is_some_and(|peer| peer.incoming.try_send(stream).is_ok())
+    }
+
+    pub(super) fn announce(&self, route: LocalRoute) {
+        let prefix = route.prefix.trunc();
+        let mut core = self.core();
+        if core.closed {
+            return;
+        }
+        let attributes = core.sets.intern(Attributes {
+            med: route.med,
+            communities: route.communities,
+            ..Attributes::default()
+        });
+        let tag: Option<Arc<str>> = route.tag.map(Into::into);
+        let same = core.rib.local(&prefix).is_some_and(|known| {
+            let same_tag = matches!(&known.origin, Origin::Local { tag: old } if *old == tag);
+            same_tag && known.attributes == attributes
+        });
+        if same {
+            return;
+        }
+        let origin = Origin::Local { tag };
+        let route = Route { origin, attributes, next_hop: None, since: Instant::now() };
+        core.rib.insert(prefix, route);
+        core.tell_local(&[prefix]);
+        drop(core);
+        self.changed();
+    }
+
+    pub(super) fn withdraw(&self, prefix: IpNet) -> Flush {
+        self.withdraw_set(&[prefix.trunc()])
+    }
+
+    pub(super) fn withdraw_all(&self) -> Flush {
+        let prefixes: Vec<IpNet> =
+            self.core().rib.iter_local().map(|(prefix, _)| *prefix).collect();
+        self.withdraw_set(&prefixes)
+    }
+
+    fn withdraw_set(&self, prefixes: &[IpNet]) -> Flush {
+        let mut core = self.core();
+        for prefix in prefixes {
+            core.rib.remove(prefix, None);
+        }
+        core.tell_local(prefixes);
+        let peers = core.peers.values().map(|peer| peer.progress.clone()).collect();
+        let flush = Flush::new(core.sequence, peers);
+        drop(core);
+        self.changed();
+        flush
+    }
+
+    /// Ends everything; returns the tasks that say farewell.
+    pub(super) fn close(&self, message: Option<&str>) -> Vec<JoinHandle<()>> {
+        let mut core = self.core();
+        core.closed = true;
+        core.listeners.drain(..).for_each(|(_, task)| task.abort());
+        let mut tasks = std::mem::take(&mut core.leaving);
+        for peer in std::mem::take(&mut core.peers).into_values() {
+            let _ = peer.commands.send(Command::Shutdown(message.map(str::to_owned)));
+            tasks.push(peer.task);
+        }
+        tasks
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<SpeakerEvent> {
+        self.events.subscribe()
+    }
+
+    pub(super) fn emit(&self, event: SpeakerEvent) {
+        // Nobody listens: nobody wants to know.
+        let _ = self.events.send(event);
+    }
+
+    /// Something that a snapshot shows has changed.
+    pub(super) fn changed(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<SpeakerSnapshot> {
+        let version = self.version.load(Ordering::Acquire);
+        if let Some(cached) = &*self.snapshot.load()
+            && cached.0 == version
+        {
+            return cached.1.clone();
+        }
+        let snapshot = Arc::new(SpeakerSnapshot::take(self));
+        self.snapshot.store(Some(Arc::new((version, snapshot.clone()))));
+        snapshot
+    }
+
+    /// What the neighbours' tasks published, by name.
+    pub(super) fn publications(&self) -> BTreeMap<String, Arc<PeerPublication>> {
+        let core = self.core();
+        core.peers.iter().map(|(name, peer)| (name.clone(), peer.published.load_full())).collect()
+    }
+
+    /// All best routes, copied piece by piece so that the lock is never held for long. What changes
+    /// meanwhile is in the mailbox. Returns the last of our own changes that is surely included.
+    pub(super) fn all_best(&self, mailbox: &Mailbox) -> (u64, Vec<(IpNet, Route)>) {
+        let mut core = self.core();
+        mailbox.clear();
+        let sequence = core.sequence;
+        let mut all: Vec<(IpNet, Route)> = Vec::new();
+        loop {
+            let from = all.last().map_or(Bound::Unbounded, |(last, _)| Bound::Excluded(*last));
+            let known = all.len();
+            let piece = core.rib.iter_best_from(from).take(CHUNK);
+            all.extend(piece.map(|(prefix, route)| (*prefix, route.clone())));
+            drop(core);
+            if all.len() < known + CHUNK {
+                return (sequence, all);
+            }
+            core = self.core();
+        }
+    }
+}
+
+impl Core {
+    /// Puts our own changes before all neighbours.
+    fn tell_local(&mut self, prefixes: &[IpNet]) {
+        self.sequence += 1;
+        for peer in self.peers.values() {
+            lock(&peer.mailbox.changed).local.extend(prefixes);
+            peer.mailbox.wake.notify_one();
+        }
+    }
+
+    /// Puts changes that came from one neighbour before the others.
+    pub(super) fn tell_learned(&self, from: &str, prefixes: &[IpNet]) {
+        for (_, peer) in self.peers.iter().filter(|(name, _)| *name != from) {
+            lock(&peer.mailbox.changed).learned.extend(prefixes);
+            peer.mailbox.wake.notify_one();
+        }
+    }
+
+    /// Takes what one neighbour has not seen yet, a chunk at most, our own changes first. The number
+    /// is that of the last of our own changes if all of those are included.
+    pub(super) fn take_changed(
+        &self,
+        mailbox: &Mailbox,
+    ) -> (Option<u64>, Vec<(IpNet, Option<Route>)>) {
+        let mut changed = lock(&mailbox.changed);
+        let mut taken: Vec<IpNet> = Vec::new();
+        while taken.len() < CHUNK
+            && let Some(prefix) = changed.local.pop_first()
+        {
+            taken.push(prefix);
+        }
+        let sequence = changed.local.is_empty().then_some(self.sequence);
+        while taken.len() < CHUNK
+            && let Some(prefix) = changed.learned.pop_first()
+        {
+            taken.push(prefix);
+        }
+        let look = |prefix: IpNet| (prefix, self.rib.best(&prefix).cloned());
+        (sequence, taken.into_iter().map(look).collect())
+    }
+}
+
+impl Mailbox {
+    fn clear(&self) {
+        *lock(&self.changed) = Changed::default();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        let changed = lock(&self.changed);
+        changed.local.is_empty() && changed.learned.is_empty()
+    }
+}
