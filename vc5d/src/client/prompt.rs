@@ -8,7 +8,7 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
-use rustyline::{Context, Editor, Helper};
+use rustyline::{CompletionType, Config, Context, Editor, Helper};
 
 use super::connection::{Connection, Error};
 use super::print::Printer;
@@ -47,7 +47,10 @@ impl Helper for Words {}
 /// The daemon has gone, or the terminal cannot be used.
 pub fn run(connection: &mut Connection) -> Result<(), Error> {
     let terminal = |error: ReadlineError| Error::Talk(io::Error::other(error));
-    let mut editor: Editor<Words, DefaultHistory> = Editor::new().map_err(terminal)?;
+    // As in a shell and in birdc: the common beginning first, then a list.
+    let config = Config::builder().completion_type(CompletionType::List).build();
+    let mut editor: Editor<Words, DefaultHistory> =
+        Editor::with_config(config).map_err(terminal)?;
     editor.set_helper(Some(Words));
     println!("{}", connection.greeting());
     loop {
