@@ -1,6 +1,6 @@
 //! Loc-RIB: our own routes and the accepted ones of all neighbours, the best of each prefix first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -64,12 +64,17 @@ impl Route {
 #[derive(Debug, Default)]
 pub struct LocRib {
     table: BTreeMap<IpNet, Vec<Route>>,
+    /// Prefixes of our own routes: few, and wanted without a walk through all.
+    local: BTreeSet<IpNet>,
 }
 
 impl LocRib {
     /// Adds a route, in place of the one from the same source. True if the best route of the prefix
     /// is another one now.
     pub fn insert(&mut self, prefix: IpNet, route: Route) -> bool {
+        if route.peer().is_none() {
+            self.local.insert(prefix);
+        }
         let routes = self.table.entry(prefix).or_default();
         let was_best = routes.first().is_some_and(|best| best.peer() == route.peer());
         routes.retain(|known| known.peer() != route.peer());
@@ -81,6 +86,9 @@ impl LocRib {
     /// Removes the route of one source: a neighbour's name, or `None` for our own. True if the best
     /// route of the prefix is another one now.
     pub fn remove(&mut self, prefix: &IpNet, peer: Option<&str>) -> bool {
+        if peer.is_none() {
+            self.local.remove(prefix);
+        }
         let Some(routes) = self.table.get_mut(prefix) else { return false };
         let was_best = routes.first().is_some_and(|best| best.peer() == peer);
         routes.retain(|known| known.peer() != peer);
@@ -90,18 +98,20 @@ impl LocRib {
         was_best
     }
 
-    /// Removes everything learned from one neighbour; returns the prefixes whose best route is
-    /// another one now.
-    pub fn remove_peer(&mut self, peer: &str) -> Vec<IpNet> {
-        let mut changed = Vec::new();
-        self.table.retain(|prefix, routes| {
-            if routes.first().is_some_and(|best| best.peer() == Some(peer)) {
-                changed.push(*prefix);
-            }
-            routes.retain(|known| known.peer() != Some(peer));
-            !routes.is_empty()
-        });
-        changed
+    /// Removes what was learned from one neighbour, looking at `limit` prefixes beyond `from`.
+    /// Returns those whose best route is another one now, and where to go on, if there is more.
+    pub fn remove_peer(
+        &mut self,
+        peer: &str,
+        from: Bound<IpNet>,
+        limit: usize,
+    ) -> (Vec<IpNet>, Option<IpNet>) {
+        let range = self.table.range((from, Bound::Unbounded)).take(limit.max(1));
+        let looked_at: Vec<IpNet> = range.map(|(prefix, _)| *prefix).collect();
+        let next = looked_at.last().copied().filter(|_| looked_at.len() == limit.max(1));
+        let changed =
+            looked_at.into_iter().filter(|prefix| self.remove(prefix, Some(peer))).collect();
+        (changed, next)
     }
 
     /// The best route to `prefix`.
@@ -124,14 +134,14 @@ impl LocRib {
 
     /// Our own routes.
     pub fn iter_local(&self) -> impl Iterator<Item = (&IpNet, &Route)> {
-        self.table.iter().filter_map(|(prefix, routes)| {
-            Some((prefix, routes.iter().find(|route| route.peer().is_none())?))
-        })
+        self.local.iter().filter_map(|prefix| Some((prefix, self.local(prefix)?)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn net(text: &str) -> IpNet {
@@ -177,9 +187,44 @@ mod tests {
         rib.insert(net("203.0.113.0/24"), learned("a", 0));
         let own = Route { origin: Origin::Local { tag: None }, ..learned("x", 50) };
         assert!(rib.insert(prefix, own));
-        assert_eq!(rib.remove_peer("a"), vec![net("203.0.113.0/24")]);
+        let (changed, next) = rib.remove_peer("a", Bound::Unbounded, 1);
+        assert_eq!((changed, next), (vec![], Some(prefix)));
+        let (changed, next) = rib.remove_peer("a", Bound::Excluded(prefix), 9);
+        assert_eq!((changed, next), (vec![net("203.0.113.0/24")], None));
         assert!(rib.best(&prefix).unwrap().peer().is_none());
         assert_eq!(rib.iter_best_from(Bound::Unbounded).count(), 1);
         assert_eq!(rib.iter_local().count(), 1);
+    }
+
+    proptest! {
+        /// The best route is the best of those there are, in whatever order they came and went.
+        #[test]
+        fn best_is_the_minimum(steps in prop::collection::vec((0..5u8, prop::option::of(0..4u32)), 0..40)) {
+            let prefix = net("198.51.100.0/24");
+            let mut rib = LocRib::default();
+            let mut model: BTreeMap<String, u32> = BTreeMap::new();
+            let mut last = None;
+            for (peer, med) in steps {
+                let peer = format!("p{peer}");
+                let changed = match med {
+                    Some(med) => {
+                        model.insert(peer.clone(), med);
+                        rib.insert(prefix, learned(&peer, med))
+                    }
+                    None => {
+                        model.remove(&peer);
+                        rib.remove(&prefix, Some(&peer))
+                    }
+                };
+                let expected = model.iter().map(|(peer, med)| (*med, peer.clone())).min();
+                let best = rib.best(&prefix);
+                let best = best.map(|route| {
+                    (route.attributes.med.unwrap(), route.peer().unwrap().to_owned())
+                });
+                prop_assert_eq!(&best, &expected);
+                prop_assert!(changed || best == last, "a change that nobody is told of");
+                last = best;
+            }
+        }
     }
 }

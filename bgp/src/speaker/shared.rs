@@ -261,8 +261,11 @@ impl Shared {
     pub(super) fn close(&self, message: Option<&str>) -> Vec<JoinHandle<()>> {
         let mut core = self.core();
         core.closed = true;
-        core.listeners.drain(..).for_each(|(_, task)| task.abort());
         let mut tasks = std::mem::take(&mut core.leaving);
+        for (_, listener) in core.listeners.drain(..).collect::<Vec<_>>() {
+            listener.abort();
+            tasks.push(listener);
+        }
         for peer in std::mem::take(&mut core.peers).into_values() {
             let _ = peer.commands.send(Command::Shutdown(message.map(str::to_owned)));
             tasks.push(peer.task);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use tokio::task::JoinSet;
 use super::SpeakerEvent;
 use super::flush::Progress;
 use super::link::Link;
-use super::shared::{Command, Mailbox, Shared};
+use super::shared::{CHUNK, Command, Mailbox, Shared};
 use super::snapshot::PeerPublication;
 use super::socket;
 use crate::rib::Route;
@@ -359,22 +360,37 @@ impl PeerTask {
         self.learn(changes);
     }
 
+    /// Brings learned routes into the Loc-RIB and before the other neighbours, in pieces.
     fn learn(&mut self, changes: Vec<(IpNet, Option<Route>)>) {
-        if changes.is_empty() {
-            return;
+        let mut changes = changes.into_iter().peekable();
+        while changes.peek().is_some() {
+            let mut core = self.shared.core();
+            let mut best = Vec::new();
+            for (prefix, route) in changes.by_ref().take(CHUNK) {
+                let changed = match route {
+                    Some(route) => core.rib.insert(prefix, route),
+                    None => core.rib.remove(&prefix, Some(&self.name)),
+                };
+                if changed {
+                    best.push(prefix);
+                }
+            }
+            core.tell_learned(&self.name, &best);
         }
-        let mut core = self.shared.core();
-        let mut best = Vec::new();
-        for (prefix, route) in changes {
-            let changed = match route {
-                Some(route) => core.rib.insert(prefix, route),
-                None => core.rib.remove(&prefix, Some(&self.name)),
-            };
-            if changed {
-                best.push(prefix);
+    }
+
+    /// Takes everything the neighbour taught us out of the Loc-RIB, in pieces.
+    fn unlearn(&mut self) {
+        let mut from = Bound::Unbounded;
+        loop {
+            let mut core = self.shared.core();
+            let (best, next) = core.rib.remove_peer(&self.name, from, CHUNK);
+            core.tell_learned(&self.name, &best);
+            match next {
+                Some(last) => from = Bound::Excluded(last),
+                None => return,
             }
         }
-        core.tell_learned(&self.name, &best);
     }
 
     fn established(&mut self) {
@@ -395,10 +411,7 @@ impl PeerTask {
         tracing::warn!(target: "bgp", peer = %self.name, reason = text, "session down");
         self.marks.clear();
         self.channels.progress.send_modify(|progress| progress.established = false);
-        let mut core = self.shared.core();
-        let best = core.rib.remove_peer(&self.name);
-        core.tell_learned(&self.name, &best);
-        drop(core);
+        self.unlearn();
         self.shared.emit(SpeakerEvent::Down { peer: self.name.clone(), reason });
     }
 

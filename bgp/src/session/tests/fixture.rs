@@ -177,6 +177,8 @@ pub(super) struct Pair {
     pub(super) window: usize,
     /// Nothing is delivered.
     pub(super) cut: bool,
+    /// Whose turn it is, over and over: end (bit 0), acting or carrying (bit 1).
+    pub(super) schedule: Vec<u8>,
 }
 
 pub(super) struct End {
@@ -230,7 +232,7 @@ impl Pair {
     pub(super) fn new(ours: PeerConfig, theirs: PeerConfig) -> Self {
         let now = Instant::now();
         let ends = [End::new(now, US, ours, 11), End::new(now, THEM, theirs, 22)];
-        Self { now, ends, chunk: 1, window: 4096, cut: false }
+        Self { now, ends, chunk: 1, window: 4096, cut: false, schedule: vec![0, 2, 1, 3] }
     }
 
     pub(super) fn start(&mut self) {
@@ -242,16 +244,20 @@ impl Pair {
 
     /// Carries everything out that can be done without time passing.
     pub(super) fn settle(&mut self) {
+        let mut turns = self.schedule.clone().into_iter().cycle();
         loop {
-            let mut busy = false;
-            for index in [0, 1] {
-                busy |= self.act(index);
-                busy |= self.carry(index);
+            for turn in turns.by_ref().take(16) {
+                self.turn(turn);
             }
-            if !busy {
+            if !(0..4).fold(false, |busy, turn| self.turn(turn) || busy) {
                 return;
             }
         }
+    }
+
+    fn turn(&mut self, turn: u8) -> bool {
+        let end = usize::from(turn & 1);
+        if turn & 2 == 0 { self.act(end) } else { self.carry(end) }
     }
 
     /// Lets time pass, timer by timer.

@@ -198,4 +198,36 @@ proptest! {
         pair.start();
         prop_assert_eq!(pair.ends[1].learned.len(), usize::from(seed % 40));
     }
+
+    #[test]
+    fn two_that_dial_each_other_come_together(
+        schedule in prop::collection::vec(0..4u8, 1..40),
+        chunk in 1..64usize,
+        equal_id in any::<bool>(),
+        delay in 0..2000u64,
+    ) {
+        let them = if equal_id {
+            crate::session::LocalSpeaker { router_id: US.router_id, ..THEM }
+        } else {
+            THEM
+        };
+        let mut pair = Pair::new(config(&THEM), config(&US));
+        pair.ends[1].peer =
+            crate::session::Peer::new(pair.now, them, config(&US).into(), delay);
+        (pair.schedule, pair.chunk) = (schedule, chunk);
+        pair.ends[0].announce("198.51.100.1/32", 1);
+        let now = pair.now;
+        pair.ends[0].peer.handle(now, Event::Start);
+        pair.run(Duration::from_millis(delay));
+        let now = pair.now;
+        pair.ends[1].peer.handle(now, Event::Start);
+        pair.run(Duration::from_secs(120));
+        for end in &pair.ends {
+            prop_assert_eq!(end.peer.state(), StateName::Established);
+        }
+        prop_assert_eq!(pair.ends[1].learned.len(), 1);
+        let dropped = pair.ends[0].peer.counters().dropped;
+        pair.run(Duration::from_secs(600));
+        prop_assert_eq!(pair.ends[0].peer.counters().dropped, dropped, "and stay together");
+    }
 }
