@@ -14,7 +14,7 @@ use crate::wire::notification::{ErrorCode, subcode::update as subcode};
 use crate::wire::parse::{Complete, Judge, Verdict, counted, locate};
 use crate::wire::{Family, nlri};
 
-/// The three parts of the body, each with the verdict on its errors.
+/// The three parts of the body, still octets.
 struct Sections<'a> {
     withdrawn: &'a [u8],
     attributes: &'a [u8],
