@@ -315,6 +315,35 @@ fn what_cannot_work_is_said_and_leaves_nothing() {
 }
 
 #[test]
+fn a_process_without_permission_is_told_which() {
+    let lab = Lab::new(&[]);
+    let config = config(&lab, true);
+    let error = lab.within("lb", || {
+        lab::drop_capabilities();
+        Dataplane::start(config).unwrap_err().to_string()
+    });
+    assert!(error.contains("lacks CAP_BPF and CAP_NET_ADMIN"), "{error}");
+    assert!(!lab.pin_path().exists());
+}
+
+#[test]
+fn a_program_that_somebody_else_detaches_is_told_of() {
+    let lab = Lab::new(&[]);
+    let mut running = Running::start(&lab, config(&lab, true)).unwrap();
+    running.wait("attachment", |e| matches!(e, Event::Attached { .. }).then_some(()));
+    let link = lab.pin_path().join("links").join(lab.index("lb").to_string());
+    lab::run(&format!("bpftool link detach pinned {}", link.display()));
+    let reason = running.wait("detachment", |event| match event {
+        Event::Detached { interface, reason } if interface == "e0" => Some(reason.clone()),
+        _ => None,
+    });
+    assert!(reason.contains("somebody else"), "{reason}");
+    running.wait_snapshot("it is not attached", |s| s.interfaces.iter().all(|i| !i.attached));
+    running.stop(OnStop::Remove);
+    assert!(!lab.pin_path().exists());
+}
+
+#[test]
 fn states_that_cannot_be_are_refused_and_change_nothing() {
     let lab = Lab::new(&[]);
     let generic = DataplaneConfig { mode: AttachMode::Generic, ..config(&lab, false) };

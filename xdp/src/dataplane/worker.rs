@@ -51,6 +51,8 @@ pub(super) struct Worker {
     statuses: Vec<Status>,
     stats: Stats,
     applied_seq: u64,
+    /// Forwarding could not follow the neighbours the last time.
+    lagging: bool,
     started: Instant,
     next_tick: Instant,
 }
@@ -72,6 +74,7 @@ impl Worker {
             statuses: Vec::new(),
             stats: Stats::default(),
             applied_seq: 0,
+            lagging: false,
             started: now,
             next_tick: now,
         }
@@ -136,6 +139,9 @@ impl Worker {
             tracing::warn!(%error, "an interface has come back");
         }
         self.watch_attachments();
+        if self.lagging {
+            self.refresh(&self.parts.forwarding.backends());
+        }
         if self.started.elapsed() >= TAKE_OVER {
             self.take_over();
         }
@@ -241,9 +247,11 @@ impl Worker {
     /// Brings forwarding in line with what is known of these backends' neighbours.
     fn refresh(&mut self, addresses: &BTreeSet<Ipv4Addr>) {
         let Parts { forwarding, network, .. } = &mut self.parts;
-        if let Err(error) = forwarding.refresh(addresses, network, clock::coarse_ns()) {
-            tracing::error!(%error, "following the neighbours");
+        let followed = forwarding.refresh(addresses, network, clock::coarse_ns());
+        if let Err(error) = &followed {
+            tracing::error!(%error, "following the neighbours; it is tried again");
         }
+        self.lagging = followed.is_err();
         let not_ready = self.readiness();
         let changed = not_ready != self.not_ready;
         self.not_ready = not_ready;

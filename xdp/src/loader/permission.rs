@@ -20,9 +20,9 @@ pub(crate) fn check() -> Result<(), Error> {
     missing().map_or(Ok(()), |missing| Err(Error::Permission(missing)))
 }
 
-/// The capabilities that the process lacks.
+/// The capabilities that the process, or rather this thread of it, lacks.
 pub(super) fn missing() -> Option<String> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     missing_in(&status)
 }
 

@@ -28,13 +28,38 @@ pub(super) fn by_largest_remainder(weights: &[u32], slots: u32) -> Vec<u32> {
 /// first, and within a round the order is that of `quotas`.
 pub(super) fn turns(quotas: &[u32]) -> Vec<u16> {
     let rounds = quotas.iter().copied().max().unwrap_or(0);
-    let mut turns: Vec<(u32, u16)> = Vec::with_capacity(quotas.iter().sum::<u32>() as usize);
-    for (index, quota) in (0u16..).zip(quotas) {
-        let round = |turn| (u64::from(turn) * u64::from(rounds) / u64::from(*quota)) as u32;
-        turns.extend((0..*quota).map(|turn| (round(turn), index)));
+    let round_of =
+        |turn: u32, quota: u32| (u64::from(turn) * u64::from(rounds) / u64::from(quota)) as usize;
+    // A counting sort by round: first how many turns each round has, then where it begins.
+    let mut places = vec![0; rounds as usize];
+    for_each_turn(quotas, |_, turn, quota| {
+        if let Some(count) = places.get_mut(round_of(turn, quota)) {
+            *count += 1;
+        }
+    });
+    let mut total = 0;
+    for place in &mut places {
+        total += std::mem::replace(place, total);
     }
-    turns.sort_unstable();
-    turns.into_iter().map(|(_, index)| index).collect()
+    let mut turns = vec![0; total];
+    for_each_turn(quotas, |index, turn, quota| {
+        if let Some(place) = places.get_mut(round_of(turn, quota))
+            && let Some(slot) = turns.get_mut(*place)
+        {
+            *slot = index;
+            *place += 1;
+        }
+    });
+    turns
+}
+
+/// Calls `visit` with index, number and quota for each turn of each backend.
+fn for_each_turn(quotas: &[u32], mut visit: impl FnMut(u16, u32, u32)) {
+    for (index, quota) in (0u16..).zip(quotas) {
+        for turn in 0..*quota {
+            visit(index, turn, *quota);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -21,10 +21,9 @@ static LABS: AtomicU32 = AtomicU32::new(0);
 pub(crate) fn run(command: &str) -> String {
     let mut words = command.split_whitespace();
     let program = words.next().expect("a command");
-    let output = Command::new(program)
-        .args(words)
-        .output()
-        .unwrap_or_else(|e| panic!("{program}: {e}; install it: apt-get install iproute2 ethtool"));
+    let output = Command::new(program).args(words).output().unwrap_or_else(|e| {
+        panic!("{program}: {e}; install it: apt-get install iproute2 ethtool bpftool")
+    });
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
@@ -42,6 +41,16 @@ pub(crate) fn stay_on_one_cpu() {
         libc::CPU_SET(0, &mut cpus);
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const cpus)
     };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Gives up all capabilities of this thread and those it starts.
+pub(crate) fn drop_capabilities() {
+    // `_LINUX_CAPABILITY_VERSION_3`, for this thread.
+    let header: [u32; 2] = [0x2008_0522, 0];
+    let none: [u32; 6] = [0; 6];
+    // SAFETY: the structures are of the sizes that this version of the interface has.
+    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
@@ -91,6 +100,12 @@ impl Lab {
     pub(crate) fn mac(&self, host: &str) -> String {
         let link = self.ip(host, "-br link show e0");
         link.split_whitespace().nth(2).expect("a MAC address").to_owned()
+    }
+
+    /// The interface index of a host's e0.
+    pub(crate) fn index(&self, host: &str) -> u32 {
+        let link = self.ip(host, "-o link show e0");
+        link.split(':').next().and_then(|index| index.parse().ok()).expect("an index")
     }
 
     /// Gives a backend the VIP, on `lo` and silent about it.
