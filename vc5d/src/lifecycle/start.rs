@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
 use vc5_bgp::speaker::Speaker;
@@ -45,6 +46,7 @@ struct Engines {
 pub async fn run(file: &Path) -> anyhow::Result<()> {
     let config = Arc::new(config::load(file)?);
     warn_default_key(&config);
+    raise_descriptor_limit();
     let sockets = bind(&config).await?;
     let socket_file = SocketFile(config.control.socket.clone());
     let engines = start_engines(&config).await?;
@@ -57,7 +59,7 @@ pub async fn run(file: &Path) -> anyhow::Result<()> {
     result
 }
 
-/// The control socket's file, removed at the end.
+/// The control socket's file, removed also when the start fails.
 struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
@@ -72,6 +74,15 @@ fn warn_default_key(config: &Config) {
             target: "config",
             "[dataplane] hash-key-file is not set: the default key is public, so anyone can choose the backend of a flow"
         );
+    }
+}
+
+/// Each probe in flight holds a descriptor; a probe that gets none would count as failed.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(target: "vc5d", "cannot raise the limit of open files: {error}");
     }
 }
 
@@ -162,7 +173,7 @@ async fn serve(config: Arc<Config>, sockets: Sockets, engines: Engines) -> anyho
     };
     let publisher = tokio::spawn(publisher.run(stopped.clone()));
     let shared = Shared { snapshot: Arc::clone(&snapshot), commands };
-    tokio::spawn(control::serve(sockets.control, shared, stopped.clone()));
+    let control = tokio::spawn(control::serve(sockets.control, shared, stopped.clone()));
     if let Some(listener) = sockets.metrics {
         tokio::spawn(telemetry::serve(listener, metrics, snapshot, stopped));
     }
@@ -186,6 +197,7 @@ async fn serve(config: Arc<Config>, sockets: Sockets, engines: Engines) -> anyho
     let _ = stop.send(true);
     let _ = core.await;
     let _ = publisher.await;
+    let _ = control.await;
     engines.prober.shutdown().await;
     stop_dataplane(engines.dataplane, on_stop).await;
     tracing::info!(target: "vc5d", "stopped");
