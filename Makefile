@@ -43,7 +43,7 @@ ebpf-check:
 
 fuzz:
 	@.ci/install fuzz
-	fuzz/run.sh $(or $(TIME),60)
+	fuzz/run.sh max_total_time=$(or $(TIME),60)
 
 deny:
 	@.ci/install deny

@@ -1,15 +1,15 @@
 #!/bin/sh
-# Runs every fuzz target over its corpus and a bounded number of mutations of it.
-# Usage: fuzz/smoke.sh [RUNS]      (default 100000 per target; exit code 1 on a finding)
+# Runs every fuzz target over its corpus and mutations of it, up to a bound.
+# Usage: fuzz/run.sh [runs=N | max_total_time=SECONDS]   (default runs=100000 per target; exit code 1 on a finding)
 set -eu
 cd "$(dirname "$0")"
-runs=${1:-100000}
+bound=${1:-runs=100000}
 
 missing() {
-    echo "fuzz/smoke.sh: $1 is missing; install it with: $2" >&2
+    echo "fuzz/run.sh: $1 is missing; install it with: $2" >&2
     exit 1
 }
-cargo --version >/dev/null 2>&1 || missing Rust "https://rustup.rs"
+cargo --version >/dev/null 2>&1 || missing Rust "rustup"
 cargo fuzz --version >/dev/null 2>&1 || missing cargo-fuzz "cargo install cargo-fuzz --locked"
 command -v c++ >/dev/null 2>&1 || missing "a C++ compiler" "apt-get install g++"
 
@@ -32,8 +32,8 @@ failed=
 for target in $(cargo $toolchain fuzz list); do
     mkdir "$scratch/$target"
     if cargo $toolchain fuzz run "$target" "$scratch/$target" "corpus/$target" -- \
-        -runs="$runs" -seed=1 -max_len=4200 >"$scratch/$target.log" 2>&1; then
-        echo "fuzz $target: $(grep '^Done' "$scratch/$target.log"), no finding"
+        -"$bound" -seed=1 -max_len=4200 >"$scratch/$target.log" 2>&1; then
+        echo "fuzz $target: $(grep '^Done' "$scratch/$target.log"), $(grep -o 'cov: [0-9]* ft: [0-9]*' "$scratch/$target.log" | tail -n 1), no finding"
     else
         tail -n 40 "$scratch/$target.log" >&2
         echo "fuzz $target: FAILED; reproduce with the command above, then make it a unit test" >&2
