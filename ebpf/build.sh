@@ -11,7 +11,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(dirname "$here")
 committed=$repo/xdp/bpf
-objects=(vc5)
+objects=(vc5 bench)
 export CARGO_HOME=${CARGO_HOME:-$HOME/.cargo}
 
 fail() {

@@ -1,0 +1,90 @@
+//! The harness for measuring an XDP program by BPF_PROG_TEST_RUN.
+//!
+//! The kernel repeats a test run on the same buffer, so that a program which rewrites the packet
+//! meets its own output from the second time on. This program makes the packet new, of another flow
+//! each time if asked for, and goes on into the program under test by a tail call. What that costs
+//! is known from the same harness before programs that do nothing.
+
+#![no_std]
+#![no_main]
+// The macro that makes the entry points leaves the functions that it adds without documentation.
+#![allow(missing_docs)]
+
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
+    btf_maps::{Array, ProgramArray},
+    macros::{btf_map, xdp},
+    programs::XdpContext,
+};
+
+/// Words at the start of a frame that are made new: addresses, IPv4 header, ports.
+const WORDS: usize = 5;
+/// Offset of the source address, which tells flows apart.
+const SOURCE: usize = 26;
+
+/// What user space asks for. Its place in the map is known to it by this order.
+#[repr(C)]
+struct Control {
+    /// Packets so far.
+    count: u64,
+    /// Number of flows, less one; a power of two less one.
+    mask: u64,
+    /// The start of each frame.
+    head: [u64; WORDS],
+}
+
+#[btf_map]
+static CONTROL: Array<Control, 1> = Array::new();
+#[btf_map]
+static UNDER_TEST: ProgramArray<1> = ProgramArray::new();
+
+#[xdp]
+fn harness(ctx: XdpContext) -> u32 {
+    if renew(&ctx).is_some() {
+        // SAFETY: both are what the helper asks for; if there is no program, it returns.
+        unsafe { UNDER_TEST.tail_call(&ctx, 0) };
+    }
+    XDP_ABORTED
+}
+
+#[inline(always)]
+fn renew(ctx: &XdpContext) -> Option<()> {
+    let control = CONTROL.get_ptr_mut(0)?;
+    let frame = ctx.data();
+    if frame + WORDS * size_of::<u64>() > ctx.data_end() {
+        return None;
+    }
+    // SAFETY: a map value that only one run uses at a time, and bytes inside the frame.
+    unsafe {
+        let flow = (*control).count & (*control).mask;
+        (*control).count += 1;
+        (frame as *mut [u64; WORDS]).write_unaligned((*control).head);
+        let source = (frame + SOURCE) as *mut u32;
+        source.write_unaligned(source.read_unaligned().wrapping_add(flow as u32));
+    }
+    Some(())
+}
+
+#[xdp]
+fn pass(_: XdpContext) -> u32 {
+    XDP_PASS
+}
+
+#[xdp]
+fn drop(_: XdpContext) -> u32 {
+    XDP_DROP
+}
+
+#[xdp]
+fn tx(_: XdpContext) -> u32 {
+    XDP_TX
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
