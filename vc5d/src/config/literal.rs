@@ -1,0 +1,196 @@
+//! Values that are written as strings: durations, prefix sets, communities, ranges of status codes.
+//!
+//! The error of each is the end of a sentence that starts with the key.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::model::PrefixMatch;
+
+/// Reads `"250ms"`, `"9s"`, `"5m"`, `"1h"`.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = text.strip_prefix(digits)?;
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    let milliseconds = match unit {
+        "ms" => Some(number),
+        "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => None,
+    }?;
+    Some(Duration::from_millis(milliseconds))
+}
+
+/// Writes a duration as [`duration`] reads it, in its largest whole unit.
+pub(super) fn show_duration(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let unit =
+        units.into_iter().find(|(size, _)| milliseconds > 0 && milliseconds.is_multiple_of(*size));
+    match unit {
+        Some((size, name)) => format!("{}{name}", milliseconds / size),
+        None if milliseconds == 0 => "0s".to_owned(),
+        None => format!("{milliseconds}ms"),
+    }
+}
+
+/// Reads one element of a BIRD prefix set: `P`, `P+` or `P{shortest,longest}`.
+pub(super) fn prefix_match(text: &str) -> Result<PrefixMatch, String> {
+    let shape = || {
+        format!(
+            "`{text}` is not a prefix such as \"192.0.2.0/24\", \"192.0.2.0/24+\" or \"192.0.2.0/24{{25,32}}\""
+        )
+    };
+    let (written, range) = match text.split_once('{') {
+        Some((written, rest)) => (written, Some(rest.strip_suffix('}').ok_or_else(shape)?)),
+        None => (text, None),
+    };
+    let (written, more) = match written.strip_suffix('+') {
+        Some(_) if range.is_some() => return Err(shape()),
+        Some(written) => (written, true),
+        None => (written, false),
+    };
+    let prefix: IpNet = written.parse().map_err(|_| shape())?;
+    if prefix.trunc() != prefix {
+        return Err(format!("`{text}` has host bits set; the prefix is {}", prefix.trunc()));
+    }
+    let (length, longest) = (prefix.prefix_len(), prefix.max_prefix_len());
+    let (min, max) = match range {
+        Some(range) => {
+            let (min, max) = range.split_once(',').ok_or_else(shape)?;
+            (min.trim().parse().map_err(|_| shape())?, max.trim().parse().map_err(|_| shape())?)
+        }
+        None if more => (length, longest),
+        None => (length, length),
+    };
+    if length <= min && min <= max && max <= longest {
+        Ok(PrefixMatch { prefix, min, max })
+    } else {
+        Err(format!("`{text}`: lengths must rise from {length} to at most {longest}"))
+    }
+}
+
+/// The communities that have names (RFC 1997, RFC 3765, RFC 7999, RFC 8326).
+const NAMED_COMMUNITIES: [(&str, u32); 6] = [
+    ("graceful-shutdown", 0xffff_0000),
+    ("blackhole", 0xffff_029a),
+    ("no-export", 0xffff_ff01),
+    ("no-advertise", 0xffff_ff02),
+    ("no-export-subconfed", 0xffff_ff03),
+    ("no-peer", 0xffff_ff04),
+];
+
+/// Reads a standard community: `"65000:100"` or a well-known name.
+pub(super) fn community(text: &str) -> Result<u32, String> {
+    if let Some((_, value)) = NAMED_COMMUNITIES.iter().find(|(name, _)| *name == text) {
+        return Ok(*value);
+    }
+    let halves = text.split_once(':').and_then(|(high, low)| {
+        let high: u16 = high.parse().ok()?;
+        let low: u16 = low.parse().ok()?;
+        Some(u32::from(high) << 16 | u32::from(low))
+    });
+    halves.ok_or_else(|| {
+        let names: Vec<_> = NAMED_COMMUNITIES.iter().map(|(name, _)| *name).collect();
+        format!(
+            "`{text}` is not a community such as \"65000:100\" (two numbers up to 65535) or one of {}",
+            names.join(", ")
+        )
+    })
+}
+
+/// Reads a range of HTTP status codes: `"200-299"`.
+pub(super) fn status_range(text: &str) -> Option<(u16, u16)> {
+    let (low, high) = text.split_once('-')?;
+    let (low, high) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
+    (100 <= low && low <= high && high <= 599).then_some((low, high))
+}
+
+/// Reads 16 bytes written as 32 hexadecimal digits.
+pub(super) fn hash_key(text: &str) -> Option<[u8; 16]> {
+    let text = text.trim();
+    if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
+}
+
+/// Why an address cannot be that of a host, if so.
+pub(super) fn not_a_host(address: IpAddr) -> Option<&'static str> {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    match address {
+        _ if address.is_unspecified() => Some("is the unspecified address"),
+        _ if address.is_multicast() => Some("is a multicast address"),
+        _ if broadcast => Some("is the broadcast address"),
+        _ => None,
+    }
+}
+
+/// Whether an address is meaningful on one link only (RFC 4291 section 2.5.6).
+pub(super) fn is_link_local_v6(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_number_and_a_unit() {
+        for (text, milliseconds) in
+            [("250ms", 250), ("9s", 9_000), ("5m", 300_000), ("1h", 3_600_000), ("0s", 0)]
+        {
+            let value = duration(text).unwrap();
+            assert_eq!(value, Duration::from_millis(milliseconds));
+            assert_eq!(show_duration(value), text);
+        }
+        for text in
+            ["", "9", "s", "1.5s", "-1s", "+1s", "1 s", "1d", "1m30s", "99999999999999999999s"]
+        {
+            assert_eq!(duration(text), None, "{text}");
+        }
+        assert_eq!(duration("18446744073709551615h"), None);
+    }
+
+    #[test]
+    fn prefix_sets_as_in_bird() {
+        let read = |text| prefix_match(text).map(|m| (m.prefix.to_string(), m.min, m.max));
+        assert_eq!(read("192.0.2.0/24{25,32}"), Ok(("192.0.2.0/24".into(), 25, 32)));
+        assert_eq!(read("192.0.2.0/24"), Ok(("192.0.2.0/24".into(), 24, 24)));
+        assert_eq!(read("192.0.2.0/24+"), Ok(("192.0.2.0/24".into(), 24, 32)));
+        assert_eq!(read("2001:db8::/32+"), Ok(("2001:db8::/32".into(), 32, 128)));
+        assert_eq!(read("0.0.0.0/0"), Ok(("0.0.0.0/0".into(), 0, 0)));
+        for text in ["", "192.0.2.0", "192.0.2.0/24-", "192.0.2.0/24{25}", "192.0.2.0/24+{25,32}"] {
+            assert!(read(text).unwrap_err().contains("is not a prefix"), "{text}");
+        }
+        assert!(read("192.0.2.1/24").unwrap_err().contains("host bits"));
+        for text in ["192.0.2.0/24{23,32}", "192.0.2.0/24{30,25}", "192.0.2.0/24{24,33}"] {
+            assert!(read(text).unwrap_err().contains("lengths must rise"), "{text}");
+        }
+    }
+
+    #[test]
+    fn communities_by_number_and_name() {
+        assert_eq!(community("65000:100"), Ok(65000 << 16 | 100));
+        assert_eq!(community("graceful-shutdown"), community("65535:0"));
+        assert_eq!(community("blackhole"), community("65535:666"));
+        assert_eq!(community("no-export"), community("65535:65281"));
+        for text in ["65000", "65536:1", "1:65536", "a:b", ""] {
+            assert!(community(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hash_keys_are_32_digits() {
+        let key = hash_key("000102030405060708090a0b0c0d0e0F\n").unwrap();
+        assert_eq!(key, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        assert_eq!(hash_key("0001"), None);
+        assert_eq!(hash_key("+00102030405060708090a0b0c0d0e0f"), None);
+    }
+}

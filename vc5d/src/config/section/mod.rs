@@ -1,0 +1,132 @@
+//! One file for each part of the configuration: which keys it has, their types, ranges and defaults.
+
+mod bgp;
+mod check;
+mod daemon;
+mod filter;
+mod pool;
+mod vip;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use super::log::Log;
+use super::model::Config;
+use super::read::{Field, Table};
+use super::tree::{Entries, Value};
+
+/// The names that may be referred to. They come from the tree, not from what was read without error, so
+/// that one mistake in an object does not make every reference to it an error too.
+pub(super) struct Names {
+    pub(super) filters: BTreeSet<String>,
+    pub(super) templates: BTreeSet<String>,
+    pub(super) pools: BTreeSet<String>,
+    pub(super) checks: BTreeSet<String>,
+    pub(super) vips: BTreeSet<String>,
+}
+
+impl Names {
+    fn of(root: &Entries) -> Self {
+        let mut filters = names_in(root, &["filter"]);
+        filters.extend(["all".to_owned(), "none".to_owned()]);
+        Self {
+            filters,
+            templates: names_in(root, &["template", "bgp"]),
+            pools: names_in(root, &["pool"]),
+            checks: names_in(root, &["check"]),
+            vips: names_in(root, &["vip"]),
+        }
+    }
+}
+
+fn names_in(root: &Entries, path: &[&str]) -> BTreeSet<String> {
+    let mut table = root;
+    for key in path {
+        match table.get(*key).map(|entry| &entry.node.value) {
+            Some(Value::Table(next)) => table = next,
+            _ => return BTreeSet::new(),
+        }
+    }
+    table.keys().cloned().collect()
+}
+
+/// Reads the whole tree. Where `log` ends up with an error the result is not to be used.
+pub(super) fn read(entries: &Entries, file: &Path, log: &Log) -> Config {
+    let names = Names::of(entries);
+    let mut root = Table::root(entries, log);
+    // Taken out of each file while the files were gathered; named here so that the key is known.
+    root.get("include");
+    let router = daemon::router(root.section("router", "router"));
+    let control = daemon::control(root.section("control", "control"));
+    let metrics = daemon::metrics(root.section("metrics", "metrics"));
+    let dataplane = daemon::dataplane(root.section("dataplane", "dataplane"));
+    let probe = daemon::probe(root.section("probe", "probe"));
+    let filters = filter::filters(root.section("filter", "filter"), &names);
+    let templates = bgp::templates(root.section("template", "template"), &names);
+    let bgp =
+        bgp::protocols(root.section("protocol", "protocol"), &names, &templates, router.local_as);
+    let pools = pool::pools(root.section("pool", "pool"), dataplane.mode);
+    let checks = check::checks(root.section("check", "check"));
+    let shared = vip::Context { names: &names, pools: &pools, dataplane: dataplane.mode };
+    let vips = vip::vips(root.section("vip", "vip"), &shared);
+    root.end();
+    unique_protocol_names(entries, log);
+    Config {
+        file: file.to_owned(),
+        router,
+        control,
+        metrics,
+        dataplane,
+        probe,
+        filters,
+        bgp,
+        pools,
+        checks,
+        vips,
+    }
+}
+
+/// BGP protocols and VIPs are shown in one list, `show protocols`, and enabled and disabled by name.
+fn unique_protocol_names(root: &Entries, log: &Log) {
+    let protocols = names_in(root, &["protocol", "bgp"]);
+    let Some(Value::Table(vips)) = root.get("vip").map(|entry| &entry.node.value) else { return };
+    for (name, entry) in vips {
+        if protocols.contains(name) {
+            let message = format!(
+                "vip.{name}: there is a protocol.bgp.{name} as well; VIPs and BGP protocols share one space of names"
+            );
+            log.push(entry.key, &message);
+        }
+        if name == "all" {
+            log.push(entry.key, "vip.all: `all` is a word of the commands; choose another name");
+        }
+    }
+}
+
+/// Reads each object of a table and keeps those without errors, by name.
+fn collect<'a, T>(
+    table: Table<'a>,
+    kind: &'static str,
+    mut read: impl FnMut(&str, Table<'a>) -> Option<T>,
+) -> BTreeMap<String, T> {
+    let mut objects = BTreeMap::new();
+    for (name, table) in table.objects(kind) {
+        if let Some(object) = read(&name, table) {
+            objects.insert(name, object);
+        }
+    }
+    objects
+}
+
+const fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+const fn milliseconds(number: u64) -> Duration {
+    Duration::from_millis(number)
+}
+
+fn port(field: &Field<'_>) -> Option<u16> {
+    field.number(1..=u16::MAX)
+}

@@ -1,0 +1,108 @@
+//! `[pool.NAME]` and its backends.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::super::literal::is_link_local_v6;
+use super::super::model::{AdminState, Backend, DataplaneMode, OnDown, Pool, ProbePath};
+use super::super::read::{At, Field, Table};
+use super::super::tree::Place;
+use super::collect;
+
+/// As many as the dataplane's table of real servers has room for (id 0 means none).
+const BACKENDS_MAX: usize = 4095;
+
+/// The words of `state`.
+pub(super) const STATES: [(&str, AdminState); 3] = [
+    ("enabled", AdminState::Enabled),
+    ("drain", AdminState::Drain),
+    ("disabled", AdminState::Disabled),
+];
+
+/// All pools without errors in their backends.
+pub(super) fn pools(table: Table<'_>, dataplane: DataplaneMode) -> BTreeMap<String, Pool> {
+    collect(table, "pool.NAME", |name, table| pool(name, table, dataplane))
+}
+
+fn pool(name: &str, mut table: Table<'_>, dataplane: DataplaneMode) -> Option<Pool> {
+    let probe = probe_path(&mut table, dataplane);
+    let backends = table.need("backends").and_then(|field| backends(&field, probe));
+    let ttl = table.get("ttl").and_then(|field| match field.is_text() {
+        true if field.text() == Some("keep") => Some(None),
+        true => field.fail("expected 1 to 255 or \"keep\""),
+        false => field.number(1..=u8::MAX).map(Some),
+    });
+    let on_down = table
+        .get("on-down")
+        .and_then(|field| field.word(&[("reselect", OnDown::Reselect), ("stick", OnDown::Stick)]));
+    table.end();
+    Some(Pool {
+        name: name.to_owned(),
+        backends: backends?,
+        probe,
+        ttl: ttl.unwrap_or(Some(1)),
+        on_down: on_down.unwrap_or(OnDown::Reselect),
+    })
+}
+
+fn probe_path(table: &mut Table<'_>, dataplane: DataplaneMode) -> ProbePath {
+    let paths =
+        [("dsr", ProbePath::Dsr), ("direct", ProbePath::Direct), ("local", ProbePath::Local)];
+    let Some(field) = table.get("probe") else { return ProbePath::Dsr };
+    let path = field.word(&paths).unwrap_or(ProbePath::Dsr);
+    if path == ProbePath::Local && dataplane != DataplaneMode::Off {
+        field.fail::<()>("a service on this host needs dataplane.mode = \"off\"");
+    }
+    path
+}
+
+/// The backends, or nothing if any of them has an error.
+fn backends(field: &Field<'_>, probe: ProbePath) -> Option<Vec<Backend>> {
+    let written = field.items()?.len();
+    if written > BACKENDS_MAX {
+        return field.fail(&format!("{written} backends; a pool has at most {BACKENDS_MAX}"));
+    }
+    let list = field.some(|item| backend(item, probe))?;
+    let mut seen: BTreeMap<IpAddr, Place> = BTreeMap::new();
+    let mut backends = Vec::with_capacity(list.len());
+    for At { place, value } in list {
+        if let Some(first) = seen.insert(value.address, place) {
+            let message =
+                format!("{} is listed twice; first at {}", value.address, field.show(first));
+            field.fail_at(place, &message);
+            continue;
+        }
+        backends.push(value);
+    }
+    (backends.len() == written).then_some(backends)
+}
+
+fn backend(item: &Field<'_>, probe: ProbePath) -> Option<Backend> {
+    if item.is_text() {
+        let address = address(item, probe)?;
+        return Some(Backend { address, weight: 1, state: AdminState::Enabled });
+    }
+    let mut table = item.table("pool.NAME.backends")?;
+    let address = table.need("address").and_then(|field| address(&field, probe));
+    let weight = table.get("weight").and_then(|field| field.number(1..=1000_u32));
+    let state = table.get("state").and_then(|field| field.word(&STATES));
+    table.end();
+    Some(Backend {
+        address: address?,
+        weight: weight.unwrap_or(1),
+        state: state.unwrap_or(AdminState::Enabled),
+    })
+}
+
+fn address(field: &Field<'_>, probe: ProbePath) -> Option<IpAddr> {
+    let address = field.host()?;
+    if probe == ProbePath::Dsr && address.is_loopback() {
+        return field.fail(&format!(
+            "{address} is a loopback address; for a service on this host set probe = \"local\""
+        ));
+    }
+    if is_link_local_v6(address) {
+        return field.fail(&format!("{address}: link-local backends are not supported yet"));
+    }
+    Some(address)
+}
