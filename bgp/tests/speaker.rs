@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod common;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use common::*;
@@ -332,4 +332,34 @@ async fn a_dialled_neighbour_that_refuses_is_tried_again() {
     let mut router = Router::from(stream);
     assert!(matches!(router.receive().await, Some(Decoded::Open(_))));
     node.shutdown(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_families_over_ipv6() {
+    let start = |last, local_as| {
+        let listen = vec![SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 0)];
+        Speaker::start(SpeakerConfig { router_id: Ipv4Addr::new(10, 0, 0, last), local_as, listen })
+    };
+    let node = start(141, LOCAL_AS).await.unwrap();
+    let router = start(142, ROUTER_AS).await.unwrap();
+    let peer = |far_as, port, passive| {
+        let mut config = neighbour("other", 1, far_as);
+        let mut six = config.families[&Family::IPV4_UNICAST].clone();
+        six.next_hop = Some("2001:db8::1".parse().unwrap());
+        config.families.insert(Family::IPV6_UNICAST, six);
+        PeerConfig { neighbor: Ipv6Addr::LOCALHOST.into(), port, passive, ..config }
+    };
+    node.set_peer(peer(ROUTER_AS, 179, true)).unwrap();
+    router.set_peer(peer(LOCAL_AS, node.listen_addresses()[0].port(), false)).unwrap();
+    node.announce(route("2001:db8:101::1/128"));
+    node.announce(route("192.0.2.100/32"));
+    until(&router, |snapshot| snapshot.received_routes.len() == 2).await;
+    let next_hops: Vec<String> =
+        router.snapshot().received_routes.iter().map(|route| route.next_hop.to_string()).collect();
+    assert_eq!(next_hops, ["192.0.2.1", "2001:db8::1"]);
+    let report = bounded(node.withdraw(net("2001:db8:101::1/128"))).await;
+    assert_eq!(report.peers, 1);
+    until(&router, |snapshot| snapshot.received_routes.len() == 1).await;
+    node.shutdown(None).await;
+    router.shutdown(None).await;
 }

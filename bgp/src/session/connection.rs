@@ -518,14 +518,7 @@ impl Connection {
     }
 
     fn told(&mut self, env: &mut Env<'_>, notification: Notification) -> State {
-        let is = |code, subcode| (notification.code, notification.subcode) == (code, subcode);
-        let collision = is(ErrorCode::CEASE, subcode::cease::CONNECTION_COLLISION);
-        // RFC 4271 section 8.2.2, event 24: a version error is not an oscillation. Nor is the
-        // refusal of our capabilities, after which we do without them.
-        let version = is(ErrorCode::OPEN_MESSAGE, subcode::open::UNSUPPORTED_VERSION);
-        let plain = is(ErrorCode::OPEN_MESSAGE, subcode::open::UNSUPPORTED_OPTIONAL_PARAMETER)
-            && !env.plain_open;
-        let penalty = !(collision || version || plain);
+        let penalty = is_oscillation(&notification, env.plain_open);
         env.ended = Some(Ended { reason: Reason::Received(notification), penalty });
         self.close(env)
     }
@@ -562,6 +555,20 @@ impl Connection {
     fn again(&self, env: &mut Env<'_>) -> State {
         let retry = (self.role == Role::Outgoing).then(|| env.retry_at());
         State::Active { retry }
+    }
+}
+
+/// Whether a NOTIFICATION from the neighbour says that trying again soon would only repeat itself.
+/// Its administrator's doings, a collision or its not being ready yet do not, nor does a version error
+/// (RFC 4271 section 8.2.2, event 24), nor the refusal of capabilities that we go without from now on.
+fn is_oscillation(notification: &Notification, plain_open: bool) -> bool {
+    match (notification.code, notification.subcode) {
+        (ErrorCode::CEASE, cease) => {
+            matches!(cease, subcode::cease::MAXIMUM_PREFIXES | subcode::cease::OUT_OF_RESOURCES)
+        }
+        (ErrorCode::OPEN_MESSAGE, subcode::open::UNSUPPORTED_VERSION) => false,
+        (ErrorCode::OPEN_MESSAGE, subcode::open::UNSUPPORTED_OPTIONAL_PARAMETER) => plain_open,
+        _ => true,
     }
 }
 

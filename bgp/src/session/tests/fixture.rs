@@ -249,7 +249,8 @@ impl Pair {
             for turn in turns.by_ref().take(16) {
                 self.turn(turn);
             }
-            if !(0..4).fold(false, |busy, turn| self.turn(turn) || busy) {
+            let busy: Vec<u8> = (0..4).filter(|turn| self.turn(*turn)).collect();
+            if busy.is_empty() {
                 return;
             }
         }

@@ -228,16 +228,20 @@ fn route_refresh() {
 }
 
 #[test]
-fn notification() {
-    let cease = Message::Notification(Notification::cease(2));
-    message(&cease, [Idle, Idle, Idle].map(quiet));
-    let version = Message::Notification(Notification::new(ErrorCode::OPEN_MESSAGE, 1));
-    // No oscillation: the connection is tried again without being held down.
-    row(
-        Role::Outgoing,
-        |bench| bench.receive(Role::Outgoing, &version),
-        [Idle, Connect, Active, Active, Active, Active].map(quiet),
-    );
+fn notification_of_an_error() {
+    for (code, subcode) in [(4, 0), (3, 1), (6, 1), (6, 8)] {
+        let error = Message::Notification(Notification::new(ErrorCode(code), subcode));
+        message(&error, [Idle, Idle, Idle].map(quiet));
+    }
+}
+
+/// No oscillation: the connection is tried again without being held down.
+#[test]
+fn notification_of_something_else() {
+    for (code, subcode) in [(6, 2), (6, 4), (6, 5), (6, 7), (2, 1)] {
+        let word = Message::Notification(Notification::new(ErrorCode(code), subcode));
+        message(&word, [Active, Active, Active].map(quiet));
+    }
 }
 
 #[test]
