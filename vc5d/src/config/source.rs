@@ -116,6 +116,9 @@ impl Loader<'_> {
 
 /// The files that a pattern names, sorted by name. `*` and `?` count in the last component only.
 fn expand(directory: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    if pattern.is_empty() {
+        return Err("the path is empty".to_owned());
+    }
     let path = directory.join(pattern);
     let is_pattern = |text: &str| text.contains(['*', '?']);
     let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))

@@ -1,1 +1,250 @@
-//! good
+//! Good files against the model.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::super::model::*;
+use super::{BASE, parse, with_base};
+
+fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn good() -> Config {
+    parse(include_str!("good.toml")).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn every_daemon_key_arrives() {
+    let config = good();
+    assert_eq!(config.file, Path::new("vc5.toml"));
+    assert_eq!(
+        config.router,
+        Router {
+            id: Ipv4Addr::new(10, 1, 10, 100),
+            local_as: 65001,
+            listen: vec!["10.1.10.100:179".parse().unwrap()],
+            learn_time: seconds(20),
+        }
+    );
+    assert_eq!(config.control.socket, Path::new("/run/vc5/a.ctl"));
+    assert_eq!(config.metrics.listen, Some("127.0.0.1:9999".parse().unwrap()));
+    assert_eq!(
+        config.dataplane,
+        Dataplane {
+            mode: DataplaneMode::Off,
+            interfaces: vec!["eth1".into()],
+            pin_path: PathBuf::from("/sys/fs/bpf/a"),
+            on_stop: OnStop::Remove,
+            hash_key: None,
+            flows_per_cpu: 8192,
+            settle_time: seconds(60),
+        }
+    );
+    assert_eq!(
+        config.probe,
+        ProbeSettings { mark_mask: 0x0fff_f000, table_base: 1000, rule_priority: 100 }
+    );
+}
+
+#[test]
+fn filters_keep_the_order_of_their_rules() {
+    let config = good();
+    let filter = &config.filters["anycast"];
+    let prefix = |text: &str, min, max| PrefixMatch { prefix: text.parse().unwrap(), min, max };
+    assert_eq!(filter.name, "anycast");
+    assert_eq!(filter.default, FilterAction::Reject);
+    assert_eq!(
+        filter.rules,
+        [
+            FilterRule {
+                source: Some(RouteSource::Vip),
+                prefixes: vec![
+                    prefix("192.168.101.0/24", 32, 32),
+                    prefix("2001:db8:101::/64", 64, 128),
+                    prefix("0.0.0.0/0", 0, 0),
+                ],
+                vips: vec!["www".into()],
+                med: Some(10),
+                local_pref: Some(200),
+                add_communities: vec![65000 << 16 | 100, 0xffff_ff01],
+                prepend: 2,
+                then: FilterAction::Accept,
+            },
+            FilterRule {
+                source: Some(RouteSource::Bgp),
+                prefixes: vec![],
+                vips: vec![],
+                med: None,
+                local_pref: None,
+                add_communities: vec![],
+                prepend: 0,
+                then: FilterAction::Reject,
+            },
+        ]
+    );
+    let built_in = |name: &str| (config.filters[name].default, config.filters[name].rules.len());
+    assert_eq!(built_in("all"), (FilterAction::Accept, 0));
+    assert_eq!(built_in("none"), (FilterAction::Reject, 0));
+    assert_eq!(config.filters.len(), 3);
+}
+
+#[test]
+fn a_protocol_is_its_own_keys_over_those_of_the_template() {
+    let config = good();
+    let channel = |import: &str, export: &str, next_hop: &str| {
+        Some(Channel { import: import.into(), export: export.into(), next_hop: Some(ip(next_hop)) })
+    };
+    let tor1 = BgpProtocol {
+        name: "tor1".into(),
+        description: Some("left".into()),
+        neighbor: ip("10.1.10.200"),
+        port: 1179,
+        neighbor_as: 65000,
+        source_address: Some(ip("10.1.10.100")),
+        passive: true,
+        multihop: true,
+        hold_time: seconds(12),
+        keepalive_time: Some(seconds(4)),
+        connect_retry_time: Duration::from_millis(500),
+        connect_delay_time: seconds(1),
+        startup_hold_time: seconds(120),
+        error_wait_time: (seconds(2), seconds(30)),
+        shutdown_message: Some("bye".into()),
+        ipv4: channel("none", "anycast", "10.1.10.100"),
+        ipv6: None,
+    };
+    let tor2 = BgpProtocol {
+        name: "tor2".into(),
+        description: None,
+        neighbor: ip("10.1.10.201"),
+        port: 179,
+        neighbor_as: 65000,
+        source_address: None,
+        passive: false,
+        multihop: false,
+        hold_time: seconds(12),
+        keepalive_time: None,
+        connect_retry_time: seconds(5),
+        connect_delay_time: seconds(0),
+        startup_hold_time: seconds(240),
+        error_wait_time: (seconds(1), seconds(60)),
+        shutdown_message: None,
+        ipv4: channel("none", "none", "10.1.10.100"),
+        ipv6: channel("all", "all", "2001:db8:10::100"),
+    };
+    assert_eq!(config.bgp.into_values().collect::<Vec<_>>(), [tor1, tor2]);
+}
+
+#[test]
+fn pools_checks_and_vips_arrive() {
+    let config = good();
+    let backend =
+        |last, weight, state| Backend { address: ip(&format!("10.1.10.{last}")), weight, state };
+    let pool = Pool {
+        name: "web".into(),
+        backends: vec![
+            backend(10, 1, AdminState::Enabled),
+            backend(11, 2, AdminState::Enabled),
+            backend(12, 1, AdminState::Disabled),
+        ],
+        probe: ProbePath::Direct,
+        ttl: None,
+        on_down: OnDown::Stick,
+    };
+    assert_eq!(config.pools.into_values().collect::<Vec<_>>(), [pool]);
+    let alive = Check {
+        name: "alive".into(),
+        kind: CheckKind::Http {
+            host: Some("www.example.org".into()),
+            path: "/alive".into(),
+            method: "HEAD".into(),
+            expect: vec![(204, 204), (300, 399)],
+        },
+        port: Some(8080),
+        interval: seconds(1),
+        timeout: Duration::from_millis(250),
+        rise: 4,
+        fall: 5,
+    };
+    let spare = Check {
+        name: "spare".into(),
+        kind: CheckKind::Tcp,
+        port: None,
+        interval: seconds(2),
+        timeout: seconds(1),
+        rise: 3,
+        fall: 2,
+    };
+    assert_eq!(config.checks.into_values().collect::<Vec<_>>(), [alive, spare]);
+    let service =
+        |port, protocol, need, checks| Service { port, protocol, pool: "web".into(), need, checks };
+    let vip = Vip {
+        name: "www".into(),
+        addresses: vec![ip("192.168.101.1"), ip("192.168.101.2")],
+        up_delay: seconds(7),
+        state: AdminState::Drain,
+        services: vec![
+            service(80, Protocol::Tcp, 2, vec!["alive".into()]),
+            service(53, Protocol::Udp, 1, vec![]),
+        ],
+    };
+    assert_eq!(config.vips.into_values().collect::<Vec<_>>(), [vip]);
+}
+
+#[test]
+fn defaults() {
+    let config = with_base("").unwrap();
+    let any: [SocketAddr; 2] = ["0.0.0.0:179".parse().unwrap(), "[::]:179".parse().unwrap()];
+    assert_eq!(config.router.listen, any);
+    assert_eq!(config.router.learn_time, seconds(10));
+    assert_eq!(config.control.socket, Path::new("/run/vc5/vc5.ctl"));
+    assert_eq!(config.metrics.listen, Some("127.0.0.1:9324".parse().unwrap()));
+    assert_eq!(config.dataplane.pin_path, Path::new("/sys/fs/bpf/vc5"));
+    assert_eq!(config.dataplane.on_stop, OnStop::Keep);
+    assert_eq!(config.dataplane.flows_per_cpu, 1_048_576);
+    assert_eq!(config.dataplane.settle_time, seconds(120));
+    assert_eq!(
+        config.probe,
+        ProbeSettings { mark_mask: 0x7fff_8000, table_base: 0x5643_0000, rule_priority: 20_000 }
+    );
+    assert_eq!(config.filters.keys().collect::<Vec<_>>(), ["all", "none"]);
+}
+
+#[test]
+fn an_internal_neighbor_has_birds_default_filters() {
+    let config = with_base(
+        "[protocol.bgp.a]\nneighbor = \"192.0.2.9\"\nneighbor-as = 65001\nhold-time = \"0s\"\nkeepalive-time = \"30s\"\nipv4 = {}\n",
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    let peer = &config.bgp["a"];
+    let channel = peer.ipv4.as_ref().unwrap();
+    assert_eq!((channel.import.as_str(), channel.export.as_str()), ("all", "none"));
+    assert_eq!(peer.hold_time, seconds(0));
+}
+
+#[test]
+fn a_local_pool_serves_vips_of_both_families() {
+    let text = "[pool.self]\nprobe = \"local\"\nbackends = [\"127.0.0.1\"]\n[vip.a]\naddresses = [\"192.0.2.80\", \"2001:db8::80\"]\nservice = [{ port = 80, pool = \"self\" }]\n";
+    let config = with_base(text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.vips["a"].addresses.len(), 2);
+    assert_eq!(config.vips["a"].services[0].protocol, Protocol::Tcp);
+}
+
+#[test]
+fn metrics_can_be_off() {
+    let config = with_base("[metrics]\nlisten = \"off\"\n").unwrap();
+    assert_eq!(config.metrics.listen, None);
+}
+
+#[test]
+fn errors_are_counted_and_ordered() {
+    let errors = parse(&format!("{BASE}b = 1\na = 1\n")).unwrap_err();
+    let lines: Vec<_> = errors.iter().map(|error| error.at.unwrap().0).collect();
+    assert_eq!((errors.count(), lines), (2, vec![6, 7]));
+}
