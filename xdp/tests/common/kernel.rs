@@ -65,6 +65,12 @@ impl Kernel {
         (verdict, out)
     }
 
+    /// Instructions that the verifier walked.
+    pub fn verified(&self) -> u32 {
+        let program: &Xdp = self.bpf.program(PROGRAM).unwrap().try_into().unwrap();
+        program.info().unwrap().verified_instruction_count().expect("Linux 5.16 or later")
+    }
+
     fn map(&mut self, name: &str) -> &mut Map {
         self.bpf.map_mut(name).unwrap_or_else(|| panic!("no map {name}"))
     }
