@@ -1,6 +1,6 @@
 //! The dataplane's interfaces: their addresses, and whether the program runs on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use crate::Mac;
@@ -65,6 +65,10 @@ impl Topology {
 
     pub(crate) fn has(&self, index: u32) -> bool {
         self.interfaces.contains_key(&index)
+    }
+
+    pub(crate) fn indices(&self) -> BTreeSet<u32> {
+        self.interfaces.keys().copied().collect()
     }
 
     pub(crate) fn by_index(&self, index: u32) -> Option<&Link> {

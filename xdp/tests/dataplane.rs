@@ -241,6 +241,9 @@ fn a_kept_dataplane_forwards_on_until_the_next_run_takes_over() {
     assert_eq!(ask(&lab), "b1", "nothing is in force yet, so the earlier program goes on");
     second.apply_until_ready(1, desired(vec![backend(B2)]));
     assert_eq!(ask(&lab), "b2", "the new program has taken over");
+    let managed = lab.ip("lb", "neigh show");
+    let count = managed.lines().filter(|line| line.contains("managed")).count();
+    assert_eq!(count, 1, "the first run's entries are gone: {managed}");
     second.wait_snapshot("it is attached", |s| s.interfaces.iter().all(|i| i.attached));
 
     let busy = vc5_xdp::detach(&lab.pin_path()).unwrap_err();
@@ -297,6 +300,13 @@ fn what_cannot_work_is_said_and_leaves_nothing() {
     assert!(refused(elsewhere).contains("not on a bpffs"));
     assert!(!std::env::temp_dir().join("vc5-not-a-bpffs").exists());
     assert!(refused(DataplaneConfig { interfaces: vec![], ..config(&lab, true) }).contains("name"));
+    let second = DataplaneConfig {
+        interfaces: vec!["e0".into(), "lo".into()],
+        mode: AttachMode::Native,
+        ..config(&lab, true)
+    };
+    let no_native = refused(second);
+    assert!(no_native.contains("interface lo: its driver has no native XDP"), "{no_native}");
     assert!(!lab.pin_path().exists());
     assert!(!xdp_is_attached(&lab));
 
@@ -324,6 +334,31 @@ fn a_process_without_permission_is_told_which() {
     });
     assert!(error.contains("lacks CAP_BPF and CAP_NET_ADMIN"), "{error}");
     assert!(!lab.pin_path().exists());
+}
+
+#[test]
+fn a_bpffs_is_mounted_where_none_is_and_unmounted_if_that_was_in_vain() {
+    let lab = Lab::new(&[]);
+    let path = std::path::PathBuf::from(format!("/sys/fs/bpf/{}", lab.ns("pins")));
+    let mounted = || {
+        std::fs::read_to_string("/proc/thread-self/mounts").unwrap().contains(" /sys/fs/bpf bpf")
+    };
+    lab.within("lb", || {
+        lab::without_bpffs();
+        assert!(!mounted());
+        let config = DataplaneConfig { pin_path: Some(path.clone()), ..config(&lab, true) };
+        let (dataplane, _events) = Dataplane::start(config.clone()).unwrap();
+        assert!(mounted() && path.join("links").is_dir());
+        dataplane.stop(OnStop::Remove).unwrap();
+        assert!(!path.exists());
+
+        lab::without_bpffs();
+        assert!(!mounted());
+        let unpinned = DataplaneConfig { pin_path: None, ..config.clone() };
+        let (_busy, _events) = Dataplane::start(unpinned).unwrap();
+        assert!(Dataplane::start(config).is_err());
+        assert!(!mounted());
+    });
 }
 
 #[test]

@@ -82,6 +82,7 @@ impl Worker {
 
     /// Runs until it is told to stop.
     pub(super) async fn run(mut self) -> Result<(), Error> {
+        self.adopt_neighbours();
         // Interfaces have not been asked for since the program was attached.
         self.tick();
         loop {
@@ -228,8 +229,15 @@ impl Worker {
             }
             Err(error) => tracing::error!(%error, "reading links, addresses and neighbours"),
         }
-        self.managed.forget_all();
+        self.adopt_neighbours();
         self.topology_changed();
+    }
+
+    fn adopt_neighbours(&mut self) {
+        let interfaces = self.parts.network.topology.indices();
+        if let Err(error) = self.managed.adopt(&mut self.parts.requests, &interfaces) {
+            tracing::warn!(%error, "reading the neighbour table");
+        }
     }
 
     fn topology_changed(&mut self) {

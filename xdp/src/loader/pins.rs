@@ -6,6 +6,7 @@
 //! ```
 //! Whoever uses the directory holds a lock on it.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
@@ -24,7 +25,7 @@ const USUAL_MOUNT: &str = "/sys/fs/bpf";
 #[derive(Debug)]
 pub(crate) struct Pins {
     directory: PathBuf,
-    _lock: File,
+    lock: Option<File>,
     maps: PathBuf,
     /// What dropping removes, in the order made.
     made: Vec<PathBuf>,
@@ -37,22 +38,22 @@ impl Pins {
     /// # Errors
     /// [`Error::PinPath`] if it is not on a bpffs, or another process uses it.
     pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
-        let error = |reason: String| Error::PinPath { path: directory.into(), reason };
-        let mounted = ensure_bpffs(directory).map_err(error)?;
-        let mut made = Vec::new();
-        for new in [directory, &directory.join("links")] {
-            make_directories(new, &mut made).map_err(|e| {
-                remove(&made);
-                error(format!("cannot be made: {e}"))
-            })?;
-        }
-        let lock = lock(directory).map_err(|reason| {
-            remove(&made);
-            error(reason)
-        })?;
+        let mut pins = Self {
+            directory: directory.into(),
+            lock: None,
+            maps: directory.join("maps-0"),
+            made: Vec::new(),
+            mounted: false,
+        };
+        pins.mounted = ensure_bpffs(directory).map_err(|reason| pins.error(reason))?;
+        make_directories(&directory.join("links"), &mut pins.made)
+            .map_err(|e| pins.error(format!("cannot be made: {e}")))?;
+        pins.lock = Some(lock(directory).map_err(|reason| pins.error(reason))?);
         let unused = (1u32..).map(|n| directory.join(format!("maps-{n}"))).find(|p| !p.exists());
-        let maps = unused.unwrap_or_else(|| directory.join("maps-0"));
-        Ok(Self { directory: directory.into(), _lock: lock, maps, made, mounted })
+        if let Some(unused) = unused {
+            pins.maps = unused;
+        }
+        Ok(pins)
     }
 
     /// The link to an interface that an earlier run has left, if it is still in use.
@@ -140,7 +141,11 @@ impl Pins {
 
 impl Drop for Pins {
     fn drop(&mut self) {
+        // As in `remove_link`: held until their pins are gone.
+        let _held: Vec<_> = self.made.iter().filter_map(|p| PinnedLink::from_pin(p).ok()).collect();
         remove(&self.made);
+        // The lock's descriptor would keep the filesystem busy.
+        drop(self.lock.take());
         if self.mounted {
             unmount(Path::new(USUAL_MOUNT));
         }
@@ -164,7 +169,7 @@ pub fn detach(pin_path: &Path) -> Result<(), Error> {
     }
     let _lock = lock(pin_path).map_err(error)?;
     let links = entries(&pin_path.join("links"));
-    let indices: Vec<u32> =
+    let indices: BTreeSet<u32> =
         links.iter().filter_map(|path| path.file_name()?.to_str()?.parse().ok()).collect();
     let mut requests = Requests::open().map_err(Error::io("opening a netlink socket"))?;
     remove_directory(pin_path).map_err(|e| error(format!("cannot be removed: {e}")))?;

@@ -1,6 +1,6 @@
 //! Neighbour entries that the kernel keeps resolved on our behalf.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Ipv4Addr;
 
@@ -84,9 +84,18 @@ impl Managed {
         self.entries.remove(&address);
     }
 
-    /// Nothing is known any more of what the kernel has.
-    pub(crate) fn forget_all(&mut self) {
-        self.entries.clear();
+    /// Takes over the entries that are in the kernel already, such as those of an earlier run, and
+    /// forgets those that are not.
+    ///
+    /// # Errors
+    /// When the kernel does not list its neighbours.
+    pub(crate) fn adopt(
+        &mut self,
+        requests: &mut Requests,
+        interfaces: &BTreeSet<u32>,
+    ) -> io::Result<()> {
+        self.entries = ours(requests, interfaces)?;
+        Ok(())
     }
 }
 
@@ -94,17 +103,24 @@ impl Managed {
 ///
 /// # Errors
 /// When the kernel does not list its neighbours.
-pub(crate) fn remove_all(requests: &mut Requests, interfaces: &[u32]) -> io::Result<()> {
-    for message in requests.neighbours()? {
-        let ours = message.attributes.contains(&NeighbourAttribute::Protocol(PROTOCOL));
-        if ours
-            && interfaces.contains(&message.header.ifindex)
-            && let Some(address) = destination(&message)
-        {
-            delete(requests, address, message.header.ifindex);
-        }
+pub(crate) fn remove_all(requests: &mut Requests, interfaces: &BTreeSet<u32>) -> io::Result<()> {
+    for (address, index) in ours(requests, interfaces)? {
+        delete(requests, address, index);
     }
     Ok(())
+}
+
+fn ours(
+    requests: &mut Requests,
+    interfaces: &BTreeSet<u32>,
+) -> io::Result<BTreeMap<Ipv4Addr, u32>> {
+    let made_by_us = |m: &&NeighbourMessage| {
+        m.attributes.contains(&NeighbourAttribute::Protocol(PROTOCOL))
+            && interfaces.contains(&m.header.ifindex)
+    };
+    let neighbours = requests.neighbours()?;
+    let entry = |m: &NeighbourMessage| Some((destination(m)?, m.header.ifindex));
+    Ok(neighbours.iter().filter(made_by_us).filter_map(entry).collect())
 }
 
 fn permanent(requests: &mut Requests) -> io::Result<Vec<(Ipv4Addr, u32)>> {

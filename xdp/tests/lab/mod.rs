@@ -54,6 +54,22 @@ pub(crate) fn drop_capabilities() {
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
+/// Gives this thread and those it starts a view of the mounts of their own, with nothing on
+/// `/sys/fs/bpf`.
+pub(crate) fn without_bpffs() {
+    let flags = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: all strings end with a zero byte and outlive the calls.
+    unsafe {
+        let unshared = libc::unshare(libc::CLONE_NEWNS);
+        assert_eq!(unshared, 0, "{}", std::io::Error::last_os_error());
+        let none = std::ptr::null();
+        let private = libc::mount(none, c"/".as_ptr(), none, flags, none.cast());
+        assert_eq!(private, 0, "{}", std::io::Error::last_os_error());
+        // It fails where none is mounted, which is what is wanted.
+        libc::umount2(c"/sys/fs/bpf".as_ptr(), libc::MNT_DETACH);
+    }
+}
+
 /// The namespaces, removed when dropped.
 pub(crate) struct Lab {
     prefix: String,
