@@ -11,7 +11,8 @@ use tokio::io::AsyncWriteExt;
 use vc5_bgp::policy::Policy;
 use vc5_bgp::session::StateName;
 use vc5_bgp::speaker::{
-    FlushReport, PeerConfig, Speaker, SpeakerConfig, SpeakerError, SpeakerEvent, SpeakerSnapshot,
+    FlushReport, PeerConfig, PeerSnapshot, Speaker, SpeakerConfig, SpeakerError, SpeakerEvent,
+    SpeakerSnapshot,
 };
 use vc5_bgp::wire::{Attributes, Decoded, Family, Message, Notification, RouteRefresh, Update};
 
@@ -224,7 +225,16 @@ async fn an_export_policy_changes_without_a_reset() {
     assert_eq!(router.changes().await.0, [net("192.0.2.100/32")]);
     router.send(&Message::RouteRefresh(RouteRefresh::request(Family::IPV4_UNICAST))).await;
     assert_eq!(router.changes().await.0, [net("192.0.2.100/32")]);
-    assert_eq!(node.snapshot().peers["router"].counters.established, 1);
+    let before = node.snapshot().peers["router"].clone();
+    assert_eq!(before.counters.established, 1);
+    // A KEEPALIVE changes nothing but the counters and the hold timer, and they are shown.
+    router.send(&Message::Keepalive).await;
+    let hold = |peer: &PeerSnapshot| peer.session.as_ref().and_then(|s| s.hold_expires);
+    until(&node, |snapshot| {
+        let now = &snapshot.peers["router"];
+        now.counters.messages_in > before.counters.messages_in && hold(now) > hold(&before)
+    })
+    .await;
     node.shutdown(None).await;
 }
 

@@ -221,6 +221,7 @@ impl PeerTask {
             Ok(count) => {
                 let bytes = buffer.get(..count).unwrap_or_default();
                 self.handle(Event::Received { role, bytes });
+                self.publish_soon();
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => self.failed(role, &socket::describe(&error)),
@@ -241,6 +242,7 @@ impl PeerTask {
                     let (written, at) = (link.written, Instant::now());
                     self.note_written(role, written, at);
                     self.handle(Event::Sent { role });
+                    self.publish_soon();
                 }
                 Ok(false) => return false,
                 Err(error) => {
