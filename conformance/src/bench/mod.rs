@@ -1,5 +1,6 @@
 //! Benchmarks: each gives [`Record`]s, which are a line of JSON each and a row of a table.
 
+pub mod gate;
 pub mod xdp;
 
 use std::fmt;

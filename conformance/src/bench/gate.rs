@@ -1,0 +1,304 @@
+//! From the verdict that takes a VIP down to the withdrawal in the routers' hands.
+//!
+//! The daemon's own core and speaker run in this process; routers are plain threads on loopback that speak just enough
+//! BGP and note when a withdrawal has been read. The floor is the same number of loopback connections written to and
+//! read by the same threads without any of vc5.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::{mpsc as queue, oneshot, watch};
+use vc5_bgp::speaker::Speaker;
+use vc5_bgp::wire::{
+    DecodeContext, Decoded, EncodeContext, Family, MAX_LEN, Message, Open, decode, encode, frame,
+};
+use vc5_health::{Outcome, ProbeEvent, ProbeKey, Verdict};
+use vc5d::config::{self, Config};
+use vc5d::core::{Core, CoreRequest, Parts, State, View};
+use vc5d::telemetry::Metrics;
+use vc5d::translate;
+
+use super::{Record, min_and_median};
+
+const ROUNDS: usize = 300;
+const PATIENCE: Duration = Duration::from_secs(10);
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const ROUTER_AS: u32 = 65000;
+
+/// One and sixteen neighbours.
+///
+/// # Errors
+/// When sessions do not come up or a withdrawal does not arrive.
+pub fn run() -> Result<Vec<Record>> {
+    [1, 16].into_iter().map(measure).collect()
+}
+
+fn measure(neighbours: u8) -> Result<Record> {
+    let floor = floor(neighbours)?;
+    let (seen, arrivals) = mpsc::channel();
+    let routers =
+        (1..=neighbours).map(|n| Router::start(n, seen.clone())).collect::<Result<Vec<_>>>()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let latencies = runtime.block_on(rounds(&routers, &arrivals))?;
+    let (min, median) = min_and_median(latencies.clone());
+    Ok(Record {
+        name: format!("gate/withdraw, {neighbours} neighbours"),
+        value: median,
+        unit: "us",
+        min,
+        median,
+        runs: latencies.len(),
+        floor: Some(floor),
+        peer: None,
+        peer_value: None,
+        method: format!(
+            "from handing the failing verdict to the core until the last of {neighbours} loopback neighbours has read \
+             the withdrawal; p99 {:.1} us; floor: median of the same writes and reads by bare threads",
+            percentile(latencies, 0.99)
+        ),
+    })
+}
+
+/// What a router saw.
+enum Arrival {
+    Announced,
+    Withdrawn(Instant),
+}
+
+/// A router on an address of its own.
+struct Router {
+    address: SocketAddr,
+}
+
+impl Router {
+    fn start(number: u8, seen: mpsc::Sender<Arrival>) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 1, number), 0))?;
+        let address = listener.local_addr()?;
+        thread::spawn(move || {
+            // The thread ends with the session; what went wrong shows as an arrival that is missing.
+            let _ = listener.accept().map(|(stream, _)| converse(stream, number, &seen));
+        });
+        Ok(Self { address })
+    }
+}
+
+fn converse(mut stream: TcpStream, number: u8, seen: &mpsc::Sender<Arrival>) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let families = vec![Family::IPV4_UNICAST];
+    let open = Open::new(ROUTER_AS, 90, Ipv4Addr::new(10, 0, 0, number), &families);
+    for message in [Message::Open(open), Message::Keepalive] {
+        stream.write_all(&encode(&message, &EncodeContext::default())?)?;
+    }
+    let context = DecodeContext { as4: true, ebgp: true, allow_as_sets: false, families };
+    let mut buffer = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let read = stream.read(&mut chunk)?;
+        let now = Instant::now();
+        if read == 0 {
+            return Ok(());
+        }
+        buffer.extend_from_slice(chunk.get(..read).unwrap_or_default());
+        while let Some(message) = frame(&buffer, MAX_LEN)? {
+            let length = message.bytes.len();
+            if let Decoded::Update(decoded) = decode(message, &context)? {
+                if decoded.update.withdrawals().next().is_some() {
+                    seen.send(Arrival::Withdrawn(now))?;
+                } else if decoded.end_of_rib.is_none() {
+                    seen.send(Arrival::Announced)?;
+                }
+            }
+            buffer.drain(..length);
+        }
+    }
+}
+
+async fn rounds(routers: &[Router], arrivals: &mpsc::Receiver<Arrival>) -> Result<Vec<f64>> {
+    let config = Arc::new(configuration(routers)?);
+    let speaker = Speaker::start(translate::speaker(&config.router)).await?;
+    for peer in translate::peers(&config) {
+        speaker.set_peer(peer)?;
+    }
+    let (verdicts, probes) = queue::unbounded_channel();
+    let (requests, core) = start_core(&config, speaker.clone(), probes)?;
+    let (done, configured) = oneshot::channel();
+    requests.send(CoreRequest::Configure(Arc::clone(&config), done)).await?;
+    configured.await?;
+    established(&speaker, routers.len()).await?;
+
+    let mut latencies = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        verdicts.send(verdict(Verdict::Up))?;
+        tokio::task::block_in_place(|| collect(arrivals, routers.len(), false))?;
+        let failing = verdict(Verdict::Down);
+        let begin = failing.at;
+        verdicts.send(failing)?;
+        let last = tokio::task::block_in_place(|| collect(arrivals, routers.len(), true))?;
+        let last = last.context("no withdrawal was seen")?;
+        latencies.push(last.saturating_duration_since(begin).as_secs_f64() * 1e6);
+    }
+    speaker.shutdown(None).await;
+    drop(requests);
+    core.await?;
+    Ok(latencies)
+}
+
+fn start_core(
+    config: &Config,
+    speaker: Speaker,
+    probes: queue::UnboundedReceiver<ProbeEvent>,
+) -> Result<(queue::Sender<CoreRequest>, tokio::task::JoinHandle<()>)> {
+    let (requests, request_queue) = queue::channel(4);
+    let parts = Parts {
+        speaker,
+        dataplane: None,
+        probes,
+        dataplane_events: queue::unbounded_channel().1,
+        requests: request_queue,
+        view: watch::channel(Arc::new(View::default())).0,
+        metrics: Arc::new(Metrics::new()?),
+    };
+    let core = Core::new(State::new(config.dataplane.mode), parts);
+    Ok((requests, tokio::spawn(core.run())))
+}
+
+fn configuration(routers: &[Router]) -> Result<Config> {
+    let mut text = format!(
+        r#"
+        [router]
+        id = "10.0.0.100"
+        as = 65001
+        listen = []
+        [dataplane]
+        mode = "off"
+        [pool.web]
+        backends = ["127.0.0.1"]
+        probe = "direct"
+        [check.alive]
+        type = "tcp"
+        [vip.www]
+        addresses = ["{VIP}"]
+        up-delay = "0s"
+        [[vip.www.service]]
+        port = 80
+        protocol = "tcp"
+        pool = "web"
+        checks = ["alive"]
+        "#
+    );
+    for (number, router) in routers.iter().enumerate() {
+        text += &format!(
+            r#"
+            [protocol.bgp.r{number}]
+            neighbor = "{}"
+            neighbor-port = {}
+            neighbor-as = {ROUTER_AS}
+            source-address = "127.0.0.1"
+            hold-time = "90s"
+            ipv4 = {{ import = "none", export = "all", next-hop-address = "192.0.2.9" }}
+            "#,
+            router.address.ip(),
+            router.address.port(),
+        );
+    }
+    Ok(config::parse(&text, Path::new("bench.toml"))?)
+}
+
+fn verdict(verdict: Verdict) -> ProbeEvent {
+    ProbeEvent {
+        key: ProbeKey {
+            vip: IpAddr::V4(VIP),
+            backend: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 80,
+            service: "80/tcp".to_owned(),
+            check: "alive".to_owned(),
+        },
+        verdict,
+        changed: true,
+        outcome: Outcome {
+            ok: verdict == Verdict::Up,
+            diagnostic: String::new(),
+            took: Duration::ZERO,
+        },
+        at: Instant::now(),
+        passed: 0,
+        failed: 0,
+    }
+}
+
+async fn established(speaker: &Speaker, neighbours: usize) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    while speaker.snapshot().peers.values().filter(|peer| peer.session.is_some()).count()
+        < neighbours
+    {
+        if Instant::now() > end {
+            bail!("not all sessions with the {neighbours} neighbours came up");
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+/// One arrival of the wanted kind from each neighbour; when the last withdrawal had been read.
+fn collect(
+    arrivals: &mpsc::Receiver<Arrival>,
+    neighbours: usize,
+    withdrawn: bool,
+) -> Result<Option<Instant>> {
+    let mut last = None;
+    for _ in 0..neighbours {
+        match (arrivals.recv_timeout(PATIENCE).context("a neighbour heard nothing")?, withdrawn) {
+            (Arrival::Withdrawn(at), true) => last = last.max(Some(at)),
+            (Arrival::Announced, false) => {}
+            _ => bail!("a neighbour heard the contrary"),
+        }
+    }
+    Ok(last)
+}
+
+/// Median time until the last of so many reading threads has what one thread writes to them in turn.
+fn floor(neighbours: u8) -> Result<f64> {
+    let (seen, arrivals) = mpsc::channel();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let mut writers = Vec::new();
+    for _ in 0..neighbours {
+        let writer = TcpStream::connect(listener.local_addr()?)?;
+        writer.set_nodelay(true)?;
+        writers.push(writer);
+        let (mut reader, _) = listener.accept()?;
+        let seen = seen.clone();
+        thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            while reader.read(&mut chunk).is_ok_and(|n| n > 0) {
+                if seen.send(Instant::now()).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    let mut latencies = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let begin = Instant::now();
+        for writer in &mut writers {
+            writer.write_all(&[0xff; 28])?;
+        }
+        let mut last = begin;
+        for _ in 0..neighbours {
+            last = last.max(arrivals.recv_timeout(PATIENCE)?);
+        }
+        latencies.push(last.duration_since(begin).as_secs_f64() * 1e6);
+    }
+    Ok(min_and_median(latencies).1)
+}
+
+fn percentile(mut figures: Vec<f64>, share: f64) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    let index = (figures.len() as f64 * share) as usize;
+    figures.get(index.min(figures.len().saturating_sub(1))).copied().unwrap_or_default()
+}
