@@ -1,0 +1,236 @@
+//! The host as it is: links, addresses, and what this process may do.
+
+use std::io;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use rtnetlink::packet_core::{
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+/// An interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) up: bool,
+    /// Whether packets can pass: up, and so is what is below.
+    pub(super) running: bool,
+    pub(super) loopback: bool,
+    /// The interface that this one is stacked on, as a VLAN is.
+    pub(super) lower: Option<u32>,
+    /// The bond or bridge that this one is a port of.
+    pub(super) controller: Option<u32>,
+}
+
+/// An address of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) link: u32,
+    /// The host's own address.
+    pub(super) local: IpAddr,
+    /// The connected subnet.
+    pub(super) subnet: IpNet,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Machine {
+    pub(super) links: Vec<Link>,
+    pub(super) addresses: Vec<Address>,
+    /// The effective capabilities, a bit for each.
+    pub(super) capabilities: u64,
+}
+
+impl Machine {
+    /// Asks the kernel about the network namespace and the permissions of this process.
+    pub(super) fn read() -> io::Result<Self> {
+        let mut requests = Requests::open()?;
+        let links = requests.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+        let addresses =
+            requests.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        Ok(Self {
+            links: links
+                .into_iter()
+                .filter_map(|message| match message {
+                    RouteNetlinkMessage::NewLink(message) => Some(link(message)),
+                    _ => None,
+                })
+                .collect(),
+            addresses: addresses
+                .into_iter()
+                .filter_map(|message| match message {
+                    RouteNetlinkMessage::NewAddress(message) => address(&message),
+                    _ => None,
+                })
+                .collect(),
+            capabilities: capabilities(&std::fs::read_to_string("/proc/self/status")?),
+        })
+    }
+
+    pub(super) fn link(&self, index: u32) -> Option<&Link> {
+        self.links.iter().find(|link| link.index == index)
+    }
+
+    /// The interface that holds an address.
+    pub(super) fn holder(&self, address: IpAddr) -> Option<&Link> {
+        let found = self.addresses.iter().find(|held| held.local == address)?;
+        self.link(found.link)
+    }
+
+    /// The interface whose connected subnet holds an address: the longest prefix wins, as in routing.
+    pub(super) fn connected(&self, address: IpAddr) -> Option<&Link> {
+        self.addresses
+            .iter()
+            .filter(|held| held.subnet.contains(&address))
+            .filter_map(|held| Some((held.subnet.prefix_len(), self.link(held.link)?)))
+            .filter(|(_, link)| !link.loopback)
+            .max_by_key(|(length, link)| (*length, link.up))
+            .map(|(_, link)| link)
+    }
+
+    pub(super) fn may(&self, capability: u32) -> bool {
+        self.capabilities >> capability & 1 == 1
+    }
+}
+
+fn link(message: LinkMessage) -> Link {
+    let flags = message.header.flags;
+    let mut link = Link {
+        index: message.header.index,
+        up: flags.contains(LinkFlags::Up),
+        running: flags.contains(LinkFlags::Running),
+        loopback: flags.contains(LinkFlags::Loopback),
+        ..Link::default()
+    };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::Link(index) => link.lower = Some(index),
+            LinkAttribute::Controller(index) => link.controller = Some(index),
+            _ => {}
+        }
+    }
+    link
+}
+
+fn address(message: &AddressMessage) -> Option<Address> {
+    let (mut local, mut subnet) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(address) => local = Some(*address),
+            // On a point-to-point link the peer's, else the same as the local one.
+            AddressAttribute::Address(address) => subnet = Some(*address),
+            _ => {}
+        }
+    }
+    let subnet = subnet.or(local)?;
+    Some(Address {
+        link: message.header.index,
+        local: local.unwrap_or(subnet),
+        subnet: IpNet::new(subnet, message.header.prefix_len).ok()?,
+    })
+}
+
+/// The line `CapEff:` of `/proc/self/status` (proc_pid_status(5)).
+fn capabilities(status: &str) -> u64 {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok())
+        .unwrap_or_default()
+}
+
+/// How often a dump is begun anew because the tables changed while it went on.
+const DUMP_ATTEMPTS: u32 = 5;
+
+/// The kernel marks a dump that met a change (`NLM_F_DUMP_INTR`).
+const NLM_F_DUMP_INTR: u16 = 0x10;
+
+/// A netlink socket for requests.
+struct Requests {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Requests {
+    fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    fn dump(&mut self, request: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        for _ in 1..DUMP_ATTEMPTS {
+            if let (answers, false) = self.ask(request.clone())? {
+                return Ok(answers);
+            }
+        }
+        self.ask(request).map(|(answers, _)| answers)
+    }
+
+    /// The answers, and whether they may be inconsistent.
+    fn ask(
+        &mut self,
+        request: RouteNetlinkMessage,
+    ) -> io::Result<(Vec<RouteNetlinkMessage>, bool)> {
+        self.sequence += 1;
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        header.sequence_number = self.sequence;
+        let mut request = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request));
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+
+        let (mut answers, mut interrupted) = (Vec::new(), false);
+        loop {
+            let (datagram, _) = self.socket.recv_from_full()?;
+            for message in messages(&datagram) {
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
+                match message.payload {
+                    NetlinkPayload::Done(_) => return Ok((answers, interrupted)),
+                    NetlinkPayload::Error(error) => return Err(error.to_io()),
+                    NetlinkPayload::InnerMessage(answer) => answers.push(answer),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// The messages of a datagram. One that cannot be read is left out: it is of a kind not asked for.
+fn messages(datagram: &[u8]) -> Vec<NetlinkMessage<RouteNetlinkMessage>> {
+    let mut messages = Vec::new();
+    let mut rest = datagram;
+    while let Ok(frame) = NetlinkBuffer::new_checked(rest) {
+        // Messages start at multiples of four bytes.
+        let length = (frame.length() as usize).next_multiple_of(4);
+        messages.extend(NetlinkMessage::deserialize(rest));
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    messages
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn effective_capabilities_are_a_hexadecimal_line() {
+        let status = "Name:\tvc5d\nCapPrm:\tffffffffffffffff\nCapEff:\t0000000000001000\n";
+        assert_eq!(capabilities(status), 1 << 12);
+        let machine = Machine { capabilities: capabilities(status), ..Machine::default() };
+        assert!(machine.may(12) && !machine.may(11) && !machine.may(39));
+        assert_eq!(capabilities(""), 0);
+    }
+}

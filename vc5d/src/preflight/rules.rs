@@ -1,0 +1,163 @@
+//! The judgement: a configuration against a host, without asking anybody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::Findings;
+use super::machine::{Link, Machine};
+use crate::config::model::{AdminState, Config, DataplaneMode, Pool, ProbePath, Vip};
+
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_BPF: u32 = 39;
+
+/// Everything that is wrong with the host for this configuration.
+pub(super) fn examine(config: &Config, machine: &Machine) -> Findings {
+    let mut findings = Findings::default();
+    let pools = used_pools(config);
+    permissions(config, &pools, machine, &mut findings);
+    if config.dataplane.mode != DataplaneMode::Off {
+        interfaces(config, machine, &mut findings);
+    }
+    for pool in pools.values().filter(|pool| pool.probe == ProbePath::Dsr) {
+        // A disabled backend is neither asked nor sent anything; it may be gone.
+        let used = pool.backends.iter().filter(|backend| backend.state != AdminState::Disabled);
+        for backend in used {
+            connected(config, pool, backend.address, machine, &mut findings);
+        }
+    }
+    for vip in config.vips.values() {
+        local(vip, &pools, machine, &mut findings);
+    }
+    findings
+}
+
+/// The pools that services use; no packet goes to the others.
+fn used_pools(config: &Config) -> BTreeMap<&str, &Pool> {
+    let services = config.vips.values().flat_map(|vip| &vip.services);
+    let names: BTreeSet<&str> = services.map(|service| service.pool.as_str()).collect();
+    let pools = config.pools.values().map(|pool| (pool.name.as_str(), pool));
+    pools.filter(|(name, _)| names.contains(name)).collect()
+}
+
+fn permissions(
+    config: &Config,
+    pools: &BTreeMap<&str, &Pool>,
+    machine: &Machine,
+    findings: &mut Findings,
+) {
+    let bpf = machine.may(CAP_BPF) || machine.may(CAP_SYS_ADMIN);
+    if config.dataplane.mode != DataplaneMode::Off && !(bpf && machine.may(CAP_NET_ADMIN)) {
+        findings.errors.push(
+            "dataplane: no permission to load and attach BPF programs: run as root or with CAP_BPF and CAP_NET_ADMIN, or set mode = \"off\""
+                .to_owned(),
+        );
+    }
+    let dsr = pools.values().find(|pool| pool.probe == ProbePath::Dsr);
+    if let Some(pool) = dsr
+        && !machine.may(CAP_NET_ADMIN)
+    {
+        findings.errors.push(format!(
+            "pool.{}.probe: no permission to mark and route probes: run as root or with CAP_NET_ADMIN, or set probe = \"direct\"",
+            pool.name
+        ));
+    }
+}
+
+fn interfaces(config: &Config, machine: &Machine, findings: &mut Findings) {
+    for name in &config.dataplane.interfaces {
+        match machine.links.iter().find(|link| link.name == *name) {
+            None => {
+                let mut others: Vec<&str> = machine
+                    .links
+                    .iter()
+                    .filter(|link| !link.loopback)
+                    .map(|link| link.name.as_str())
+                    .collect();
+                others.sort_unstable();
+                let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+                findings.errors.push(format!(
+                    "dataplane.interfaces: there is no interface `{name}`; this host has: {others}"
+                ));
+            }
+            Some(link) if !link.up => findings.warnings.push(format!(
+                "dataplane.interfaces: `{name}` is down; bring it up with: ip link set {name} up"
+            )),
+            Some(link) if !link.running => findings.warnings.push(format!(
+                "dataplane.interfaces: `{name}` has no carrier; check its cable or peer"
+            )),
+            Some(_) => {}
+        }
+    }
+}
+
+fn connected(
+    config: &Config,
+    pool: &Pool,
+    backend: IpAddr,
+    machine: &Machine,
+    findings: &mut Findings,
+) {
+    let key = format!("pool.{}.backends", pool.name);
+    if let Some(link) = machine.holder(backend) {
+        findings.errors.push(format!(
+            "{key}: {backend} is this host's own address (on {}); a service on this host needs probe = \"local\" and dataplane.mode = \"off\"",
+            link.name
+        ));
+        return;
+    }
+    let Some(link) = machine.connected(backend) else {
+        findings.errors.push(format!(
+            "{key}: {backend} is outside every connected subnet: give this host an address in its subnet, or set probe = \"direct\""
+        ));
+        return;
+    };
+    let attached = config.dataplane.interfaces.iter().any(|name| carries(machine, name, link));
+    if config.dataplane.mode != DataplaneMode::Off && !attached {
+        findings.warnings.push(format!(
+            "{key}: {backend} is behind `{}`, which is not in dataplane.interfaces: packets will not reach it",
+            link.name
+        ));
+    }
+}
+
+/// Whether the packets of `link` pass the interface of this name: it is the same, a port of it, or below it.
+fn carries(machine: &Machine, name: &str, link: &Link) -> bool {
+    machine.links.iter().any(|candidate| {
+        candidate.name == name
+            && (candidate.index == link.index
+                || candidate.controller == Some(link.index)
+                || link.lower == Some(candidate.index))
+    })
+}
+
+/// Whether this host holds the VIP where it must not, or does not where it must.
+fn local(vip: &Vip, pools: &BTreeMap<&str, &Pool>, machine: &Machine, findings: &mut Findings) {
+    let pool_with = |path: ProbePath| {
+        vip.services
+            .iter()
+            .filter_map(|service| pools.get(service.pool.as_str()))
+            .find(|pool| pool.probe == path)
+    };
+    for address in &vip.addresses {
+        let key = format!("vip.{}.addresses", vip.name);
+        let length = if address.is_ipv4() { 32 } else { 128 };
+        match machine.holder(*address) {
+            Some(link) => {
+                if let Some(pool) = pool_with(ProbePath::Dsr) {
+                    findings.errors.push(format!(
+                        "{key}: {address} is an address of this host (on {0}), so probes would never leave it: remove it with `ip addr del {address}/{length} dev {0}`, or set another probe for pool `{1}`",
+                        link.name, pool.name
+                    ));
+                }
+            }
+            None => {
+                if pool_with(ProbePath::Local).is_some() {
+                    findings.warnings.push(format!(
+                        "{key}: {address} is not an address of this host: checks will fail until `ip addr add {address}/{length} dev lo`"
+                    ));
+                }
+            }
+        }
+    }
+}
