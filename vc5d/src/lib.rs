@@ -10,7 +10,7 @@ pub mod control;
 pub mod core;
 pub mod gate;
 pub mod lifecycle;
-//pub mod preflight;
+pub mod preflight;
 pub mod snapshot;
 pub mod telemetry;
 pub mod translate;
