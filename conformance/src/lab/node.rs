@@ -76,7 +76,7 @@ impl Node {
     }
 
     /// Writes the configuration: `[router]`, `[control]` and `[dataplane]` with the node's own paths, followed by
-    /// `rest`.
+    /// `rest`, which may begin with more keys of `[dataplane]`.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -84,7 +84,7 @@ impl Node {
         let interfaces = if mode == "off" { "" } else { "interfaces = [\"eth0\"]\n" };
         let text = format!(
             "[router]\nid = \"{}\"\nas = {local_as}\n\n[control]\nsocket = \"{}\"\n\n\
-             [dataplane]\nmode = \"{mode}\"\n{interfaces}pin-path = \"{}\"\n\n{rest}",
+             [dataplane]\nmode = \"{mode}\"\n{interfaces}pin-path = \"{}\"\n{rest}",
             self.address,
             self.socket().display(),
             self.pin_path().display(),
@@ -99,7 +99,7 @@ impl Node {
     /// When it has not been built, ends, or does not answer.
     pub fn start(&mut self) -> Result<()> {
         let mut command = self.namespace.command(binary("vc5d")?);
-        command.arg("-c").arg(self.config_file());
+        command.arg("-c").arg(self.config_file()).env("VC5_LOG", "info,dataplane=debug");
         let mut daemon = Process::start(&self.name, &mut command, &self.log_file())?;
         let answers = wait::until_true("vc5d answers", Duration::from_secs(15), || {
             daemon.check_running()?;
