@@ -17,9 +17,7 @@ pub(super) fn node_dies(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> 
     // A port used a moment ago may still stand in the node's flow table with the backend of that time, and only
     // there: the other node would choose by the ring.
     cast.fabric.client.sysctl(&[("net/ipv4/ip_local_port_range", "20000 29999")])?;
-    // Within the settle time another node would take up a flow by its previous ring.
-    narrator.say(format!("the rings settle for {} first", seconds(SETTLE)));
-    thread::sleep(SETTLE);
+    settle(narrator);
     let transfer = cast.client().transfer("failover", 9)?;
     let carrier = carrier(cast)?;
     let Some(carrier) = carrier else {
@@ -50,6 +48,12 @@ pub(super) fn node_dies(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> 
     let back = cast.await_next_hops(2, LIMIT).map(|_| start.elapsed());
     narrator.expect_time("router: two next hops again", back);
     both_forward(cast, narrator)
+}
+
+/// Within the settle time after a change, another node would take up a flow by its previous ring.
+fn settle(narrator: &Narrator) {
+    narrator.say(format!("the rings settle for {} first", seconds(SETTLE)));
+    thread::sleep(SETTLE);
 }
 
 /// Requests until both nodes' counters have risen.
@@ -94,6 +98,7 @@ pub(super) fn orderly_stop(cast: &mut Cast, narrator: &mut Narrator) -> Result<(
     let name = cast.nodes.first().context("no node")?.name().to_owned();
     narrator.act(&format!("SIGTERM to {name}, under 500 requests a second"));
     cast.await_verdict(&cast.addresses(), "up", LIMIT)?;
+    settle(narrator);
     let client = cast.client();
     let mut arguments = client.requests(1500);
     arguments.rate = 500;

@@ -1,5 +1,8 @@
 //! Requests are spread over backends and nodes, and answers go past the nodes.
 
+use std::thread;
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::cast::Cast;
@@ -7,6 +10,8 @@ use super::narrator::Narrator;
 use crate::lab::{Counters, fabric};
 
 const REQUESTS: u32 = 3000;
+/// The nodes read their counters every second.
+const COUNTERS: Duration = Duration::from_millis(1500);
 /// Large against what the client sends for it, so that answers stand out in byte counters.
 const ANSWER: u64 = 8192;
 
@@ -18,6 +23,7 @@ pub(super) fn spread(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
     let mut arguments = client.requests(REQUESTS);
     arguments.bytes = ANSWER;
     let report = client.run(&arguments)?;
+    thread::sleep(COUNTERS);
     let after = Reading::take(cast)?;
 
     let failed = report.failures().count();
