@@ -132,7 +132,6 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
     names_of([
         ("router.learn-time", old.router.learn_time != new.router.learn_time),
         ("dataplane.on-stop", old.dataplane.on_stop != new.dataplane.on_stop),
-        ("dataplane.settle-time", old.dataplane.settle_time != new.dataplane.settle_time),
     ])
 }
 
@@ -148,6 +147,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("dataplane.interfaces", a.interfaces != b.interfaces),
         ("dataplane.pin-path", a.pin_path != b.pin_path),
         ("dataplane.hash-key-file", a.hash_key != b.hash_key),
+        ("dataplane.settle-time", a.settle_time != b.settle_time),
         ("dataplane.flows-per-cpu", a.flows_per_cpu != b.flows_per_cpu),
         ("probe.mark-mask", old.probe.mark_mask != new.probe.mark_mask),
         ("probe.table-base", old.probe.table_base != new.probe.table_base),
@@ -275,7 +275,6 @@ mod tests {
             ("check.spare", "check.other", "check.other: added\ncheck.spare: removed\n"),
             ("on-stop = \"remove\"", "on-stop = \"keep\"", "dataplane.on-stop: changed\n"),
             ("learn-time = \"20s\"", "learn-time = \"30s\"", "router.learn-time: changed\n"),
-            ("settle-time = \"60s\"", "settle-time = \"61s\"", "dataplane.settle-time: changed\n"),
         ];
         for (from, to, expected) in rows {
             let changes = change(from, to);
@@ -295,6 +294,7 @@ mod tests {
             ("mode = \"off\"", "mode = \"generic\"", "dataplane.mode"),
             ("interfaces = [\"eth1\"]", "interfaces = [\"eth2\"]", "dataplane.interfaces"),
             ("/sys/fs/bpf/a", "/sys/fs/bpf/b", "dataplane.pin-path"),
+            ("settle-time = \"60s\"", "settle-time = \"61s\"", "dataplane.settle-time"),
             ("flows-per-cpu = 5000", "flows-per-cpu = 1024", "dataplane.flows-per-cpu"),
             ("0x0ffff000", "0x0fffff00", "probe.mark-mask"),
             ("table-base = 1000", "table-base = 1001", "probe.table-base"),

@@ -10,6 +10,7 @@ use vc5_xdp::{Desired, Event, RealState};
 
 use super::{Effect, State};
 use crate::config::{self, Config, model::DataplaneMode};
+use crate::gate::FLUSH_LIMIT;
 use crate::translate;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -369,7 +370,7 @@ proptest! {
     ) {
         let mut world = World::new(DataplaneMode::Auto);
         world.configure(&standard());
-        let mut held_since_withdrawal = false;
+        let mut withdrawn_at = None;
         for step in steps {
             let stood = world.standing;
             let sent_before = world.sent.clone();
@@ -382,11 +383,10 @@ proptest! {
                 }
                 Step::Flushed => {
                     world.flushed();
-                    held_since_withdrawal = false;
+                    withdrawn_at = None;
                 }
                 Step::Wait(ms) => {
                     world.wait(Duration::from_millis(ms));
-                    held_since_withdrawal &= ms < 1000;
                 }
                 Step::Detach(gone) => {
                     let interface = "eth0".to_owned();
@@ -407,10 +407,13 @@ proptest! {
                     world.configure(&config("auto", pools[kind]));
                 }
             }
-            held_since_withdrawal |= stood && !world.standing;
+            if stood && !world.standing {
+                withdrawn_at = Some(world.now);
+            }
+            let held = withdrawn_at.is_some_and(|at| world.now < at + FLUSH_LIMIT);
             if world.standing {
                 prop_assert!(world.live(80) > 0 && world.live(443) > 0);
-            } else if held_since_withdrawal && sent_before.is_some() {
+            } else if held && sent_before.is_some() {
                 prop_assert!(world.live(80) > 0 && world.live(443) > 0, "emptied too early");
             }
         }

@@ -14,12 +14,12 @@ use vc5_xdp::OnStop;
 
 use super::publish::unix_now;
 use crate::config::model::{self, Config};
-use crate::config;
+use crate::config::{self, diff};
 use crate::control::command::{Action, Command, Failure, NamePattern, Outcome, Request};
 use crate::control::reply::code;
 use crate::core::CoreRequest;
 use crate::snapshot::{DaemonState, Status};
-use crate::translate;
+use crate::{preflight, translate};
 
 /// What the manager works with.
 pub(super) struct Parts {
@@ -106,6 +106,15 @@ impl Manager {
         let new = loaded
             .map_err(|error| failed(error.to_string()))?
             .map_err(|errors| failed(errors.to_string()))?;
+        diff::diff(&self.parts.config, &new)
+            .applicable()
+            .map_err(|error| failed(format!("{}: {error}", path.display())))?;
+        let warnings = preflight::check(&new, preflight::When::Reload)
+            .await
+            .map_err(|errors| failed(errors.to_string()))?;
+        for warning in warnings {
+            tracing::warn!(target: "config", "{warning}");
+        }
         Ok(Arc::new(new))
     }
 
@@ -232,8 +241,7 @@ impl Manager {
         };
         for disabled in steps {
             let (reply, answer) = oneshot::channel();
-            let request =
-                CoreRequest::Vip { name: name.to_owned(), disabled: *disabled, reply };
+            let request = CoreRequest::Vip { name: name.to_owned(), disabled: *disabled, reply };
             if self.parts.core.send(request).await.is_ok() {
                 let _ = answer.await;
             }

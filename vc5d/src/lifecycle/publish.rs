@@ -55,7 +55,8 @@ impl Publisher {
             add_forwarding(&mut vips, &forwarding);
             dataplane_view(&forwarding, &view)
         });
-        let (peers, routes) = translate::bgp_view(&self.speaker.snapshot(), &config, Instant::now());
+        let (peers, routes) =
+            translate::bgp_view(&self.speaker.snapshot(), &config, Instant::now());
         Snapshot { status, peers, routes, vips, dataplane }
     }
 }

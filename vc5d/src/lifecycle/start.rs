@@ -19,7 +19,7 @@ use crate::config::model::{self, Config};
 use crate::control::{self, Shared};
 use crate::core::{Core, Parts, State, View};
 use crate::telemetry::{self, Metrics};
-use crate::{config, translate};
+use crate::{config, preflight, translate};
 
 /// Commands from control sockets that may wait for the manager.
 const COMMAND_QUEUE: usize = 64;
@@ -45,6 +45,9 @@ struct Engines {
 /// Whatever keeps it from starting, in words that say what to do; nothing is left attached or routed then.
 pub async fn run(file: &Path) -> anyhow::Result<()> {
     let config = Arc::new(config::load(file)?);
+    for warning in preflight::check(&config, preflight::When::Start).await? {
+        tracing::warn!(target: "config", "{warning}");
+    }
     warn_default_key(&config);
     raise_descriptor_limit();
     let sockets = bind(&config).await?;
@@ -90,7 +93,9 @@ async fn bind(config: &Config) -> anyhow::Result<Sockets> {
     let control = control::bind(&config.control.socket)?;
     let metrics = match config.metrics.listen {
         Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
-            format!("[metrics] listen: cannot listen on {address}; choose another address or \"off\"")
+            format!(
+                "[metrics] listen: cannot listen on {address}; choose another address or \"off\""
+            )
         })?),
         None => None,
     };

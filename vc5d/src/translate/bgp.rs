@@ -12,11 +12,7 @@ use crate::config::model::{
 
 /// `[router]`
 pub fn speaker(router: &Router) -> SpeakerConfig {
-    SpeakerConfig {
-        router_id: router.id,
-        local_as: router.local_as,
-        listen: router.listen.clone(),
-    }
+    SpeakerConfig { router_id: router.id, local_as: router.local_as, listen: router.listen.clone() }
 }
 
 /// `[protocol.bgp.*]`

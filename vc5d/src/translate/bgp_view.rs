@@ -32,7 +32,12 @@ pub fn bgp_view(
     (peers.collect(), routes)
 }
 
-fn peer_view(peer: &PeerSnapshot, description: Option<String>, local_as: u32, now: Instant) -> Peer {
+fn peer_view(
+    peer: &PeerSnapshot,
+    description: Option<String>,
+    local_as: u32,
+    now: Instant,
+) -> Peer {
     let config = &peer.config;
     let retry = config.connect_retry_time.as_secs_f64();
     Peer {
