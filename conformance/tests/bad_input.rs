@@ -41,7 +41,7 @@ fn cases() -> Vec<Case> {
         case(
             "VIP local on the host",
             good.replace("203.0.113.10", "203.0.113.77"),
-            &["203.0.113.77", "local"],
+            &["203.0.113.77", "an address of this host", "ip addr del"],
         ),
     ]
 }
@@ -81,9 +81,10 @@ fn a_missing_interface_and_missing_rights_are_told() {
 
     world.configure(&good);
     world.start();
+    world.configure(&format!("{good}[metrics]\nlisten = \"off\"\n"));
     let done = world.node.run_vc5d(&[]).unwrap();
     let socket = world.node.socket();
-    check_error("socket in use", &done, &[socket.to_str().unwrap(), "in use"]);
+    check_error("socket in use", &done, &[socket.to_str().unwrap(), "another daemon", "stop it"]);
     assert!(world.node.vc5c("show status").is_ok(), "the first daemon goes on");
     assert!(world.router.established("node1").unwrap());
 }

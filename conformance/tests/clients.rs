@@ -23,15 +23,18 @@ fn birdc_vc5c_and_metrics_see_a_running_node() {
 
 fn by_birdc(world: &World) {
     let ask = |words: &str| birdc(&world.node.socket(), words).unwrap();
-    let protocols = ask("show protocols");
+    let established = |text: &str| {
+        text.lines().any(|line| line.starts_with("router") && line.contains("Established"))
+    };
+    let (protocols, _) = wait::until("the session is shown", LIMIT, || {
+        Ok(Some(ask("show protocols")).filter(|text| established(text)))
+    })
+    .unwrap();
     let row = |name: &str| -> Vec<String> {
         let line = protocols.lines().find(|line| line.starts_with(name));
         line.expect(name).split_whitespace().map(str::to_owned).collect()
     };
     assert_eq!(row("router")[1], "BGP");
-    assert!(
-        protocols.lines().any(|line| line.starts_with("router") && line.contains("Established"))
-    );
     assert_eq!(row("www")[1], "Static", "{protocols}");
     let all = ask("show protocols all router");
     for part in ["BGP state:          Established", "Neighbor AS:      64512", "Channel ipv4"] {
