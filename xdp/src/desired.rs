@@ -29,6 +29,11 @@ pub struct ServiceSpec {
     pub ttl: Option<u8>,
     /// What becomes of the flows of a backend that is down.
     pub on_down: OnDown,
+    /// Routers may be sending packets for it here. Only then has a ring sent flows anywhere, so
+    /// that after a change of ring, flows unknown to this node go for a while where the ring before
+    /// the change sent them. While it is false rings change without that: at the start of a node
+    /// backends come up one by one, and the first ring of one backend must not be asked later on.
+    pub serving: bool,
     /// The backends, at most [`crate::maglev::MAX_MEMBERS`]; an address may appear once.
     pub backends: Vec<BackendSpec>,
 }

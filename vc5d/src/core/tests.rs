@@ -204,6 +204,25 @@ fn an_old_acknowledgement_does_not_count() {
 }
 
 #[test]
+fn previous_rings_count_only_while_routers_may_send() {
+    let serving = |world: &World| {
+        let (_, desired) = world.sent.clone().unwrap();
+        desired.vips.iter().flat_map(|v| &v.services).all(|s| s.serving)
+    };
+    let mut world = World::new(DataplaneMode::Auto);
+    world.configure(&standard());
+    world.all(Verdict::Up);
+    assert!(!serving(&world));
+    world.acknowledge();
+    world.wait(Duration::from_secs(6));
+    assert!(world.standing && serving(&world));
+    world.all(Verdict::Down);
+    assert!(!world.standing && serving(&world), "not on the wire yet");
+    world.flushed();
+    assert!(!serving(&world));
+}
+
+#[test]
 fn without_a_dataplane_health_and_delay_decide() {
     let mut world = World::new(DataplaneMode::Off);
     world.configure(&config("off", r#""10.0.0.1", "10.0.0.2""#));
@@ -300,6 +319,7 @@ fn a_program_that_is_gone_withdraws_and_its_return_announces() {
     world.take(effects);
     assert!(!world.standing);
     world.flushed();
+    world.acknowledge();
     let back = Event::Attached { interface: "eth0".into(), mode: "native", fallback: None };
     let effects = world.state.dataplane(world.now, back);
     world.take(effects);

@@ -139,7 +139,7 @@ impl VipEntry {
             let spec = self.service_spec(service);
             let lost = !spec.backends.iter().any(|b| b.state == RealState::Live);
             match (held && lost).then(|| self.sent_service(&spec)).flatten() {
-                Some(before) => before.clone(),
+                Some(before) => ServiceSpec { serving: true, ..before.clone() },
                 None => spec,
             }
         });
@@ -170,6 +170,7 @@ impl VipEntry {
                 OnDown::Reselect => vc5_xdp::OnDown::Reselect,
                 OnDown::Stick => vc5_xdp::OnDown::Stick,
             },
+            serving: self.gate.holds_rings(),
             backends: backends.collect(),
         }
     }

@@ -24,6 +24,7 @@ pub(crate) struct Service {
     stat: u32,
     flags: u32,
     ttl: Option<u8>,
+    serving: bool,
     backends: BTreeMap<Ipv4Addr, Backend>,
     /// The ring in force and the members it was built of.
     ring: Option<(u32, Vec<Member>)>,
@@ -62,6 +63,7 @@ impl Service {
             stat,
             flags: 0,
             ttl: None,
+            serving: false,
             backends: BTreeMap::new(),
             ring: None,
             replaced: VecDeque::new(),
@@ -105,6 +107,7 @@ impl Service {
         now: u64,
     ) -> Result<(), ServiceError> {
         self.ttl = spec.ttl;
+        self.serving = spec.serving;
         self.flags = match spec.on_down {
             OnDown::Reselect => 0,
             OnDown::Stick => ServiceValue::STICK,
@@ -167,7 +170,12 @@ impl Service {
         if self.ring.as_ref().map_or(&[][..], |(_, m)| m) != members {
             self.change_ring(members, tables, shared, now)?;
         }
+        // Rings of a service that got no packets have sent no flow anywhere.
+        let idle = if self.serving { VecDeque::new() } else { std::mem::take(&mut self.replaced) };
         self.write_service(key, tables, shared)?;
+        for replaced in idle {
+            shared.rings.release(replaced.ring, now);
+        }
         self.write_reals(tables, hops, |wanted, _| wanted)?;
         Ok(())
     }

@@ -236,7 +236,8 @@ fn live(number: u8) -> BackendSpec {
 }
 
 fn service(backends: Vec<BackendSpec>) -> ServiceSpec {
-    ServiceSpec { port: 80, protocol: L4::Tcp, ttl: Some(1), on_down: OnDown::Reselect, backends }
+    let (protocol, on_down) = (L4::Tcp, OnDown::Reselect);
+    ServiceSpec { port: 80, protocol, ttl: Some(1), on_down, serving: true, backends }
 }
 
 fn vip(last: u8, services: Vec<ServiceSpec>) -> VipSpec {
@@ -270,6 +271,25 @@ fn of_several_changes_within_the_settle_time_the_oldest_ring_is_the_previous_one
     assert_eq!(world.forwarding.next_timeout(), Some(first + 4_000 * MS + SETTLE));
     world.pass(4_000 * MS);
     assert_eq!((world.in_ring(), world.in_previous()), (vec![2, 3], vec![]));
+    assert_eq!(world.forwarding.next_timeout(), None);
+}
+
+#[test]
+fn a_service_that_gets_no_packets_has_no_previous_ring() {
+    let idle = |numbers: &[u8]| {
+        let mut desired = one(numbers);
+        desired.vips[0].services[0].serving = false;
+        desired
+    };
+    let mut world = World::new(64, Hops::all(&[1, 2, 3]));
+    world.apply(&idle(&[1])).unwrap();
+    world.apply(&idle(&[1, 2])).unwrap();
+    assert_eq!((world.in_ring(), world.in_previous()), (vec![1, 2], vec![]));
+    world.apply(&one(&[1, 2])).unwrap();
+    world.apply(&one(&[1, 2, 3])).unwrap();
+    assert_eq!((world.in_ring(), world.in_previous()), (vec![1, 2, 3], vec![1, 2]));
+    world.apply(&idle(&[1, 2, 3])).unwrap();
+    assert_eq!((world.in_ring(), world.in_previous()), (vec![1, 2, 3], vec![]));
     assert_eq!(world.forwarding.next_timeout(), None);
 }
 
@@ -405,12 +425,13 @@ fn any_state() -> impl Strategy<Value = RealState> {
 fn any_service() -> impl Strategy<Value = ServiceSpec> {
     let backend = (0u32..3, any_state());
     let backends = prop::collection::btree_map(1u8..7, backend, 0..5);
-    (prop_oneof![Just(L4::Tcp), Just(L4::Udp)], any::<bool>(), 1u8..4, backends).prop_map(
-        |(protocol, stick, ttl, backends)| ServiceSpec {
+    (prop_oneof![Just(L4::Tcp), Just(L4::Udp)], any::<[bool; 2]>(), 1u8..4, backends).prop_map(
+        |(protocol, [stick, serving], ttl, backends)| ServiceSpec {
             port: 80,
             protocol,
             ttl: Some(ttl),
             on_down: if stick { OnDown::Stick } else { OnDown::Reselect },
+            serving,
             backends: backends
                 .into_iter()
                 .map(|(n, (weight, state))| BackendSpec { address: address(n), weight, state })
