@@ -50,6 +50,7 @@ fn desired(backends: Vec<BackendSpec>) -> Desired {
         protocol: L4::Tcp,
         ttl: Some(1),
         on_down: OnDown::Reselect,
+        serving: true,
         backends,
     };
     Desired { vips: vec![VipSpec { address: VIP, services: vec![service] }] }
@@ -281,6 +282,28 @@ fn interfaces_that_go_down_or_away_are_told_of() {
     running.stop(OnStop::Remove);
     assert!(!xdp_is_attached(&lab));
     assert!(!lab.pin_path().exists());
+}
+
+#[test]
+fn a_fallback_to_generic_mode_is_said_aloud() {
+    let lab = Lab::new(&[]);
+    let both =
+        DataplaneConfig { interfaces: vec!["e0".into(), "lo".into()], ..config(&lab, false) };
+    let mut running = Running::start(&lab, both).unwrap();
+    let (mode, fallback) = running.wait("attachment of lo", |event| match event {
+        Event::Attached { interface, mode, fallback } if interface == "lo" => {
+            Some((*mode, fallback.clone()))
+        }
+        _ => None,
+    });
+    assert_eq!(mode, "generic");
+    assert!(fallback.unwrap().contains("no native XDP"));
+    let interfaces = running.dataplane.snapshot().interfaces.clone();
+    let modes: Vec<_> = interfaces.iter().map(|i| (i.name.as_str(), i.mode)).collect();
+    assert_eq!(modes, [("e0", "native"), ("lo", "generic")]);
+    assert!(interfaces[1].note.as_ref().unwrap().contains("no native XDP"));
+    running.stop(OnStop::Keep);
+    assert!(!xdp_is_attached(&lab), "what is not pinned ends with its owner");
 }
 
 #[test]

@@ -172,7 +172,52 @@ fn messages(datagram: &[u8]) -> impl Iterator<Item = NetlinkMessage<RouteNetlink
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use rtnetlink::packet_core::NLM_F_CREATE;
+    use rtnetlink::packet_route::address::AddressAttribute;
+
     use super::*;
+
+    fn on_loopback(number: u32) -> RouteNetlinkMessage {
+        let address = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + number));
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.index = 1;
+        message.header.prefix_len = 32;
+        message.attributes =
+            vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+        RouteNetlinkMessage::NewAddress(message)
+    }
+
+    /// Needs root, for a network namespace of its own.
+    #[test]
+    fn an_overrun_is_heard_of_and_a_dump_has_what_was_lost() {
+        let events = std::thread::spawn(|| {
+            // SAFETY: it changes the namespace of this thread alone.
+            let result = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+            assert_eq!(result, 0, "this test needs root: {}", io::Error::last_os_error());
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = Listener::open().unwrap();
+                listener.socket.get_ref().set_rx_buf_sz(4096 as libc::c_int).unwrap();
+                let mut requests = Requests::open().unwrap();
+                for number in 0..200 {
+                    requests.tell(on_loopback(number), NLM_F_CREATE).unwrap();
+                }
+                let mut heard = Vec::new();
+                while !heard.contains(&NetEvent::Lost) {
+                    heard.extend(listener.next().await.unwrap());
+                }
+                assert!(heard.len() < 200);
+                requests.dump().unwrap()
+            })
+        });
+        let events = events.join().unwrap();
+        let addresses = events.iter().filter(|e| matches!(e, NetEvent::Address(..))).count();
+        assert_eq!(addresses, 200);
+    }
 
     #[test]
     fn datagrams_are_read_up_to_what_is_no_message() {
