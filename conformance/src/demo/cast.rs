@@ -30,12 +30,8 @@ const BACKENDS: [(&str, Ipv4Addr); 3] = [
     ("b2", Ipv4Addr::new(192, 0, 2, 22)),
     ("b3", Ipv4Addr::new(192, 0, 2, 23)),
 ];
-/// How long after a change the previous ring is asked; as in [`CONFIGURATION`].
-pub(super) const SETTLE: Duration = Duration::from_secs(2);
-/// What every node's configuration says beside its own addresses and paths. It goes on where `[dataplane]` is.
+/// What every node's configuration says beside its own addresses and paths.
 const CONFIGURATION: &str = r#"
-settle-time = "2s"
-
 [filter.anycast]
 default = "reject"
 [[filter.anycast.rule]]

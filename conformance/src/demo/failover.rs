@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::cast::{Cast, ROUTE, SETTLE};
-use super::narrator::{Narrator, seconds};
+use super::cast::{Cast, ROUTE};
+use super::narrator::Narrator;
 use crate::lab::{fabric, wait};
 
 const LIMIT: Duration = Duration::from_secs(20);
+/// More than what may still come of requests that are over.
+const PACKETS: u64 = 10;
 
 /// SIGKILL and link down for the node that carries a long transfer.
 pub(super) fn node_dies(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {
@@ -17,8 +19,7 @@ pub(super) fn node_dies(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> 
     // A port used a moment ago may still stand in the node's flow table with the backend of that time, and only
     // there: the other node would choose by the ring.
     cast.fabric.client.sysctl(&[("net/ipv4/ip_local_port_range", "20000 29999")])?;
-    settle(narrator);
-    let transfer = cast.client().transfer("failover", 9)?;
+    let transfer = cast.client().transfer("failover", 10)?;
     let carrier = carrier(cast)?;
     let Some(carrier) = carrier else {
         narrator.expect(false, "one node's counters rise with the transfer");
@@ -50,12 +51,6 @@ pub(super) fn node_dies(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> 
     both_forward(cast, narrator)
 }
 
-/// Within the settle time after a change, another node would take up a flow by its previous ring.
-fn settle(narrator: &Narrator) {
-    narrator.say(format!("the rings settle for {} first", seconds(SETTLE)));
-    thread::sleep(SETTLE);
-}
-
 /// Requests until both nodes' counters have risen.
 fn both_forward(cast: &Cast, narrator: &mut Narrator) -> Result<()> {
     let packets = || -> Result<Vec<u64>> {
@@ -78,19 +73,24 @@ fn both_forward(cast: &Cast, narrator: &mut Narrator) -> Result<()> {
     Ok(())
 }
 
-/// The node whose forwarding counters rise while nothing but one transfer runs.
+/// The node whose forwarding counters rise while nothing but one transfer runs. Counters are up to a second old, so
+/// that at first those of the requests before may still come in.
 fn carrier(cast: &Cast) -> Result<Option<usize>> {
+    for _ in 0..3 {
+        if let [only] = rising(cast)?.as_slice() {
+            return Ok(Some(*only));
+        }
+    }
+    Ok(None)
+}
+
+/// The nodes that forward more than a few packets in a second.
+fn rising(cast: &Cast) -> Result<Vec<usize>> {
     let before: Vec<u64> = cast.views()?.iter().map(|vip| vip.traffic.packets).collect();
     thread::sleep(Duration::from_secs(1));
-    let risen: Vec<usize> = cast
-        .views()?
-        .iter()
-        .zip(before)
-        .enumerate()
-        .filter(|(_, (vip, before))| vip.traffic.packets > before + 5)
-        .map(|(index, _)| index)
-        .collect();
-    Ok(if let [only] = risen.as_slice() { Some(*only) } else { None })
+    let now = cast.views()?;
+    let rises = now.iter().zip(before).map(|(vip, before)| vip.traffic.packets > before + 5);
+    Ok(rises.enumerate().filter_map(|(index, rises)| rises.then_some(index)).collect())
 }
 
 /// SIGTERM: the route is withdrawn first, then the session ends.
@@ -98,7 +98,6 @@ pub(super) fn orderly_stop(cast: &mut Cast, narrator: &mut Narrator) -> Result<(
     let name = cast.nodes.first().context("no node")?.name().to_owned();
     narrator.act(&format!("SIGTERM to {name}, under 500 requests a second"));
     cast.await_verdict(&cast.addresses(), "up", LIMIT)?;
-    settle(narrator);
     let client = cast.client();
     let mut arguments = client.requests(1500);
     arguments.rate = 500;
