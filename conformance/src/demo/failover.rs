@@ -10,8 +10,6 @@ use super::narrator::Narrator;
 use crate::lab::{fabric, wait};
 
 const LIMIT: Duration = Duration::from_secs(20);
-/// More than what may still come of requests that are over.
-const PACKETS: u64 = 10;
 
 /// SIGKILL and link down for the node that carries a long transfer.
 pub(super) fn node_dies(cast: &mut Cast, narrator: &mut Narrator) -> Result<()> {

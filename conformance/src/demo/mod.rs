@@ -99,7 +99,10 @@ fn explain(cast: &mut Cast) -> Result<()> {
     for node in &cast.nodes {
         println!("  target/debug/vc5c -s {} show vips", node.socket().display());
     }
-    println!("  ip netns exec {prefix}-client curl -s -D - -o /dev/null http://{}/", cast::VIP);
+    println!(
+        "  ip netns exec {prefix}-client target/debug/demo get --target {}:80 --path /alive",
+        cast::VIP
+    );
     println!("  ip netns exec {prefix}-node1 ip -d link show eth0");
     println!("  logs: {}", cast.lab.dir().display());
     println!("Remove it:\n  target/debug/demo --clean");

@@ -118,7 +118,8 @@ fn pid_of(lab: &str) -> Option<u32> {
 }
 
 fn is_alive(pid: u32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
+    // A process that has ended but was not waited for has no program any more.
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok()
 }
 
 fn is_kept(lab: &str) -> bool {

@@ -101,13 +101,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// One GET; prints the body.
+/// One GET; prints the body, and the head to standard error.
 pub(super) fn print(target: SocketAddrV4, path: &str) -> Result<()> {
     let mut stream = request(target, path, Duration::from_secs(5))?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).context("read")?;
     let (head, body) = answer.split_once("\r\n\r\n").context("answer ends early")?;
     ensure!(head.starts_with("HTTP/1.1 200 "), "{}", head.lines().next().unwrap_or_default());
+    eprintln!("{head}\n");
     print!("{body}");
     Ok(())
 }

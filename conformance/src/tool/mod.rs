@@ -30,7 +30,7 @@ enum Tool {
         #[arg(long)]
         listen: SocketAddr,
     },
-    /// One GET; prints the body.
+    /// One GET; prints the body, and the head to standard error.
     Get {
         /// Where from.
         #[arg(long)]
