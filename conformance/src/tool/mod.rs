@@ -6,6 +6,7 @@ pub mod garbage;
 pub mod load;
 pub mod serve;
 pub mod transfer;
+mod udp;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::ExitCode;
@@ -39,6 +40,27 @@ enum Tool {
         #[arg(long)]
         path: String,
     },
+    /// A UDP service that answers with its name.
+    UdpServe {
+        /// The answer.
+        #[arg(long)]
+        name: String,
+        /// Where to listen; a VIP, so that answers come from it.
+        #[arg(long)]
+        listen: SocketAddrV4,
+    },
+    /// Datagrams from many ports; prints who answered, in JSON.
+    UdpAsk {
+        /// Where to.
+        #[arg(long)]
+        target: SocketAddrV4,
+        /// How many ports.
+        #[arg(long)]
+        ports: u16,
+        /// How often from each.
+        #[arg(long)]
+        times: u16,
+    },
     /// Many short requests, each over a connection of its own; prints a report in JSON.
     Load(load::Arguments),
     /// One long download, verified; prints its progress in JSON, one line each.
@@ -58,7 +80,7 @@ enum Tool {
 }
 
 /// Names of the subcommands.
-const NAMES: [&str; 5] = ["serve", "get", "load", "transfer", "garbage"];
+const NAMES: [&str; 7] = ["serve", "get", "udp-serve", "udp-ask", "load", "transfer", "garbage"];
 
 /// Runs as a helper if the command line says so. Programs that build labs call this before anything else.
 #[must_use]
@@ -76,6 +98,8 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().tool {
         Tool::Serve { name, listen } => serve::run(&name, listen),
         Tool::Get { target, path } => load::print(target, &path),
+        Tool::UdpServe { name, listen } => udp::serve(&name, listen),
+        Tool::UdpAsk { target, ports, times } => udp::ask(target, ports, times),
         Tool::Load(arguments) => load::run(&arguments),
         Tool::Transfer(arguments) => transfer::run(&arguments),
         Tool::Garbage { listen, local_as, id } => garbage::run(listen, local_as, id),
