@@ -51,7 +51,7 @@ pub(super) fn announcement(cast: &mut Cast, narrator: &mut Narrator) -> Result<(
     let announced = cast.await_next_hops(2, LIMIT).map(|_| start.elapsed());
     let seen = unix_now();
     narrator.expect_time(&format!("router: {ROUTE} with two next hops"), announced);
-    for view in cast.views()? {
+    for (node, view) in cast.nodes.iter().zip(cast.views()?) {
         let passed: Vec<f64> = view
             .services
             .iter()
@@ -63,7 +63,8 @@ pub(super) fn announcement(cast: &mut Cast, narrator: &mut Narrator) -> Result<(
         narrator.expect(
             view.state == "up" && first < view.since && view.since < seen,
             format!(
-                "announced only after the checks had passed ({} before)",
+                "{}: announced only after the checks had passed ({} before)",
+                node.name(),
                 seconds(Duration::from_secs_f64((view.since - first).clamp(0.0, 1e6)))
             ),
         );
