@@ -29,8 +29,9 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes at each change of the core's view and of the status, and at least every [`REFRESH`].
+    /// Publishes at each change of the core's view, of the status and of a session, and at least every [`REFRESH`].
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut sessions = self.speaker.subscribe();
         let mut tick = tokio::time::interval(REFRESH);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -40,6 +41,7 @@ impl Publisher {
                 _ = tick.tick() => {}
                 Ok(()) = self.views.changed() => {}
                 Ok(()) = self.status.changed() => {}
+                Ok(_) = sessions.recv() => {}
                 _ = stop.changed() => return,
             }
         }
