@@ -53,6 +53,8 @@ pub(super) struct Worker {
     applied_seq: u64,
     /// Forwarding could not follow the neighbours the last time.
     lagging: bool,
+    /// Events of the network were lost and could not be asked for since.
+    unsynchronised: bool,
     started: Instant,
     next_tick: Instant,
 }
@@ -75,6 +77,7 @@ impl Worker {
             stats: Stats::default(),
             applied_seq: 0,
             lagging: false,
+            unsynchronised: false,
             started: now,
             next_tick: now,
         }
@@ -131,6 +134,9 @@ impl Worker {
 
     fn tick(&mut self) {
         self.next_tick = Instant::now() + TICK;
+        if self.unsynchronised {
+            self.resynchronise();
+        }
         match self.parts.requests.links() {
             Ok(links) => self.network_events(links),
             Err(error) => tracing::warn!(%error, "reading the links"),
@@ -220,14 +226,18 @@ impl Worker {
 
     /// Asks the kernel for everything, as some of what it told was lost.
     fn resynchronise(&mut self) {
-        match self.parts.requests.dump() {
+        let dump = self.parts.requests.dump();
+        self.unsynchronised = dump.is_err();
+        match dump {
             Ok(events) => {
                 self.parts.network.clear();
                 for event in events {
                     self.parts.network.handle(event);
                 }
             }
-            Err(error) => tracing::error!(%error, "reading links, addresses and neighbours"),
+            Err(error) => {
+                tracing::error!(%error, "reading links, addresses and neighbours; it is tried again")
+            }
         }
         self.adopt_neighbours();
         self.topology_changed();

@@ -135,7 +135,8 @@ impl Listener {
         Ok(Self { socket })
     }
 
-    /// The next events; an overrun of the buffer is [`NetEvent::Lost`].
+    /// The next events; an overrun of the buffer is [`NetEvent::Lost`]. What was queued before the
+    /// overrun is discarded then: a dump asked for from here on is newer than all of it.
     pub(crate) async fn next(&self) -> io::Result<Vec<NetEvent>> {
         loop {
             let mut ready = self.socket.readable().await?;
@@ -148,10 +149,22 @@ impl Listener {
                     return Ok(events.collect());
                 }
                 Ok(Err(error)) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    self.discard()?;
                     return Ok(vec![NetEvent::Lost]);
                 }
                 Ok(Err(error)) => return Err(error),
                 Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Reads until nothing is left.
+    fn discard(&self) -> io::Result<()> {
+        loop {
+            match self.socket.get_ref().recv_from_full() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.raw_os_error() != Some(libc::ENOBUFS) => return Err(error),
+                Ok(_) | Err(_) => {}
             }
         }
     }
@@ -211,7 +224,15 @@ mod tests {
                     heard.extend(listener.next().await.unwrap());
                 }
                 assert!(heard.len() < 200);
-                requests.dump().unwrap()
+                let dump = requests.dump().unwrap();
+                // Nothing from before the dump comes after it.
+                requests.tell(on_loopback(200), NLM_F_CREATE).unwrap();
+                let next = listener.next().await.unwrap();
+                let last = Ipv4Addr::from(0x0a00_0000 + 200);
+                let is_new =
+                    |e: &NetEvent| matches!(e, NetEvent::Address(_, s) if s.address == last);
+                assert!(next.iter().all(is_new) && next.len() == 1, "{next:?}");
+                dump
             })
         });
         let events = events.join().unwrap();
