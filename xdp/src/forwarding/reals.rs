@@ -61,15 +61,21 @@ impl Reals {
         if let Some(id) = self.last_users.remove(&pair)
             && self.ids.reclaim(u32::from(id))
         {
+            self.users.remove(&id);
             return Ok(Some((id, self.generation(id))));
         }
         let Some(taken) = self.ids.take(now) else { return Ok(None) };
         let id = taken.id as u16;
         if taken.reused {
-            tables.reset_real_traffic(id)?;
+            if let Err(error) = tables.reset_real_traffic(id) {
+                self.ids.put_back(taken);
+                return Err(error);
+            }
             let generation = self.generations.entry(id).or_insert(0);
             *generation = generation.wrapping_add(1);
-            if let Some(last_user) = self.users.remove(&id) {
+            if let Some(last_user) = self.users.remove(&id)
+                && self.last_users.get(&last_user) == Some(&id)
+            {
                 self.last_users.remove(&last_user);
             }
         }
@@ -87,6 +93,16 @@ impl Reals {
     /// Takes back the id of a backend whose service is gone, and the flows with it.
     pub(super) fn retire_for_good(&mut self, id: u16, settled: u64) {
         self.ids.retire(u32::from(id), settled.saturating_add(GRACE_NS));
+    }
+
+    /// A service is gone: its backends that left before it do not return with their flows either.
+    pub(super) fn forget(&mut self, service: ServiceKey) {
+        let pairs = (service, Ipv4Addr::UNSPECIFIED)..=(service, Ipv4Addr::BROADCAST);
+        let gone: Vec<_> = self.last_users.range(pairs).map(|(pair, id)| (*pair, *id)).collect();
+        for (pair, id) in gone {
+            self.last_users.remove(&pair);
+            self.users.remove(&id);
+        }
     }
 
     fn generation(&self, id: u16) -> u8 {

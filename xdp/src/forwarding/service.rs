@@ -180,7 +180,8 @@ impl Service {
         Ok(())
     }
 
-    /// Takes the service out of force; flows that had a backend of it have none.
+    /// Takes the service out of force; flows that had a backend of it have none. After an error it
+    /// can be called again.
     pub(super) fn remove(
         &mut self,
         key: ServiceKey,
@@ -189,11 +190,16 @@ impl Service {
         now: u64,
     ) -> Result<(), ServiceError> {
         tables.remove_service(key)?;
-        for backend in self.backends.values_mut() {
-            backend.real.state = AbiState::Free as u8;
-            tables.set_real(backend.id, &backend.real)?;
+        self.written = None;
+        while let Some((address, backend)) = self.backends.pop_first() {
+            let free = Real { state: AbiState::Free as u8, ..backend.real };
+            if let Err(error) = tables.set_real(backend.id, &free) {
+                self.backends.insert(address, backend);
+                return Err(error.into());
+            }
             shared.reals.retire_for_good(backend.id, now);
         }
+        shared.reals.forget(key);
         let current = self.ring.take().map(|(ring, _)| ring);
         for ring in self.replaced.drain(..).map(|r| r.ring).chain(current) {
             shared.rings.release(ring, now);

@@ -368,6 +368,24 @@ fn a_backend_that_leaves_can_return_with_its_flows_but_not_its_service() {
 }
 
 #[test]
+fn a_backend_that_left_before_its_service_does_not_return_with_its_flows() {
+    let mut world = World::new(64, Hops::all(&[1, 2]));
+    world.apply(&one(&[1, 2])).unwrap();
+    let users = |world: &World| -> BTreeMap<u16, u8> {
+        world.forwarding.tables.reals.iter().map(|(id, r)| (*id, r.generation)).collect()
+    };
+    let before = users(&world);
+    world.apply(&one(&[2])).unwrap();
+    world.apply(&Desired::default()).unwrap();
+    world.apply(&one(&[1, 2])).unwrap();
+    let service = world.forwarding.services.values().next().unwrap();
+    for (address, backend) in service.backends() {
+        let known = before.get(&backend.id) == Some(&backend.real.generation);
+        assert!(!known, "{address} has id and generation of before");
+    }
+}
+
+#[test]
 fn with_all_rings_in_use_those_between_are_given_up() {
     let mut world = World::new(3, Hops::all(&[1, 2, 3, 4, 5]));
     world.apply(&one(&[1])).unwrap();

@@ -37,12 +37,14 @@ impl Ids {
             self.next_unused += 1;
             return Some(Taken { id: self.next_unused - 1, reused: false });
         }
-        let (id, from) = *self.retired.front()?;
-        if from > now {
-            return None;
-        }
-        self.retired.pop_front();
-        Some(Taken { id, reused: true })
+        // Those retired with a longer rest do not hold up the others.
+        let rested = self.retired.iter().position(|(_, from)| *from <= now)?;
+        self.retired.remove(rested).map(|(id, _)| Taken { id, reused: true })
+    }
+
+    /// Takes back an id whose taker could not use it.
+    pub(crate) fn put_back(&mut self, taken: Taken) {
+        self.retired.push_front((taken.id, 0));
     }
 
     /// Takes back `id`; it may be given out again from `from` (ns) on.
@@ -80,6 +82,28 @@ mod tests {
         assert_eq!(ids.take(149), None);
         assert_eq!(ids.take(150), taken(3, true));
         assert_eq!(ids.take(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_rested_id_is_found_behind_one_that_rests_on() {
+        let mut ids = Ids::new(0, 2);
+        ids.take(0);
+        ids.take(0);
+        ids.retire(0, 500);
+        ids.retire(1, 50);
+        assert_eq!(ids.available(100), 1);
+        assert_eq!(ids.take(100), taken(1, true));
+        assert_eq!(ids.take(100), None);
+    }
+
+    #[test]
+    fn an_id_put_back_is_the_next_one() {
+        let mut ids = Ids::new(0, 1);
+        ids.take(0);
+        ids.retire(0, 10);
+        let again = ids.take(10).unwrap();
+        ids.put_back(again);
+        assert_eq!((ids.available(10), ids.take(10)), (1, taken(0, true)));
     }
 
     #[test]
