@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
 
 fn start(arguments: &Arguments) -> anyhow::Result<()> {
     init_log(arguments)?;
+    abort_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if arguments.check {
         config::load(&arguments.config)?;
@@ -63,7 +65,19 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
         let config = config::load(&arguments.config)?;
         return runtime.block_on(lifecycle::detach(&config));
     }
-    runtime.block_on(lifecycle::run(&arguments.config))
+    let ended = runtime.block_on(lifecycle::run(&arguments.config));
+    // A file that is still being read must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+/// A daemon of which a part has died must not go on announcing: its sessions end with it, and routers withdraw.
+fn abort_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::abort();
+    }));
 }
 
 fn init_log(arguments: &Arguments) -> anyhow::Result<()> {

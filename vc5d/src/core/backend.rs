@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vc5_health::{ProbeEvent, Verdict, aggregate};
 
@@ -13,6 +13,18 @@ use crate::config::model::AdminState;
 pub(crate) struct CheckEntry {
     pub(crate) verdict: Verdict,
     pub(crate) last: Option<ProbeEvent>,
+    /// It came to a backend that had a verdict already: until then, undecided does not count.
+    late_until: Option<Instant>,
+}
+
+impl CheckEntry {
+    fn new(late_until: Option<Instant>) -> Self {
+        Self { verdict: Verdict::Unknown, last: None, late_until }
+    }
+
+    fn counts(&self, now: Instant) -> bool {
+        self.verdict != Verdict::Unknown || self.late_until.is_none_or(|until| until <= now)
+    }
 }
 
 /// One backend of one service.
@@ -24,13 +36,15 @@ pub(crate) struct BackendEntry {
     pub(crate) checks: BTreeMap<String, CheckEntry>,
     pub(crate) verdict: Verdict,
     pub(crate) since: Instant,
+    /// When the verdict was last worked out.
+    settled: Instant,
 }
 
 impl BackendEntry {
     /// A new backend is undecided, and so gets no traffic, unless it has no checks at all.
     pub(crate) fn new(address: IpAddr, checks: &[String], now: Instant) -> Self {
-        let fresh = CheckEntry { verdict: Verdict::Unknown, last: None };
-        let checks: BTreeMap<_, _> = checks.iter().map(|c| (c.clone(), fresh.clone())).collect();
+        let fresh = |name: &String| (name.clone(), CheckEntry::new(None));
+        let checks: BTreeMap<_, _> = checks.iter().map(fresh).collect();
         let mut entry = Self {
             address,
             weight: 1,
@@ -38,32 +52,59 @@ impl BackendEntry {
             checks,
             verdict: Verdict::Unknown,
             since: now,
+            settled: now,
         };
         entry.settle(now);
         entry
     }
 
-    /// Takes over a changed list of checks; what stays keeps its verdict.
-    pub(crate) fn set_checks(&mut self, checks: &[String], now: Instant) {
+    /// Takes over a changed list of checks; what stays keeps its verdict. A check that is new to a backend with a
+    /// verdict counts from its own first verdict, or as undecided when `learn_time` is over.
+    pub(crate) fn set_checks(&mut self, checks: &[String], now: Instant, learn_time: Duration) {
+        let late_until = (self.verdict != Verdict::Unknown).then(|| now + learn_time);
         self.checks.retain(|name, _| checks.contains(name));
         for name in checks {
-            self.checks
-                .entry(name.clone())
-                .or_insert(CheckEntry { verdict: Verdict::Unknown, last: None });
+            self.checks.entry(name.clone()).or_insert_with(|| CheckEntry::new(late_until));
         }
         self.settle(now);
+    }
+
+    /// The administrator's word. A backend that was switched off was not probed: it has to prove itself anew.
+    pub(crate) fn set_admin(&mut self, admin: AdminState, now: Instant) {
+        let off = |state| state == AdminState::Disabled;
+        if off(self.admin) != off(admin) {
+            self.checks.values_mut().for_each(|check| *check = CheckEntry::new(None));
+            self.settle(now);
+        }
+        self.admin = admin;
     }
 
     /// Takes a probe's result; true when the verdict on the backend changed.
     pub(crate) fn probed(&mut self, event: ProbeEvent, now: Instant) -> bool {
         let Some(check) = self.checks.get_mut(&event.key.check) else { return false };
-        check.verdict = event.verdict;
+        // A probe that was set up anew starts undecided; what is known stands until it decides.
+        if event.verdict != Verdict::Unknown {
+            check.verdict = event.verdict;
+        }
         check.last = Some(event);
         self.settle(now)
     }
 
-    fn settle(&mut self, now: Instant) -> bool {
-        let verdict = aggregate::backend(self.checks.values().map(|check| check.verdict));
+    /// When an undecided check begins to count.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let undecided = self.checks.values().filter(|check| check.verdict == Verdict::Unknown);
+        // What has passed has been settled already.
+        undecided.filter_map(|check| check.late_until).filter(|until| *until > self.settled).min()
+    }
+
+    /// Works the verdict out anew; true when it changed.
+    pub(crate) fn settle(&mut self, now: Instant) -> bool {
+        self.settled = now;
+        let mut counting = self.checks.values().filter(|check| check.counts(now)).peekable();
+        if counting.peek().is_none() && !self.checks.is_empty() {
+            return false;
+        }
+        let verdict = aggregate::backend(counting.map(|check| check.verdict));
         let changed = verdict != self.verdict;
         if changed {
             self.verdict = verdict;

@@ -23,6 +23,9 @@ use crate::translate;
 /// At most so often a picture is drawn when nothing but probe results is new.
 const VIEW_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Results of probes that are taken together before anything else gets its turn.
+const PROBES_AT_ONCE: usize = 1024;
+
 /// What the core is asked from outside.
 #[derive(Debug)]
 pub enum Request {
@@ -68,6 +71,11 @@ pub struct Core {
     flushed: (mpsc::UnboundedSender<IpAddr>, mpsc::UnboundedReceiver<IpAddr>),
     drawn: Instant,
     dirty: bool,
+    /// Something that readers wait for has changed.
+    urgent: bool,
+    /// Before its first configuration the core would not know what a probe is about.
+    configured: bool,
+    dataplane_lives: bool,
 }
 
 impl Core {
@@ -75,10 +83,13 @@ impl Core {
     pub fn new(state: State, parts: Parts) -> Self {
         Self {
             state,
+            dataplane_lives: parts.dataplane.is_some(),
             parts,
             flushed: mpsc::unbounded_channel(),
             drawn: Instant::now(),
             dirty: false,
+            urgent: false,
+            configured: false,
         }
     }
 
@@ -87,11 +98,11 @@ impl Core {
         loop {
             let wake = self.wake();
             tokio::select! {
-                Some(event) = self.parts.probes.recv() => {
-                    self.parts.metrics.observe_probe(&event);
-                    self.step(|state, now| state.probed(now, event));
-                }
-                Some(event) = self.parts.dataplane_events.recv() => {
+                Some(event) = self.parts.probes.recv(), if self.configured => self.probed(event),
+                event = self.parts.dataplane_events.recv(), if self.dataplane_lives => {
+                    // A dataplane whose thread has ended answers to nobody: what is announced must go.
+                    self.dataplane_lives = event.is_some();
+                    let event = event.unwrap_or_else(dataplane_died);
                     log_dataplane(&event);
                     self.step(|state, now| state.dataplane(now, event));
                 }
@@ -100,7 +111,9 @@ impl Core {
                 }
                 request = self.parts.requests.recv() => match request {
                     Some(Request::Configure(config, done)) => {
+                        self.configured = true;
                         self.step(|state, now| state.configure(now, &config));
+                        self.settle();
                         self.draw();
                         let _ = done.send(());
                     }
@@ -111,6 +124,7 @@ impl Core {
                             known = found;
                             effects
                         });
+                        self.settle();
                         self.draw();
                         let _ = reply.send(known);
                     }
@@ -123,6 +137,30 @@ impl Core {
                 },
                 () = sleep_until(wake) => self.step(State::timeout_at),
             }
+            self.settle();
+        }
+    }
+
+    fn probed(&mut self, event: ProbeEvent) {
+        self.parts.metrics.observe_probe(&event);
+        self.step(|state, now| state.probed(now, event));
+    }
+
+    /// After an event, and after the probes that came in with it: new forwarding state and a new picture once for
+    /// all, since both cost time in proportion to the whole configuration and a withdrawal may be waiting behind.
+    fn settle(&mut self) {
+        if self.configured {
+            for _ in 0..PROBES_AT_ONCE {
+                let Ok(event) = self.parts.probes.try_recv() else { break };
+                self.probed(event);
+            }
+        }
+        let now = Instant::now();
+        if let Some(apply) = self.state.poll_forwarding(now) {
+            self.carry_out(apply);
+        }
+        if self.urgent || (self.dirty && now >= self.drawn + VIEW_INTERVAL) {
+            self.draw();
         }
     }
 
@@ -132,18 +170,15 @@ impl Core {
         self.state.poll_timeout().into_iter().chain(picture).min()
     }
 
-    /// One event: decide, carry out, draw.
+    /// One event: decide and carry out.
     fn step(&mut self, decide: impl FnOnce(&mut State, Instant) -> Vec<Effect>) {
         let now = Instant::now();
         let effects = decide(&mut self.state, now);
-        let noteworthy = !effects.is_empty();
         for effect in effects {
+            self.urgent |= !matches!(effect, Effect::Backend { .. });
             self.carry_out(effect);
         }
         self.dirty = true;
-        if noteworthy || now >= self.drawn + VIEW_INTERVAL {
-            self.draw();
-        }
     }
 
     fn draw(&mut self) {
@@ -151,6 +186,7 @@ impl Core {
         self.parts.view.send_replace(Arc::new(self.state.view(now)));
         self.drawn = now;
         self.dirty = false;
+        self.urgent = false;
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -162,6 +198,9 @@ impl Core {
             Effect::Announce { address, name, reason } => {
                 self.parts.speaker.announce(translate::local_route(address, &name));
                 tracing::info!(target: "gate", vip = %address, name, "{reason}");
+            }
+            Effect::Rename { address, name } => {
+                self.parts.speaker.announce(translate::local_route(address, &name));
             }
             Effect::Apply { seq, desired } => {
                 if let Some(dataplane) = &self.parts.dataplane {
@@ -218,6 +257,13 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+fn dataplane_died() -> DataplaneEvent {
+    DataplaneEvent::Detached {
+        interface: "every interface".to_owned(),
+        reason: "its thread has ended; restart vc5d".to_owned(),
     }
 }
 

@@ -49,6 +49,7 @@ impl ServiceEntry {
 
     /// Takes over the configuration; known backends keep their verdicts.
     pub(crate) fn configure(&mut self, service: &Service, config: &Config, now: Instant) {
+        let learn_time = config.router.learn_time;
         let mut old = std::mem::take(&mut self.backends);
         self.need = service.need;
         self.pool.clone_from(&service.pool);
@@ -61,9 +62,9 @@ impl ServiceEntry {
                     Some(at) => old.swap_remove(at),
                     None => BackendEntry::new(backend.address, &service.checks, now),
                 };
-                entry.set_checks(&service.checks, now);
+                entry.set_admin(backend.state, now);
+                entry.set_checks(&service.checks, now, learn_time);
                 entry.weight = backend.weight;
-                entry.admin = backend.state;
                 self.backends.push(entry);
             }
         }
@@ -97,9 +98,26 @@ impl ServiceEntry {
         changed
     }
 
-    /// When an undecided service becomes a down one.
+    /// When an undecided check begins to count, or an undecided service becomes a down one.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        (self.state == ServiceState::Unknown).then_some(self.deadline)
+        let own = (self.state == ServiceState::Unknown).then_some(self.deadline);
+        self.backends.iter().filter_map(BackendEntry::poll_timeout).chain(own).min()
+    }
+
+    /// Lets time pass; true when the state changed.
+    pub(crate) fn timeout(&mut self, now: Instant) -> bool {
+        if self.poll_timeout().is_none_or(|at| at > now) {
+            return false;
+        }
+        for backend in &mut self.backends {
+            backend.settle(now);
+        }
+        self.settle(now)
+    }
+
+    /// Undecided on a VIP that stood before it came: nothing has been promised for its port yet.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.late && self.state == ServiceState::Unknown
     }
 
     /// Why it is down, in words.

@@ -2,7 +2,7 @@
 //!
 //! Of all that one event causes, withdrawals come first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
@@ -24,6 +24,13 @@ pub enum Effect {
         cause: Instant,
         /// The gate's reason, for the record.
         reason: String,
+    },
+    /// The VIP of a standing route has another name now, for filters that ask for it.
+    Rename {
+        /// The VIP.
+        address: IpAddr,
+        /// Its new name.
+        name: String,
     },
     /// Announce the route.
     Announce {
@@ -69,6 +76,8 @@ pub struct State {
     detached: BTreeMap<String, String>,
     pub(super) apply_error: Option<String>,
     sent: Option<Desired>,
+    /// Names of VIPs that were switched off at the control socket.
+    disabled: BTreeSet<String>,
     stopping: bool,
 }
 
@@ -85,39 +94,46 @@ impl State {
             detached: BTreeMap::new(),
             apply_error: None,
             sent: None,
+            disabled: BTreeSet::new(),
             stopping: false,
         }
     }
 
-    /// Takes over a configuration. `keys` names the probes of each backend (see [`crate::translate`]).
+    /// Takes over a configuration.
     pub fn configure(&mut self, now: Instant, config: &Config) -> Vec<Effect> {
         let mut old = std::mem::take(&mut self.vips);
         let mut effects = Vec::new();
+        self.disabled.retain(|name| config.vips.contains_key(name));
         for vip in config.vips.values() {
+            let disabled = self.disabled.contains(&vip.name);
             for address in &vip.addresses {
                 let mut entry = match old.iter().position(|v| v.address == *address) {
                     Some(at) => old.swap_remove(at),
                     None => VipEntry::new(vip, *address, now, self.first_ready()),
                 };
+                let renamed = entry.name != vip.name;
                 entry.configure(vip, config, now, config.router.learn_time);
-                for input in entry.gate_inputs(vip) {
+                for input in entry.gate_inputs(vip, disabled) {
                     let action = entry.gate(now, input);
                     effects.extend(effect(&entry, action, now, now));
                 }
                 let health = Input::Health(entry.health());
                 let action = entry.gate(now, health);
                 effects.extend(effect(&entry, action, now, now));
+                if renamed && entry.gate.state() == GateState::Announced {
+                    effects.push(Effect::Rename { address: *address, name: vip.name.clone() });
+                }
                 self.vips.push(entry);
             }
         }
         for mut entry in old {
             entry.removed = true;
-            let action = entry.gate(now, Input::Stop);
+            let action = entry.gate(now, Input::Removed(true));
             effects.extend(effect(&entry, action, now, now));
             self.vips.push(entry);
         }
         self.index = self.build_index(config);
-        self.finish(now, effects)
+        self.finish(effects)
     }
 
     /// A probe came back.
@@ -144,7 +160,7 @@ impl State {
         let action = vip.gate(now, health);
         effects.extend(effect(vip, action, now, cause));
         effects.push(note);
-        self.finish(now, effects)
+        self.finish(effects)
     }
 
     /// The dataplane said something.
@@ -177,7 +193,7 @@ impl State {
                 effects.extend(effect(vip, action, now, now));
             }
         }
-        self.finish(now, effects)
+        self.finish(effects)
     }
 
     /// The last withdrawal of a VIP is on the wire.
@@ -187,7 +203,7 @@ impl State {
             let action = vip.gate(now, Input::Flushed);
             effects.extend(effect(vip, action, now, now));
         }
-        self.finish(now, effects)
+        self.finish(effects)
     }
 
     /// When [`State::timeout_at`] wants to be called.
@@ -202,20 +218,28 @@ impl State {
             let action = vip.timeout(now);
             effects.extend(effect(vip, action, now, now));
         }
-        self.finish(now, effects)
+        self.finish(effects)
     }
 
     /// The administrator switches a VIP off or on; says whether there is one of that name.
     pub fn switch(&mut self, now: Instant, name: &str, disabled: bool) -> (bool, Vec<Effect>) {
         let mut effects = Vec::new();
         let mut known = false;
+        if disabled {
+            self.disabled.insert(name.to_owned());
+        } else {
+            self.disabled.remove(name);
+        }
         for vip in self.vips.iter_mut().filter(|v| v.name == name && !v.removed) {
             known = true;
             vip.disabled = disabled;
             let action = vip.gate(now, Input::Admin(vip.effective_admin()));
             effects.extend(effect(vip, action, now, now));
         }
-        (known, self.finish(now, effects))
+        if !known {
+            self.disabled.remove(name);
+        }
+        (known, self.finish(effects))
     }
 
     /// The daemon stops: everything is withdrawn; the dataplane is left as it is.
@@ -247,28 +271,30 @@ impl State {
         }
         let announced = vip.gate.state() == GateState::Announced;
         if self.applied < vip.sent_seq && !announced {
-            return None;
+            let failed = |why: &String| Ready::No(format!("the dataplane cannot apply it: {why}"));
+            return self.apply_error.as_ref().map(failed);
         }
         let why = vip.ipv4().and_then(|address| self.not_ready.get(&address));
         Some(why.map_or(Ready::Yes, |why| Ready::No(why.clone())))
     }
 
-    /// Forgets what is gone, hands the dataplane its new state, and puts withdrawals first.
-    fn finish(&mut self, now: Instant, mut effects: Vec<Effect>) -> Vec<Effect> {
+    /// Forgets what is gone, and puts withdrawals first.
+    fn finish(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
         let gone = |v: &VipEntry| v.removed && v.gate.state() == GateState::Down;
         if self.vips.iter().any(gone) {
             self.vips.retain(|v| !gone(v));
             self.reindex();
         }
         effects.sort_by_key(|effect| !matches!(effect, Effect::Withdraw { .. }));
-        if self.dataplane && !self.stopping {
-            effects.extend(self.forwarding(now));
-        }
         effects
     }
 
-    /// The dataplane's new state, if it differs from what it was told last.
-    fn forwarding(&mut self, now: Instant) -> Option<Effect> {
+    /// The dataplane's new state, if it differs from what it was told last. To be asked after the effects of all
+    /// events at hand have been carried out: it costs time in proportion to the whole configuration.
+    pub fn poll_forwarding(&mut self, now: Instant) -> Option<Effect> {
+        if !self.dataplane || self.stopping {
+            return None;
+        }
         let specs: Vec<_> = self.vips.iter().map(VipEntry::spec).collect();
         let desired = Desired { vips: specs.iter().flatten().cloned().collect() };
         if self.sent.as_ref() == Some(&desired) {

@@ -66,7 +66,8 @@ impl World {
     }
 
     /// Carries effects out, checking what must hold of every list of them.
-    fn take(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
+    fn take(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
+        effects.extend(self.state.poll_forwarding(self.now));
         let first_other = effects.iter().position(|e| !matches!(e, Effect::Withdraw { .. }));
         let last_withdraw = effects.iter().rposition(|e| matches!(e, Effect::Withdraw { .. }));
         if let (Some(other), Some(withdraw)) = (first_other, last_withdraw) {
@@ -83,6 +84,7 @@ impl World {
                     self.standing = true;
                 }
                 Effect::Apply { seq, desired } => self.sent = Some((*seq, desired.clone())),
+                Effect::Rename { .. } => assert!(self.standing),
                 Effect::Backend { .. } => {}
             }
         }
@@ -309,6 +311,119 @@ fn an_undecided_service_counts_as_down_after_the_learn_time() {
     assert!(world.standing);
     world.wait(Duration::from_secs(1));
     assert!(!world.standing);
+}
+
+#[test]
+fn a_new_service_on_a_standing_vip_is_no_business_of_the_dataplane_until_it_is_decided() {
+    let mut world = World::up();
+    let mut more = standard();
+    let www = more.vips.get_mut("www").unwrap();
+    let mut service = www.services[0].clone();
+    service.port = 8080;
+    www.services.push(service);
+    world.configure(&more);
+    world.acknowledge();
+    assert!(world.standing, "its empty ring is nobody's concern yet");
+    world.probe(8080, "10.0.0.1", Verdict::Up);
+    assert_eq!(world.live(8080), 1);
+    world.acknowledge();
+    assert!(world.standing);
+}
+
+#[test]
+fn a_new_check_counts_from_its_first_verdict() {
+    let mut world = World::up();
+    let mut more = standard();
+    let mut check = more.checks["alive"].clone();
+    check.name = "deep".into();
+    more.checks.insert("deep".into(), check);
+    for service in &mut more.vips.get_mut("www").unwrap().services {
+        service.checks = vec!["deep".into()];
+    }
+    world.configure(&more);
+    world.acknowledge();
+    assert!(world.standing, "what was known of the backends stands");
+    assert_eq!(world.live(80), 2);
+    world.wait(Duration::from_secs(31));
+    assert!(!world.standing, "undecided after the learn time is undecided");
+}
+
+#[test]
+fn a_backend_that_is_switched_on_again_has_to_prove_itself() {
+    let off = r#""10.0.0.1", { address = "10.0.0.2", state = "disabled" }"#;
+    let mut world = World::up();
+    world.configure(&config("auto", off));
+    assert_eq!(world.live(80), 1);
+    world.configure(&standard());
+    assert_eq!(world.live(80), 1, "nothing is known of it");
+    world.probe(80, "10.0.0.2", Verdict::Unknown);
+    world.probe(80, "10.0.0.2", Verdict::Up);
+    assert_eq!(world.live(80), 2);
+}
+
+#[test]
+fn a_probe_that_was_set_up_anew_does_not_unsettle_what_is_known() {
+    let mut world = World::up();
+    world.probe(80, "10.0.0.1", Verdict::Unknown);
+    world.probe(80, "10.0.0.2", Verdict::Unknown);
+    assert!(world.standing);
+    assert_eq!(world.live(80), 2);
+}
+
+#[test]
+fn a_renamed_vip_keeps_its_route_under_the_new_name() {
+    let mut world = World::up();
+    let mut renamed = standard();
+    let mut vip = renamed.vips.remove("www").unwrap();
+    vip.name = "web".into();
+    renamed.vips.insert("web".into(), vip);
+    let effects = world.configure(&renamed);
+    let name = "web".to_owned();
+    assert_eq!(effects, [Effect::Rename { address: IpAddr::V4(VIP), name }]);
+    assert!(world.standing);
+}
+
+#[test]
+fn a_switched_off_vip_stays_off_with_a_new_address_too() {
+    let mut world = World::up();
+    let (_, effects) = world.state.switch(world.now, "www", true);
+    world.take(effects);
+    let mut more = standard();
+    more.vips.get_mut("www").unwrap().addresses.push("192.0.2.9".parse().unwrap());
+    world.configure(&more);
+    let off = |vip: &super::vip::VipEntry| vip.gate.admin() == crate::gate::Admin::Disabled;
+    assert!(world.state.vips.iter().all(off));
+}
+
+#[test]
+fn a_vip_that_comes_back_before_it_is_gone_is_announced_again() {
+    let mut world = World::up();
+    let mut none = standard();
+    none.vips.clear();
+    world.configure(&none);
+    assert!(!world.standing);
+    world.configure(&standard());
+    world.flushed();
+    world.all(Verdict::Up);
+    world.acknowledge();
+    world.wait(Duration::from_secs(6));
+    assert!(world.standing);
+}
+
+#[test]
+fn what_the_dataplane_cannot_apply_is_the_reason() {
+    let mut world = World::new(DataplaneMode::Auto);
+    world.configure(&standard());
+    world.all(Verdict::Up);
+    let (seq, _) = world.sent.clone().unwrap();
+    let event = Event::ApplyFailed { seq, error: "no memory".into() };
+    let effects = world.state.dataplane(world.now, event);
+    world.take(effects);
+    let view = world.state.view(world.now);
+    assert!(view.vips[0].reason.contains("no memory"), "{}", view.vips[0].reason);
+    world.acknowledge();
+    world.wait(Duration::from_secs(6));
+    assert!(world.standing);
 }
 
 #[test]

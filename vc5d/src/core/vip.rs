@@ -72,9 +72,11 @@ impl VipEntry {
     }
 
     /// The gate's inputs that a new configuration changes.
-    pub(crate) fn gate_inputs(&mut self, vip: &Vip) -> [Input; 2] {
+    pub(crate) fn gate_inputs(&mut self, vip: &Vip, disabled: bool) -> [Input; 3] {
         self.configured = admin(vip.state);
-        [Input::UpDelay(vip.up_delay), Input::Admin(self.effective_admin())]
+        self.disabled = disabled;
+        let admin = Input::Admin(self.effective_admin());
+        [Input::Removed(false), Input::UpDelay(vip.up_delay), admin]
     }
 
     /// The administrator's word: `disable` at the control socket goes above the configuration.
@@ -94,7 +96,7 @@ impl VipEntry {
     pub(crate) fn timeout(&mut self, now: Instant) -> Option<Action> {
         let mut changed = false;
         for service in &mut self.services {
-            changed |= service.poll_timeout().is_some_and(|at| at <= now) && service.settle(now);
+            changed |= service.timeout(now);
         }
         let health = self.health();
         let first = changed.then(|| self.gate(now, Input::Health(health))).flatten();
@@ -121,8 +123,7 @@ impl VipEntry {
         if let Some(down) = self.services.iter().find(|s| s.state == ServiceState::Down) {
             return Health::Down(down.complaint());
         }
-        let undecided = |s: &&ServiceEntry| s.state == ServiceState::Unknown && s.late;
-        let gating = self.services.iter().filter(|s| !undecided(s)).map(|s| s.state);
+        let gating = self.services.iter().filter(|s| !s.is_pending()).map(|s| s.state);
         match aggregate::vip(gating).state {
             ServiceState::Up => Health::Up,
             ServiceState::Unknown | ServiceState::Down => Health::Unknown,
@@ -135,7 +136,7 @@ impl VipEntry {
     pub(crate) fn spec(&self) -> Option<VipSpec> {
         let IpAddr::V4(address) = self.address else { return None };
         let held = self.gate.holds_rings();
-        let services = self.services.iter().map(|service| {
+        let services = self.services.iter().filter(|s| !s.is_pending()).map(|service| {
             let spec = self.service_spec(service);
             let lost = !spec.backends.iter().any(|b| b.state == RealState::Live);
             match (held && lost).then(|| self.sent_service(&spec)).flatten() {

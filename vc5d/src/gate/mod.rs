@@ -61,6 +61,8 @@ pub enum Input {
     Flushed,
     /// `up-delay` was changed.
     UpDelay(Duration),
+    /// The VIP went from the configuration, or came back to it before it was gone.
+    Removed(bool),
     /// The daemon stops: withdraw and stay withdrawn.
     Stop,
 }
@@ -103,6 +105,7 @@ pub struct Gate {
     admin: Admin,
     ready: Ready,
     up_delay: Duration,
+    removed: bool,
     stopping: bool,
 }
 
@@ -116,6 +119,7 @@ impl Gate {
             admin,
             ready,
             up_delay,
+            removed: false,
             stopping: false,
         }
     }
@@ -133,7 +137,7 @@ impl Gate {
     /// True while routers may still send to this node: no ring of the VIP may be emptied.
     pub fn holds_rings(&self) -> bool {
         matches!(self.state, State::Announced | State::Withdrawing { .. })
-            || (self.admin == Admin::Drain && !self.stopping)
+            || (self.admin == Admin::Drain && !self.removed && !self.stopping)
     }
 
     /// Takes an input; says what must be done to the route.
@@ -149,6 +153,7 @@ impl Gate {
             Input::Admin(admin) => self.admin = admin,
             Input::Ready(ready) => self.ready = ready,
             Input::UpDelay(up_delay) => self.up_delay = up_delay,
+            Input::Removed(removed) => self.removed = removed,
             Input::Stop => self.stopping = true,
             Input::Flushed => {
                 if matches!(self.state, State::Withdrawing { .. }) {
@@ -210,7 +215,7 @@ impl Gate {
 
     /// Since when everything but the dataplane has spoken for the route, if it does.
     fn wanted_since(&self) -> Option<Instant> {
-        if self.stopping || self.admin != Admin::Enabled {
+        if self.stopping || self.removed || self.admin != Admin::Enabled {
             return None;
         }
         self.healthy_since

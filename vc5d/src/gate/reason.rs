@@ -44,6 +44,9 @@ impl Gate {
         if self.stopping {
             return "the daemon is stopping".to_owned();
         }
+        if self.removed {
+            return "removed from the configuration".to_owned();
+        }
         match self.admin {
             Admin::Disabled => return "disabled by the administrator".to_owned(),
             Admin::Drain => return "drained by the administrator".to_owned(),

@@ -116,6 +116,17 @@ fn the_administrator_and_the_stop_withdraw() {
 }
 
 #[test]
+fn a_removed_vip_that_comes_back_in_time_is_announced_again() {
+    let start = Instant::now();
+    let mut gate = announced(start);
+    let later = start + 2 * DELAY;
+    assert_eq!(gate.handle(later, Input::Removed(true)), Some(Action::Withdraw));
+    assert_eq!(gate.reason(later).as_str(), "being withdrawn: removed from the configuration");
+    assert_eq!(gate.handle(later, Input::Removed(false)), None);
+    assert_eq!(gate.handle(later, Input::Flushed), Some(Action::Announce));
+}
+
+#[test]
 fn a_drained_vip_keeps_its_rings() {
     let start = Instant::now();
     let mut gate = announced(start);

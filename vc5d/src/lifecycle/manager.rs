@@ -6,13 +6,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use vc5_bgp::speaker::Speaker;
 use vc5_health::Prober;
 use vc5_xdp::OnStop;
 
 use super::publish::unix_now;
+use super::signals::{Signals, Wanted};
 use crate::config::model::{self, Config};
 use crate::config::{self, diff};
 use crate::control::command::{Action, Command, Failure, NamePattern, Outcome, Request};
@@ -44,24 +44,31 @@ impl Manager {
     }
 
     /// Applies the first configuration, then works until the daemon shall end; says what the dataplane shall do then.
-    pub(super) async fn run(mut self) -> anyhow::Result<OnStop> {
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    pub(super) async fn run(mut self, mut signals: Signals) -> anyhow::Result<OnStop> {
         self.set_peers(None)?;
         self.set_core().await;
         loop {
             tokio::select! {
                 Some(request) = self.parts.commands.recv() => {
                     let ending = request.command == Command::Down;
-                    let answer = self.command(request.command).await;
-                    let _ = request.reply.send(answer);
+                    // A file that cannot be read to its end must not keep the daemon from stopping.
+                    tokio::select! {
+                        answer = self.command(request.command) => {
+                            let _ = request.reply.send(answer);
+                        }
+                        () = signals.end() => break,
+                    }
                     if ending {
                         break;
                     }
                 }
-                _ = hangup.recv() => self.hangup().await,
-                () = either(&mut terminate, &mut interrupt) => break,
+                wanted = signals.next() => match wanted {
+                    Wanted::End => break,
+                    Wanted::Reload => tokio::select! {
+                        () = self.hangup() => {}
+                        () = signals.end() => break,
+                    },
+                },
             }
         }
         self.parts.status.send_modify(|status| status.state = DaemonState::Stopping);
@@ -152,25 +159,32 @@ impl Manager {
             .map_err(|error| failed(format!("{}: {error}", path.display())))?;
         self.parts.config = new;
         if let Err(error) = self.set_peers(Some(&old)) {
-            self.parts.config = old;
+            let refused = std::mem::replace(&mut self.parts.config, old);
+            let peers = self.set_peers(Some(&refused));
             let probes = translate::probes(&self.parts.config);
             let undone = self.parts.prober.set(probes).await;
-            return Err(failed(match undone {
-                Ok(()) => format!("{}: {error}", path.display()),
-                Err(also) => format!("{}: {error}; and undoing it: {also}", path.display()),
-            }));
+            let problems =
+                [peers.err().map(|e| e.to_string()), undone.err().map(|e| e.to_string())];
+            let problems: String = problems
+                .into_iter()
+                .flatten()
+                .map(|also| format!("; and undoing it: {also}"))
+                .collect();
+            return Err(failed(format!("{}: {error}{problems}", path.display())));
         }
         self.set_core().await;
         self.parts.running.send_replace(Arc::clone(&self.parts.config));
         Ok(())
     }
 
-    /// Peers that are gone go; the others are set, which touches only what changed.
+    /// Peers that are gone go, and those with another address, which may be another one's of before; then all are
+    /// set, which touches only what changed.
     fn set_peers(&self, old: Option<&Config>) -> anyhow::Result<()> {
         let config = &self.parts.config;
-        let gone = old.into_iter().flat_map(|old| old.bgp.keys());
-        for name in gone.filter(|name| !config.bgp.contains_key(*name)) {
-            self.parts.speaker.remove_peer(name);
+        for (name, before) in old.into_iter().flat_map(|old| &old.bgp) {
+            if config.bgp.get(name).is_none_or(|now| now.neighbor != before.neighbor) {
+                self.parts.speaker.remove_peer(name);
+            }
         }
         for peer in translate::peers(config) {
             self.parts.speaker.set_peer(peer)?;
@@ -261,11 +275,4 @@ fn unchanged(answer: u16, name: &str) -> (u16, String) {
 
 fn reading(path: &std::path::Path) -> Outcome {
     Outcome::new(code::READING, format!("Reading configuration from {}", path.display()))
-}
-
-async fn either(one: &mut Signal, other: &mut Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
-    }
 }

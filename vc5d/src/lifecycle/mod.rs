@@ -2,6 +2,7 @@
 
 mod manager;
 mod publish;
+mod signals;
 mod start;
 
 use std::path::Path;

@@ -15,6 +15,7 @@ use vc5_xdp::{Dataplane, Event as DataplaneEvent, OnStop};
 
 use super::manager::{Manager, Parts as ManagerParts};
 use super::publish::{self, Publisher};
+use super::signals::Signals;
 use crate::config::model::{self, Config};
 use crate::control::{self, Shared};
 use crate::core::{Core, Parts, State, View};
@@ -27,6 +28,7 @@ const COMMAND_QUEUE: usize = 64;
 /// Sockets of the daemon itself, bound before anything else is touched.
 struct Sockets {
     control: UnixListener,
+    control_file: SocketFile,
     metrics: Option<TcpListener>,
 }
 
@@ -44,6 +46,8 @@ struct Engines {
 /// # Errors
 /// Whatever keeps it from starting, in words that say what to do; nothing is left attached or routed then.
 pub async fn run(file: &Path) -> anyhow::Result<()> {
+    let signals = Signals::listen()?;
+    let metrics = Arc::new(Metrics::new()?);
     let config = Arc::new(config::load(file)?);
     for warning in preflight::check(&config, preflight::When::Start).await? {
         tracing::warn!(target: "config", "{warning}");
@@ -51,23 +55,28 @@ pub async fn run(file: &Path) -> anyhow::Result<()> {
     warn_default_key(&config);
     raise_descriptor_limit();
     let sockets = bind(&config).await?;
-    let socket_file = SocketFile(config.control.socket.clone());
     let engines = start_engines(&config).await?;
     tracing::info!(
         target: "vc5d", version = env!("CARGO_PKG_VERSION"), router_id = %config.router.id,
         file = %file.display(), "started"
     );
-    let result = serve(config, sockets, engines).await;
-    drop(socket_file);
-    result
+    serve(config, sockets, engines, metrics, signals).await
 }
 
-/// The control socket's file, removed also when the start fails.
-struct SocketFile(PathBuf);
+/// Removes the control socket's file when the start fails; afterwards the server does it.
+struct SocketFile(Option<PathBuf>);
+
+impl SocketFile {
+    fn leave_to_server(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if let Some(path) = &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -91,6 +100,7 @@ fn raise_descriptor_limit() {
 
 async fn bind(config: &Config) -> anyhow::Result<Sockets> {
     let control = control::bind(&config.control.socket)?;
+    let control_file = SocketFile(Some(config.control.socket.clone()));
     let metrics = match config.metrics.listen {
         Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
             format!(
@@ -99,7 +109,7 @@ async fn bind(config: &Config) -> anyhow::Result<Sockets> {
         })?),
         None => None,
     };
-    Ok(Sockets { control, metrics })
+    Ok(Sockets { control, control_file, metrics })
 }
 
 /// Starts the libraries one after another; takes back what stands when a later one fails.
@@ -145,8 +155,13 @@ async fn stop_dataplane(dataplane: Option<Arc<Dataplane>>, on_stop: OnStop) {
 }
 
 /// Everything runs; then, at the end, everything is taken down in order.
-async fn serve(config: Arc<Config>, sockets: Sockets, engines: Engines) -> anyhow::Result<()> {
-    let metrics = Arc::new(Metrics::new()?);
+async fn serve(
+    config: Arc<Config>,
+    sockets: Sockets,
+    engines: Engines,
+    metrics: Arc<Metrics>,
+    signals: Signals,
+) -> anyhow::Result<()> {
     let snapshot = Arc::new(ArcSwap::from_pointee(crate::snapshot::Snapshot::default()));
     let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
     let (core_requests, core_queue) = mpsc::channel(COMMAND_QUEUE);
@@ -154,6 +169,7 @@ async fn serve(config: Arc<Config>, sockets: Sockets, engines: Engines) -> anyho
     let (status, statuses) = watch::channel(publish::first_status(&config));
     let (running, configs) = watch::channel(Arc::clone(&config));
     let (stop, stopped) = watch::channel(false);
+    let (hang_up, hung_up) = watch::channel(false);
 
     let core = Core::new(
         State::new(config.dataplane.mode),
@@ -178,7 +194,8 @@ async fn serve(config: Arc<Config>, sockets: Sockets, engines: Engines) -> anyho
     };
     let publisher = tokio::spawn(publisher.run(stopped.clone()));
     let shared = Shared { snapshot: Arc::clone(&snapshot), commands };
-    let control = tokio::spawn(control::serve(sockets.control, shared, stopped.clone()));
+    let control = tokio::spawn(control::serve(sockets.control, shared, hung_up));
+    sockets.control_file.leave_to_server();
     if let Some(listener) = sockets.metrics {
         tokio::spawn(telemetry::serve(listener, metrics, snapshot, stopped));
     }
@@ -192,7 +209,7 @@ async fn serve(config: Arc<Config>, sockets: Sockets, engines: Engines) -> anyho
         commands: command_queue,
         status,
     });
-    let on_stop = manager.run().await?;
+    let ended = manager.run(signals).await;
 
     let (done, withdrawn) = oneshot::channel();
     if core_requests.send(crate::core::CoreRequest::Stop(done)).await.is_ok() {
@@ -202,9 +219,11 @@ async fn serve(config: Arc<Config>, sockets: Sockets, engines: Engines) -> anyho
     let _ = stop.send(true);
     let _ = core.await;
     let _ = publisher.await;
-    let _ = control.await;
     engines.prober.shutdown().await;
-    stop_dataplane(engines.dataplane, on_stop).await;
+    stop_dataplane(engines.dataplane, *ended.as_ref().unwrap_or(&OnStop::Remove)).await;
+    // The control socket keeps another daemon from starting until nothing of this one is left.
+    let _ = hang_up.send(true);
+    let _ = control.await;
     tracing::info!(target: "vc5d", "stopped");
-    Ok(())
+    ended.map(drop)
 }

@@ -28,6 +28,9 @@ pub(super) fn examine(config: &Config, machine: &Machine) -> Findings {
     }
     for vip in config.vips.values() {
         local(vip, &pools, machine, &mut findings);
+        if config.dataplane.mode != DataplaneMode::Off {
+            one_interface(vip, &pools, machine, &mut findings);
+        }
     }
     findings
 }
@@ -117,6 +120,30 @@ fn connected(
         findings.warnings.push(format!(
             "{key}: {backend} is behind `{}`, which is not in dataplane.interfaces: packets will not reach it",
             link.name
+        ));
+    }
+}
+
+/// The dataplane sends a packet back by the interface it came in by, so one interface has to reach all backends.
+fn one_interface(
+    vip: &Vip,
+    pools: &BTreeMap<&str, &Pool>,
+    machine: &Machine,
+    findings: &mut Findings,
+) {
+    let used = vip.services.iter().filter_map(|service| pools.get(service.pool.as_str()));
+    let backends = used.flat_map(|pool| &pool.backends);
+    let enabled = backends.filter(|backend| backend.state != AdminState::Disabled);
+    let links: BTreeSet<&str> = enabled
+        .filter_map(|backend| machine.connected(backend.address))
+        .map(|link| link.name.as_str())
+        .collect();
+    if links.len() > 1 {
+        let links: Vec<String> = links.into_iter().map(|name| format!("`{name}`")).collect();
+        findings.errors.push(format!(
+            "vip.{}: its backends are behind {}: packets are sent on by the interface they came in by, so put all backends of a VIP behind the one that its packets come in by",
+            vip.name,
+            links.join(" and ")
         ));
     }
 }

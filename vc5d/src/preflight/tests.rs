@@ -117,6 +117,21 @@ fn backends_behind_another_interface_are_warned_about() {
 }
 
 #[test]
+fn the_backends_of_a_vip_have_to_be_behind_one_interface() {
+    let text = "[router]\nid = \"192.0.2.1\"\nas = 65001\n[dataplane]\ninterfaces = [\"eth0\", \"eth1\"]\n\
+        [pool.web]\nbackends = [\"10.1.10.10\", \"10.1.11.10\"]\n\
+        [vip.www]\naddresses = [\"192.168.101.1\"]\nservice = [{ port = 80, pool = \"web\" }]\n";
+    let config = parse(text, Path::new("vc5.toml")).unwrap_or_else(|errors| panic!("{errors}"));
+    let mut machine = host();
+    machine.addresses.push(address(3, "10.1.11.100/24"));
+    let error = "vip.www: its backends are behind `eth0` and `eth1`: packets are sent on by the interface they came in by, so put all backends of a VIP behind the one that its packets come in by";
+    assert_eq!(rules::examine(&config, &machine), findings(&[error], &[]));
+    machine.addresses.retain(|held| held.link != 3);
+    machine.addresses.push(address(2, "10.1.11.100/24"));
+    assert_eq!(rules::examine(&config, &machine), findings(&[], &[]));
+}
+
+#[test]
 fn the_vip_is_where_the_probe_expects_it() {
     let mut holder = host();
     holder.addresses.push(address(1, "192.168.101.1/32"));

@@ -40,7 +40,7 @@ pub fn probes(config: &Config) -> Vec<Probe> {
                         service: service_label(service.port, service.protocol),
                         check: check.name.clone(),
                     };
-                    probes.push(Probe { key, path, check: translate(check) });
+                    probes.push(Probe { key, path, ttl: pool.ttl, check: translate(check) });
                 }
             }
         }
