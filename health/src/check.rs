@@ -8,6 +8,9 @@ use hyper::header::HeaderValue;
 
 use crate::error::Error;
 
+/// The longest interval and timeout: any later time is one that the clock can still name.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// Names one probe. Verdicts are kept by this key across changes of the set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProbeKey {
@@ -47,9 +50,10 @@ pub enum ProbePath {
 pub struct Check {
     /// What is asked.
     pub kind: CheckKind,
-    /// From the start of one probe to the start of the next; more than zero.
+    /// From the start of one probe to the start of the next; more than zero, at most 365 days.
     pub interval: Duration,
-    /// How long one probe may take, from connect to the end of the answer; more than zero.
+    /// How long one probe may take, from connect to the end of the answer; more than zero, at most
+    /// 365 days.
     pub timeout: Duration,
     /// Successes in a row that make the verdict Up; at least 1.
     pub rise: u32,
@@ -82,6 +86,10 @@ pub struct Probe {
     pub key: ProbeKey,
     /// How it gets to the backend.
     pub path: ProbePath,
+    /// TTL or hop limit of what a [`ProbePath::Dsr`] probe sends, 1 to 255; the other paths take no
+    /// notice. With 1 a backend that lacks the VIP but forwards packets cannot pass the probe on to
+    /// another holder of the VIP. `None` leaves the system's default.
+    pub ttl: Option<u8>,
     /// What it asks, and how often.
     pub check: Check,
 }
@@ -97,11 +105,17 @@ impl Probe {
         if check.interval.is_zero() || check.timeout.is_zero() {
             return fail("interval and timeout must be more than zero".into());
         }
+        if check.interval > LONGEST || check.timeout > LONGEST {
+            return fail("interval and timeout must be at most 365 days".into());
+        }
         if check.rise == 0 || check.fall == 0 {
             return fail("rise and fall must be at least 1".into());
         }
         if self.key.port == 0 {
             return fail("port 0 cannot be probed".into());
+        }
+        if self.ttl == Some(0) {
+            return fail("ttl must be 1 to 255".into());
         }
         let CheckKind::Http { host, path, method, .. } = &check.kind else { return Ok(()) };
         if method != "GET" && method != "HEAD" {
@@ -140,6 +154,7 @@ mod tests {
                 check: "alive".into(),
             },
             path: ProbePath::Dsr,
+            ttl: Some(1),
             check: Check { kind, interval: second, timeout: second, rise: 1, fall: 1 },
         }
     }
@@ -172,6 +187,12 @@ mod tests {
             message(zero),
             "192.0.2.1 80/tcp on 198.51.100.1 (alive): rise and fall must be at least 1"
         );
+        assert!(message(Probe { ttl: Some(0), ..probe(CheckKind::Tcp) }).contains("ttl"));
+        let mut endless = probe(CheckKind::Tcp);
+        endless.check.timeout = LONGEST;
+        assert!(endless.validate().is_ok());
+        endless.check.timeout += Duration::from_nanos(1);
+        assert!(message(endless).contains("365 days"));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Target {
     pub source: Option<IpAddr>,
     /// The firewall mark of the socket; `None` leaves it unmarked and needs no privilege.
     pub mark: Option<u32>,
+    /// TTL or hop limit of what is sent, 1 to 255; `None` leaves the system's default.
+    pub ttl: Option<u8>,
 }
 
 /// A probe that has its outcome but may still have a connection to see closed.

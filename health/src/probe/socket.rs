@@ -26,6 +26,14 @@ fn open(target: Target) -> Result<TcpSocket, String> {
     if let Some(mark) = target.mark {
         socket.set_mark(mark).map_err(step("mark the socket"))?;
     }
+    if let Some(ttl) = target.ttl {
+        // Before the connect, so that the first SYN has it.
+        let set = match target.address {
+            SocketAddr::V4(_) => socket.set_ttl_v4(ttl.into()),
+            SocketAddr::V6(_) => socket.set_unicast_hops_v6(ttl.into()),
+        };
+        set.map_err(step("set the TTL"))?;
+    }
     if let Some(source) = target.source {
         let bound = socket.bind(&SocketAddr::new(source, 0).into());
         bound.map_err(|error| match error.kind() {
@@ -54,6 +62,19 @@ pub(super) fn describe(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_socket_has_the_ttl_of_its_target() {
+        for (address, ttl) in [("127.0.0.1:1", Some(1)), ("[::1]:1", Some(255)), ("[::1]:1", None)]
+        {
+            let address: SocketAddr = address.parse().unwrap();
+            let socket = open(Target { address, source: None, mark: None, ttl }).unwrap();
+            let socket = SockRef::from(&socket);
+            let found = if address.is_ipv4() { socket.ttl_v4() } else { socket.unicast_hops_v6() };
+            let fresh = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap().unicast_hops_v6();
+            assert_eq!(found.unwrap(), ttl.map_or(fresh.unwrap(), u32::from));
+        }
+    }
 
     #[test]
     fn errors_read_as_short_lines() {

@@ -28,7 +28,7 @@ mod tests {
         for host in ["127.0.0.1", "::1"] {
             let listener = TcpListener::bind((host, 0)).await.unwrap();
             let address = listener.local_addr().unwrap();
-            let target = Target { address, source: None, mark: None };
+            let target = Target { address, source: None, mark: None, ttl: None };
             let finished = run(target, &check(), address.ip()).await;
             assert!(finished.outcome.ok, "{finished:?}");
             assert_eq!(finished.outcome.diagnostic, "connected");
@@ -44,7 +44,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let target = Target { address, source: None, mark: None };
+        let target = Target { address, source: None, mark: None, ttl: None };
         let outcome = run(target, &check(), address.ip()).await.outcome;
         assert!(!outcome.ok);
         assert_eq!(outcome.diagnostic, "connection refused");

@@ -155,13 +155,18 @@ impl Driver {
     /// Where to connect to; an error is the diagnostic.
     fn target(&self, probe: &Probe) -> Result<Target, String> {
         let ProbeKey { vip, backend, port, .. } = probe.key;
-        let to = |ip, mark| Target { address: SocketAddr::new(ip, port), source: None, mark };
+        let to = |ip, mark| Target {
+            address: SocketAddr::new(ip, port),
+            source: None,
+            mark,
+            ttl: None,
+        };
         match probe.path {
             ProbePath::Direct => Ok(to(backend, None)),
             // Bound to the VIP, so that a VIP which is not here cannot be answered by another node.
             ProbePath::Local => Ok(Target { source: Some(vip), ..to(vip, None) }),
             ProbePath::Dsr => match self.states.get(&Pair { vip, backend }) {
-                Some(Ok(mark)) => Ok(to(vip, Some(*mark))),
+                Some(Ok(mark)) => Ok(Target { ttl: probe.ttl, ..to(vip, Some(*mark)) }),
                 Some(Err(why)) => Err(why.clone()),
                 None => Err("no path to the backend".into()),
             },

@@ -17,6 +17,7 @@ fn probe(name: u32, interval: u32, timeout: u32) -> Arc<Probe> {
             check: String::new(),
         },
         path: ProbePath::Direct,
+        ttl: None,
         check: Check {
             kind: CheckKind::Tcp,
             interval: MS * interval,

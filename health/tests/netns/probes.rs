@@ -39,6 +39,7 @@ pub(crate) fn probe(label: &str, path: ProbePath, vip: &str, to: &str, kind: Che
             check: label.into(),
         },
         path,
+        ttl: Some(1),
         check: Check {
             kind,
             interval: Duration::from_millis(100),
@@ -144,6 +145,29 @@ fn a_backend_without_the_vip_is_down_though_it_answers_on_its_own_address() {
         assert_eq!(found["2 by vip"].1, "timed out after 500 ms while connecting");
         assert_eq!(found["2 direct"].0, Verdict::Up);
         assert_eq!(found["1 by vip"].0, Verdict::Up);
+    }
+}
+
+#[test]
+fn a_backend_without_the_vip_is_down_though_it_routes_on_to_another_holder() {
+    let lab = Lab::new();
+    let _servers = (lab.serve("b1", 80), lab.serve("b2", 80));
+    lab.sysctl("b2", "net/ipv4/ip_forward", "1");
+    lab.sysctl("b2", "net/ipv6/conf/all/forwarding", "1");
+    for (vip, b1, b2) in FAMILIES {
+        lab.ip("b2", &format!("addr del {vip} dev lo"));
+        lab.ip("b2", &format!("route add {vip} via {b1}"));
+        // Sets of their own, the least TTL first: the backend that forwards also sends a redirect
+        // to the other, and one route serves all probes of a backend.
+        let with = |ttl| {
+            let mut one = probe("2 by vip", ProbePath::Dsr, vip, b2, http("/b1"));
+            one.ttl = ttl;
+            let found = outcomes(&lab, vec![one]);
+            (found["2 by vip"].0, found["2 by vip"].1.clone())
+        };
+        assert_eq!(with(Some(1)), (Verdict::Down, "no route to host".into()));
+        assert_eq!(with(Some(64)), (Verdict::Up, "200 OK".into()));
+        assert_eq!(with(None), (Verdict::Up, "200 OK".into()));
     }
 }
 

@@ -57,7 +57,7 @@ fn check(expect: &[(u16, u16)], timeout: Duration) -> Check {
 
 async fn ask(answer: impl Into<Vec<u8>>, then: Then, check: &Check) -> (Outcome, Seen) {
     let (address, task) = serve(answer.into(), then).await;
-    let target = Target { address, source: None, mark: None };
+    let target = Target { address, source: None, mark: None, ttl: None };
     let finished = run(target, check, "192.0.2.1".parse().unwrap()).await;
     let outcome = finished.outcome.clone();
     finished.close().await;
