@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::{ProbeEvent, ProberStats};
 use crate::check::{Probe, ProbeKey, ProbePath};
@@ -34,12 +34,21 @@ struct Done {
     outcome: Outcome,
 }
 
+/// A run that has a task.
+struct Owner {
+    key: ProbeKey,
+    run: Run,
+    begun: Instant,
+}
+
 pub(super) struct Driver {
     scheduler: Scheduler,
     machines: HashMap<ProbeKey, Known>,
     states: PathStates,
     /// Runs under way, and connections that are still to be seen closed.
     tasks: JoinSet<()>,
+    /// Whose run each task is, for the one that ends without a report.
+    owners: HashMap<Id, Owner>,
     runs: HashMap<Run, AbortHandle>,
     report: mpsc::UnboundedSender<Done>,
     reports: mpsc::UnboundedReceiver<Done>,
@@ -67,6 +76,7 @@ impl Driver {
             machines: HashMap::new(),
             states: PathStates::default(),
             tasks: JoinSet::new(),
+            owners: HashMap::new(),
             runs: HashMap::new(),
             report,
             reports,
@@ -94,7 +104,7 @@ impl Driver {
                     None => break None,
                 },
                 Some(done) = self.reports.recv() => self.finish(done),
-                Some(_) = self.tasks.join_next() => {}
+                Some(ended) = self.tasks.join_next_with_id() => self.join(ended),
                 () = sleep_until(timeout) => {}
             }
         };
@@ -142,6 +152,7 @@ impl Driver {
     fn start(&mut self, start: Start, target: Target) {
         let Start { probe, run } = start;
         let report = self.report.clone();
+        let owner = Owner { key: probe.key.clone(), run, begun: Instant::now() };
         let task = self.tasks.spawn(async move {
             let finished = probe::run(target, &probe.check, probe.key.vip).await;
             let outcome = finished.outcome.clone();
@@ -149,18 +160,38 @@ impl Driver {
             let _ = report.send(Done { key: probe.key.clone(), run, outcome });
             finished.close().await;
         });
+        self.owners.insert(task.id(), owner);
         self.runs.insert(run, task);
+    }
+
+    /// A task that ended by a panic may not have reported: its probe has failed then, or it would
+    /// never be started again.
+    fn join(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let error = match ended {
+            Ok((id, ())) => {
+                self.owners.remove(&id);
+                return;
+            }
+            Err(error) => error,
+        };
+        let Some(Owner { key, run, begun }) = self.owners.remove(&error.id()) else { return };
+        // What it did report counts, and is in the channel by now.
+        while let Ok(done) = self.reports.try_recv() {
+            self.finish(done);
+        }
+        let diagnostic = format!("the probe itself failed: {}", why(error));
+        self.finish(Done {
+            key,
+            run,
+            outcome: Outcome { ok: false, diagnostic, took: begun.elapsed() },
+        });
     }
 
     /// Where to connect to; an error is the diagnostic.
     fn target(&self, probe: &Probe) -> Result<Target, String> {
         let ProbeKey { vip, backend, port, .. } = probe.key;
-        let to = |ip, mark| Target {
-            address: SocketAddr::new(ip, port),
-            source: None,
-            mark,
-            ttl: None,
-        };
+        let to =
+            |ip, mark| Target { address: SocketAddr::new(ip, port), source: None, mark, ttl: None };
         match probe.path {
             ProbePath::Direct => Ok(to(backend, None)),
             // Bound to the VIP, so that a VIP which is not here cannot be answered by another node.
@@ -206,9 +237,108 @@ impl Driver {
     }
 }
 
+/// The first line of the message that a task panicked with.
+fn why(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "cancelled".into() };
+    let message = match panic.downcast_ref::<String>() {
+        Some(message) => message.as_str(),
+        None => panic.downcast_ref::<&str>().copied().unwrap_or_default(),
+    };
+    message.lines().next().unwrap_or("panic without a message").to_owned()
+}
+
 async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Check, CheckKind};
+    use crate::verdict::Verdict;
+
+    fn probe(port: u16, timeout: Duration) -> Arc<Probe> {
+        let here = "127.0.0.1".parse().unwrap();
+        Arc::new(Probe {
+            key: ProbeKey {
+                vip: here,
+                backend: here,
+                port,
+                service: String::new(),
+                check: String::new(),
+            },
+            path: ProbePath::Direct,
+            ttl: None,
+            check: Check {
+                kind: CheckKind::Tcp,
+                interval: Duration::from_millis(1),
+                timeout,
+                rise: 1,
+                fall: 2,
+            },
+        })
+    }
+
+    /// A timeout past the end of the clock, which a prober refuses to take, makes the task panic.
+    #[tokio::test]
+    async fn a_probe_that_panics_has_failed_and_is_started_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = probe(listener.local_addr().unwrap().port(), Duration::from_secs(5));
+        let bad = probe(1, Duration::MAX);
+        assert!(bad.validate().is_err());
+
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (events, mut outbox) = mpsc::unbounded_channel();
+        // One at a time: a run that never ended would leave no room for the other probe.
+        let driver = tokio::spawn(Driver::new(0, 1, events, Arc::default()).run(inbox));
+        let (done, _) = oneshot::channel();
+        let probes = vec![bad.clone(), good.clone()];
+        commands.send(Command::Set { probes, states: PathStates::default(), done }).unwrap();
+
+        let (mut failures, mut successes) = (0, 0);
+        while failures < 3 || successes < 3 {
+            let next = tokio::time::timeout(Duration::from_secs(30), outbox.recv()).await;
+            let event = next.expect("both go on").unwrap();
+            if event.key == good.key {
+                successes += 1;
+                assert!(event.outcome.ok, "{event:?}");
+                continue;
+            }
+            failures += 1;
+            assert!(!event.outcome.ok && event.failed == failures, "{event:?}");
+            assert_eq!(event.verdict == Verdict::Down, failures >= 2, "{event:?}");
+            let diagnostic = &event.outcome.diagnostic;
+            assert!(diagnostic.starts_with("the probe itself failed: overflow"), "{diagnostic}");
+        }
+        drop(commands);
+        driver.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_after_its_report_keeps_its_outcome() {
+        let (events, mut outbox) = mpsc::unbounded_channel();
+        let mut driver = Driver::new(0, 1, events, Arc::default());
+        let one = probe(1, Duration::from_secs(5));
+        driver.set(vec![one.clone()], PathStates::default());
+        let due = driver.scheduler.poll_timeout().unwrap();
+        let Start { run, .. } = driver.scheduler.poll_start(due).unwrap();
+        let (report, key) = (driver.report.clone(), one.key.clone());
+        let task = driver.tasks.spawn(async move {
+            let outcome =
+                Outcome { ok: true, diagnostic: "connected".into(), took: Duration::ZERO };
+            assert!(report.send(Done { key, run, outcome }).is_ok());
+            panic!("while closing");
+        });
+        let owner = Owner { key: one.key.clone(), run, begun: Instant::now() };
+        driver.owners.insert(task.id(), owner);
+        let ended = driver.tasks.join_next_with_id().await.unwrap();
+        assert!(ended.is_err());
+        driver.join(ended);
+        assert_eq!(outbox.try_recv().unwrap().outcome.diagnostic, "connected");
+        assert!(outbox.try_recv().is_err(), "one run, one event");
+        assert!(driver.owners.is_empty());
     }
 }
