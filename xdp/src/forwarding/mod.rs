@@ -68,7 +68,10 @@ pub(crate) struct Forwarding<T> {
     tables: T,
     shared: Shared,
     services: BTreeMap<ServiceKey, Service>,
+    /// Those in the VIP table.
     vips: BTreeSet<Ipv4Addr>,
+    /// Those that the VIP filter was made of.
+    filtered: BTreeSet<Ipv4Addr>,
 }
 
 impl<T: Tables> Forwarding<T> {
@@ -80,7 +83,8 @@ impl<T: Tables> Forwarding<T> {
             rings: RingPool::new(setup.max_rings),
             stats: Ids::new(0, setup.max_services),
         };
-        Self { tables, shared, services: BTreeMap::new(), vips: BTreeSet::new() }
+        let (vips, filtered) = (BTreeSet::new(), BTreeSet::new());
+        Self { tables, shared, services: BTreeMap::new(), vips, filtered }
     }
 
     pub(crate) fn tables(&self) -> &T {
@@ -115,13 +119,16 @@ impl<T: Tables> Forwarding<T> {
         self.check_ids(&wanted, now)?;
         let vips: BTreeSet<Ipv4Addr> = desired.vips.iter().map(|v| v.address).collect();
 
-        self.remove_vips(&vips)?;
-        self.remove_services(&wanted, now)?;
-        self.reserve_rings(&wanted, hops, now)?;
+        // What fails does not keep the rest from being put in force.
+        let mut failures = Failures::default();
+        failures.note(self.remove_vips(&vips));
+        self.remove_services(&wanted, now, &mut failures);
+        failures.note(self.reserve_rings(&wanted, hops, now));
         for (key, spec) in &wanted {
-            self.put_service(*key, spec, hops, now)?;
+            failures.note(self.put_service(*key, spec, hops, now));
         }
-        self.add_vips(vips)
+        failures.note(self.add_vips(&vips));
+        failures.first()
     }
 
     /// Brings the services that use one of these backends in line with the neighbours.
@@ -131,30 +138,32 @@ impl<T: Tables> Forwarding<T> {
         hops: &impl Resolve,
         now: u64,
     ) -> Result<(), ForwardingError> {
-        for (key, service) in &mut self.services {
+        let mut failures = Failures::default();
+        for (key, service) in self.services.iter_mut().filter(|(_, s)| s.is_in_force()) {
             if service.backends().any(|(address, _)| addresses.contains(address)) {
-                service
-                    .refresh(*key, &mut self.tables, &mut self.shared, hops, now)
-                    .map_err(|e| e.of(*key))?;
+                let done = service.refresh(*key, &mut self.tables, &mut self.shared, hops, now);
+                failures.note(done.map_err(|e| e.of(*key)));
             }
         }
-        Ok(())
+        failures.first()
     }
 
     /// Ends the previous rings whose time is over, and keeps spare rings ready.
     pub(crate) fn on_timeout(&mut self, now: u64) -> Result<(), ForwardingError> {
-        for (key, service) in &mut self.services {
-            service
-                .expire(*key, &mut self.tables, &mut self.shared, now)
-                .map_err(|e| e.of(*key))?;
+        let mut failures = Failures::default();
+        for (key, service) in self.services.iter_mut().filter(|(_, s)| s.is_in_force()) {
+            let done = service.expire(*key, &mut self.tables, &mut self.shared, now);
+            failures.note(done.map_err(|e| e.of(*key)));
         }
-        self.top_up(now)
+        failures.note(self.top_up(now));
+        failures.first()
     }
 
     /// When [`Forwarding::on_timeout`] has something to do.
     pub(crate) fn next_timeout(&self) -> Option<u64> {
         let settle_ns = self.shared.setup.settle_ns;
-        self.services.values().filter_map(|s| s.next_expiry(settle_ns)).min()
+        let in_force = self.services.values().filter(|s| s.is_in_force());
+        in_force.filter_map(|s| s.next_expiry(settle_ns)).min()
     }
 
     /// Keeps spare rings ready; it takes milliseconds, so call it when nobody waits.
@@ -226,10 +235,11 @@ impl<T: Tables> Forwarding<T> {
                 let taken = self.shared.stats.take(now).ok_or_else(|| {
                     ForwardingError::Invalid("no counter is left for a new service".into())
                 })?;
-                if taken.reused {
-                    self.tables
-                        .reset_service_traffic(taken.id)
-                        .map_err(|source| ForwardingError::table(name(key), source))?;
+                if taken.reused
+                    && let Err(source) = self.tables.reset_service_traffic(taken.id)
+                {
+                    self.shared.stats.put_back(taken);
+                    return Err(ForwardingError::table(name(key), source));
                 }
                 entry.insert(Service::new(taken.id))
             }
@@ -242,47 +252,77 @@ impl<T: Tables> Forwarding<T> {
         if gone.is_empty() {
             return Ok(());
         }
-        let filter = filter_of(self.vips.intersection(stay).copied());
-        self.tables.set_filter(&filter).map_err(|e| ForwardingError::table("VIP filter", e))?;
+        self.filter_vips(stay)?;
+        let mut failures = Failures::default();
         for vip in gone {
-            self.tables
-                .remove_vip(VipKey(vip.octets()))
-                .map_err(|e| ForwardingError::table(vip.to_string(), e))?;
-            self.vips.remove(&vip);
+            match self.tables.remove_vip(VipKey(vip.octets())) {
+                Ok(()) => drop(self.vips.remove(&vip)),
+                Err(e) => failures.note(Err(ForwardingError::table(vip.to_string(), e))),
+            }
         }
-        Ok(())
+        failures.first()
     }
 
-    fn add_vips(&mut self, vips: BTreeSet<Ipv4Addr>) -> Result<(), ForwardingError> {
-        if vips == self.vips {
-            return Ok(());
+    fn add_vips(&mut self, vips: &BTreeSet<Ipv4Addr>) -> Result<(), ForwardingError> {
+        let mut failures = Failures::default();
+        for vip in vips {
+            if self.vips.contains(vip) {
+                continue;
+            }
+            match self.tables.add_vip(VipKey(vip.octets())) {
+                Ok(()) => drop(self.vips.insert(*vip)),
+                Err(e) => failures.note(Err(ForwardingError::table(vip.to_string(), e))),
+            }
         }
-        for vip in vips.difference(&self.vips) {
-            self.tables
-                .add_vip(VipKey(vip.octets()))
-                .map_err(|e| ForwardingError::table(vip.to_string(), e))?;
+        failures.note(self.filter_vips(vips));
+        failures.first()
+    }
+
+    /// Lets packets for these VIPs through the filter, as far as the table has them.
+    fn filter_vips(&mut self, vips: &BTreeSet<Ipv4Addr>) -> Result<(), ForwardingError> {
+        let present: BTreeSet<Ipv4Addr> = self.vips.intersection(vips).copied().collect();
+        if present != self.filtered {
+            let filter = filter_of(present.iter().copied());
+            self.tables.set_filter(&filter).map_err(|e| ForwardingError::table("VIP filter", e))?;
+            self.filtered = present;
         }
-        let filter = filter_of(vips.iter().copied());
-        self.vips = vips;
-        self.tables.set_filter(&filter).map_err(|e| ForwardingError::table("VIP filter", e))
+        Ok(())
     }
 
     fn remove_services(
         &mut self,
         stay: &BTreeMap<ServiceKey, &ServiceSpec>,
         now: u64,
-    ) -> Result<(), ForwardingError> {
-        let gone: Vec<ServiceKey> =
-            self.services.keys().filter(|key| !stay.contains_key(key)).copied().collect();
-        for key in gone {
-            if let Some(mut service) = self.services.remove(&key) {
-                service
-                    .remove(key, &mut self.tables, &mut self.shared, now)
-                    .map_err(|e| e.of(key))?;
+        failures: &mut Failures,
+    ) {
+        self.services.retain(|key, service| {
+            if stay.contains_key(key) {
+                return true;
+            }
+            let removed = service.remove(*key, &mut self.tables, &mut self.shared, now);
+            let is_gone = removed.is_ok();
+            failures.note(removed.map_err(|e| e.of(*key)));
+            if is_gone {
                 self.shared.stats.retire(service.stat(), now);
             }
+            !is_gone
+        });
+    }
+}
+
+/// The first of several errors, after the rest was done all the same.
+#[derive(Debug, Default)]
+struct Failures(Option<ForwardingError>);
+
+impl Failures {
+    fn note(&mut self, result: Result<(), ForwardingError>) {
+        if let Err(error) = result {
+            self.0.get_or_insert(error);
         }
-        Ok(())
+    }
+
+    fn first(self) -> Result<(), ForwardingError> {
+        self.0.map_or(Ok(()), Err)
     }
 }
 

@@ -34,6 +34,9 @@ pub(super) fn not_ready(
 
 /// Why no backend of a service can take a new flow; none if one can.
 fn reason(service: &Service, hops: &impl Resolve) -> Option<String> {
+    if !service.is_in_force() {
+        return Some("it could not be put in force yet".into());
+    }
     let mut best: Option<(u8, String)> = None;
     for (address, backend) in service.backends() {
         let (rank, reason) = match (backend.spec.state, backend.spec.weight) {

@@ -79,6 +79,11 @@ impl Service {
         self.backends.iter()
     }
 
+    /// Whether the program knows the service: it does not yet, or no more, after a failed write.
+    pub(super) fn is_in_force(&self) -> bool {
+        self.written.is_some()
+    }
+
     pub(super) fn has(&self, address: Ipv4Addr) -> bool {
         self.backends.contains_key(&address)
     }
@@ -168,14 +173,11 @@ impl Service {
         let backends = self.backends.values().map(|b| (b.spec, b.id, b.real.mac));
         let members = members(backends, hops);
         if self.ring.as_ref().map_or(&[][..], |(_, m)| m) != members {
-            self.change_ring(members, tables, shared, now)?;
+            self.change_ring(key, members, tables, shared, now)?;
         }
         // Rings of a service that got no packets have sent no flow anywhere.
-        let idle = if self.serving { VecDeque::new() } else { std::mem::take(&mut self.replaced) };
-        self.write_service(key, tables, shared)?;
-        for replaced in idle {
-            shared.rings.release(replaced.ring, now);
-        }
+        let idle = if self.serving { 0 } else { self.replaced.len() };
+        self.drop_replaced(idle, key, tables, shared, now)?;
         self.write_reals(tables, hops, |wanted, _| wanted)?;
         Ok(())
     }
@@ -249,6 +251,7 @@ impl Service {
     /// Fills a spare ring with these members and puts it in place of the one in force.
     fn change_ring(
         &mut self,
+        key: ServiceKey,
         members: Vec<Member>,
         tables: &mut impl Tables,
         shared: &mut Shared,
@@ -258,8 +261,11 @@ impl Service {
             None
         } else {
             let built = Ring::build(&shared.setup.hash_key, &members)?;
-            let id = self.spare_ring(tables, shared, now)?;
-            tables.fill_ring(id, built.slots())?;
+            let id = self.spare_ring(key, tables, shared, now)?;
+            if let Err(error) = tables.fill_ring(id, built.slots()) {
+                shared.rings.put_back(id);
+                return Err(error.into());
+            }
             let shares = built.shares();
             for backend in self.backends.values_mut() {
                 backend.slots = shares.get(&backend.id).copied().unwrap_or(0);
@@ -275,23 +281,37 @@ impl Service {
         Ok(())
     }
 
-    /// A ring out of use. When all are in use, one that only waits to become the previous ring is
-    /// given up for it.
+    /// A ring out of use. When all are in use, those that only wait to become the previous ring are
+    /// given up for it, and then the previous ring too. A ring given up rests first, so it may take
+    /// another call to get it.
     fn spare_ring(
         &mut self,
+        key: ServiceKey,
         tables: &mut impl Tables,
         shared: &mut Shared,
         now: u64,
-    ) -> Result<u32, PoolError> {
-        match shared.rings.take(tables, now) {
-            Err(PoolError::Exhausted(_)) if self.replaced.len() > 1 => {
-                for waiting in self.replaced.drain(1..) {
-                    shared.rings.release(waiting.ring, waiting.at);
-                }
-                shared.rings.take(tables, now)
+    ) -> Result<u32, ServiceError> {
+        let exhausted = match shared.rings.take(tables, now) {
+            Err(error @ PoolError::Exhausted(_)) => error,
+            other => return Ok(other?),
+        };
+        // After a write that failed, the program still looks into the ring it was told of last.
+        let in_force = self.written.map_or(NO_RING, |value| value.ring);
+        let (given_up, kept) = std::mem::take(&mut self.replaced)
+            .into_iter()
+            .enumerate()
+            .partition::<Vec<_>, _>(|(at, waiting)| *at > 0 && waiting.ring != in_force);
+        self.replaced = kept.into_iter().map(|(_, replaced)| replaced).collect();
+        if !given_up.is_empty() {
+            for (_, waiting) in given_up {
+                shared.rings.release(waiting.ring, waiting.at);
             }
-            other => other,
+            return Ok(shared.rings.take(tables, now)?);
         }
+        if !shared.rings.is_one_resting() {
+            self.drop_replaced(self.replaced.len(), key, tables, shared, now)?;
+        }
+        Err(exhausted.into())
     }
 
     /// Drops the replaced rings whose settle time is over; the next oldest takes their place.
@@ -307,9 +327,27 @@ impl Service {
         if count == 0 {
             return Ok(());
         }
-        let expired: Vec<Replaced> = self.replaced.drain(..count).collect();
-        self.write_service(key, tables, shared)?;
-        for replaced in expired {
+        self.drop_replaced(count, key, tables, shared, now)
+    }
+
+    /// Gives up the oldest of the replaced rings. They are kept if that cannot be written, since
+    /// the program goes on looking into them then.
+    fn drop_replaced(
+        &mut self,
+        count: usize,
+        key: ServiceKey,
+        tables: &mut impl Tables,
+        shared: &mut Shared,
+        now: u64,
+    ) -> Result<(), ServiceError> {
+        let younger = self.replaced.split_off(count);
+        let dropped = std::mem::replace(&mut self.replaced, younger);
+        if let Err(error) = self.write_service(key, tables, shared) {
+            let younger = std::mem::replace(&mut self.replaced, dropped);
+            self.replaced.extend(younger);
+            return Err(error.into());
+        }
+        for replaced in dropped {
             shared.rings.release(replaced.ring, now);
         }
         Ok(())

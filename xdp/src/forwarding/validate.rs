@@ -8,6 +8,9 @@ use super::{ForwardingError, Setup, name, protocol_number};
 use crate::maglev::MAX_MEMBERS;
 use crate::{Desired, ServiceSpec};
 
+/// The ring in force, the one before it and the one being made.
+const RINGS_PER_SERVICE: u32 = 3;
+
 /// The services wanted, by key.
 pub(super) fn services<'d>(
     desired: &'d Desired,
@@ -28,9 +31,14 @@ pub(super) fn services<'d>(
             }
         }
     }
-    let limit = setup.max_services.min(setup.max_rings);
+    let limit = setup.max_services.min(setup.max_rings / RINGS_PER_SERVICE);
     if services.len() > limit as usize {
-        return invalid(format!("{} services; at most {limit} are possible", services.len()));
+        return invalid(format!(
+            "{} services; at most {limit} are possible, as each may hold {RINGS_PER_SERVICE} of the \
+             {} rings while its backends change",
+            services.len(),
+            setup.max_rings
+        ));
     }
     Ok(services)
 }

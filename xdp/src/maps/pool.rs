@@ -15,7 +15,10 @@ const SPARES: u32 = 16;
 /// Why there is no ring to be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PoolError {
-    #[error("all {0} rings are in use; have fewer services, or changes further apart")]
+    #[error(
+        "all {0} rings are in use; it is tried again when one is free; have fewer services, or \
+             changes further apart"
+    )]
     Exhausted(u32),
     #[error(transparent)]
     Table(#[from] TableError),
@@ -48,6 +51,16 @@ impl RingPool {
     /// Takes back a ring that no service has named since `since` (ns).
     pub(crate) fn release(&mut self, ring: u32, since: u64) {
         self.resting.push((ring, since.saturating_add(GRACE_NS)));
+    }
+
+    /// Takes back a ring that no service has named.
+    pub(crate) fn put_back(&mut self, ring: u32) {
+        self.ready.push(ring);
+    }
+
+    /// Whether some ring is out of use but still left alone.
+    pub(crate) fn is_one_resting(&self) -> bool {
+        !self.resting.is_empty()
     }
 
     /// Whether [`RingPool::top_up`] has something to do.
