@@ -16,11 +16,13 @@ pub enum Event {
         seq: u64,
         /// From the moment it was taken up until the last map was written.
         took: Duration,
-        /// VIPs with a service that has no usable backend.
+        /// VIPs with a service that has no usable backend; all of them while the program of an
+        /// earlier run still forwards.
         not_ready: Vec<NotReady>,
     },
     /// The desired state could not be put in force; what was in force before still is, as far as
-    /// the error says nothing else.
+    /// the error says nothing else. It is tried again about every second until it succeeds, which
+    /// is [`Event::Applied`], or another state is handed over; the same error is not told twice.
     ApplyFailed {
         /// The number given to [`crate::Dataplane::apply`].
         seq: u64,
@@ -28,7 +30,7 @@ pub enum Event {
         error: String,
     },
     /// The set of VIPs that are not ready changed without a new desired state: a neighbour came
-    /// or went.
+    /// or went, or the program has taken over from that of an earlier run.
     ReadinessChanged {
         /// All VIPs that are not ready now.
         not_ready: Vec<NotReady>,

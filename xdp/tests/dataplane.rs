@@ -240,7 +240,11 @@ fn a_kept_dataplane_forwards_on_until_the_next_run_takes_over() {
 
     let mut second = Running::start(&lab, config(&lab, true)).unwrap();
     assert_eq!(ask(&lab), "b1", "nothing is in force yet, so the earlier program goes on");
-    second.apply_until_ready(1, desired(vec![backend(B2)]));
+    let down = BackendSpec { state: RealState::Down, ..backend(B2) };
+    let not_ready = second.apply(1, desired(vec![down]));
+    assert!(not_ready[0].1.contains("the earlier program is still in force"), "{not_ready:?}");
+    assert_eq!(ask(&lab), "b1", "nothing could be served yet, so the earlier program goes on");
+    second.apply_until_ready(2, desired(vec![backend(B2)]));
     assert_eq!(ask(&lab), "b2", "the new program has taken over");
     let managed = lab.ip("lb", "neigh show");
     let count = managed.lines().filter(|line| line.contains("managed")).count();

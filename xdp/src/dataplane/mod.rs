@@ -3,6 +3,7 @@
 mod mailbox;
 mod report;
 mod start;
+mod takeover;
 mod worker;
 
 use std::path::PathBuf;
@@ -70,8 +71,10 @@ impl Dataplane {
     /// blocks, so call it outside of asynchronous code.
     ///
     /// If an earlier run has left its pins, its program forwards on with the state it had, until
-    /// the first desired state for which every VIP is ready is in force, or 10 s have passed; then
-    /// the new program takes over at one stroke per interface.
+    /// the first desired state for which every VIP could be served is in the tables, or 10 s have
+    /// passed; then the new program takes over at one stroke per interface. Until then every VIP is
+    /// reported as not ready. Flow records of the earlier run are not taken over: from then on its
+    /// connections go by the rings, to the same backends as far as those are the same.
     ///
     /// # Errors
     /// Anything that keeps packets from being forwarded; nothing is left behind then.

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::mailbox::{Mailbox, Waiting};
 use super::report::{Report, mode};
-use super::{OnStop, Snapshot};
+use super::{OnStop, Snapshot, takeover};
 use crate::forwarding::{Forwarding, Resolve};
 use crate::loader::{Attachments, Loaded, Pins, Status};
 use crate::maps::KernelTables;
@@ -51,12 +51,27 @@ pub(super) struct Worker {
     statuses: Vec<Status>,
     stats: Stats,
     applied_seq: u64,
+    /// The state handed over last, if it could not be put in force.
+    failed: Option<Failed>,
+    /// Why the program of an earlier run could not be replaced.
+    swap_failure: Option<String>,
+    /// What is wrong with the kernel's neighbour table.
+    neighbour_failure: Option<String>,
     /// Forwarding could not follow the neighbours the last time.
     lagging: bool,
+    /// What was due in forwarding could not be done; it waits for the next tick.
+    overdue: bool,
     /// Events of the network were lost and could not be asked for since.
     unsynchronised: bool,
     started: Instant,
     next_tick: Instant,
+}
+
+/// A desired state that could not be put in force.
+struct Failed {
+    seq: u64,
+    desired: Desired,
+    error: String,
 }
 
 /// What woke the worker.
@@ -76,7 +91,11 @@ impl Worker {
             statuses: Vec::new(),
             stats: Stats::default(),
             applied_seq: 0,
+            failed: None,
+            swap_failure: None,
+            neighbour_failure: None,
             lagging: false,
+            overdue: false,
             unsynchronised: false,
             started: now,
             next_tick: now,
@@ -99,7 +118,7 @@ impl Worker {
             match wake {
                 Wake::Mail(Waiting { stop: Some(on_stop), .. }) => return self.stop(on_stop),
                 Wake::Mail(Waiting { desired: Some((seq, desired)), .. }) => {
-                    self.apply(seq, &desired);
+                    self.apply(seq, desired, None);
                 }
                 Wake::Mail(_) => {}
                 Wake::Net(Ok(events)) => self.network_events(events),
@@ -119,13 +138,16 @@ impl Worker {
             // The coarse clock may lag by a jiffy: rather wake once too late than twice.
             Instant::now() + Duration::from_nanos(ns.saturating_sub(clock::coarse_ns()) + 1_000_000)
         };
-        let timeout = self.parts.forwarding.next_timeout().map(until);
+        let due = if self.overdue { None } else { self.parts.forwarding.next_timeout() };
+        let timeout = due.map(until);
         timeout.map_or(self.next_tick, |timeout| timeout.min(self.next_tick))
     }
 
     fn on_time(&mut self) {
-        if let Err(error) = self.parts.forwarding.on_timeout(clock::coarse_ns()) {
-            tracing::error!(%error, "ending a previous ring");
+        let done = self.parts.forwarding.on_timeout(clock::coarse_ns());
+        self.overdue = done.is_err();
+        if let Err(error) = done {
+            tracing::error!(%error, "ending a previous ring; it is tried again");
         }
         if Instant::now() >= self.next_tick {
             self.tick();
@@ -138,20 +160,23 @@ impl Worker {
             self.resynchronise();
         }
         match self.parts.requests.links() {
-            Ok(links) => self.network_events(links),
+            Ok(links) => {
+                self.network_events(links);
+                self.reattach();
+            }
             Err(error) => tracing::warn!(%error, "reading the links"),
         }
-        let Parts { attachments, loaded, pins, network, .. } = &mut self.parts;
-        if let Err(error) = attachments.reattach(loaded, pins, &network.topology) {
-            tracing::warn!(%error, "an interface has come back");
-        }
         self.watch_attachments();
-        if self.lagging {
+        if let Some(Failed { seq, desired, error }) = self.failed.take() {
+            self.apply(seq, desired, Some(&error));
+        }
+        if std::mem::take(&mut self.lagging) {
             self.refresh(&self.parts.forwarding.backends());
         }
-        if self.started.elapsed() >= TAKE_OVER {
+        if self.started.elapsed() >= TAKE_OVER || self.swap_failure.is_some() {
             self.take_over();
         }
+        self.report_readiness();
         match Stats::read(&self.parts.forwarding) {
             Ok(stats) => self.stats = stats,
             Err(error) => tracing::warn!(%error, "reading the counters"),
@@ -159,19 +184,33 @@ impl Worker {
         self.publish();
     }
 
-    fn apply(&mut self, seq: u64, desired: &Desired) {
+    /// Attaches again what somebody or something has detached.
+    fn reattach(&mut self) {
+        let Parts { attachments, loaded, pins, network, .. } = &mut self.parts;
+        if let Err(error) = attachments.reattach(loaded, pins, &network.topology) {
+            tracing::warn!(%error, "an interface has come back");
+        }
+    }
+
+    /// Puts a desired state in force. `said` is the error that its owner was told of, if it is
+    /// tried again.
+    fn apply(&mut self, seq: u64, desired: Desired, said: Option<&str>) {
         let began = Instant::now();
-        if let Err(error) = self.try_apply(desired) {
-            self.not_ready = self.readiness();
+        self.failed = None;
+        if let Err(error) = self.try_apply(&desired) {
+            self.report_readiness();
             self.publish();
-            self.send(Event::ApplyFailed { seq, error });
+            if said != Some(&error) {
+                self.send(Event::ApplyFailed { seq, error: error.clone() });
+            }
+            self.failed = Some(Failed { seq, desired, error });
             return;
         }
         self.applied_seq = seq;
-        self.not_ready = self.readiness();
-        if self.not_ready.is_empty() {
+        if self.readiness().is_empty() {
             self.take_over();
         }
+        self.not_ready = self.reported();
         self.publish();
         let not_ready = self.not_ready.clone();
         self.send(Event::Applied { seq, took: began.elapsed(), not_ready });
@@ -188,12 +227,26 @@ impl Worker {
         let services = desired.vips.iter().flat_map(|vip| &vip.services);
         let backends: BTreeSet<Ipv4Addr> =
             services.flat_map(|s| &s.backends).map(|b| b.address).collect();
-        limits::ensure_room(backends.len())?;
+        let room = limits::ensure_room(backends.len());
         // First of all, so that the kernel resolves addresses while the tables are written.
         let wanted = self.routes(&backends);
-        self.managed.add(&mut self.parts.requests, &wanted)?;
+        let kept = self.managed.add(&mut self.parts.requests, &wanted);
         let Parts { forwarding, network, .. } = &mut self.parts;
-        forwarding.apply(desired, network, clock::coarse_ns()).map_err(|e| e.to_string())
+        let applied = forwarding.apply(desired, network, clock::coarse_ns());
+        // Those without an entry are not resolved, and so not ready; the others are not held up.
+        self.lagging |= kept.is_err();
+        self.warn_of_neighbours(room.and(kept).err());
+        applied.map_err(|e| e.to_string())
+    }
+
+    /// Says what is wrong with the neighbour table, once.
+    fn warn_of_neighbours(&mut self, failure: Option<String>) {
+        if let Some(error) = &failure
+            && self.neighbour_failure != failure
+        {
+            tracing::warn!(error, "keeping the neighbours resolved; it is tried again");
+        }
+        self.neighbour_failure = failure;
     }
 
     fn network_events(&mut self, events: Vec<NetEvent>) {
@@ -269,31 +322,37 @@ impl Worker {
         if let Err(error) = &followed {
             tracing::error!(%error, "following the neighbours; it is tried again");
         }
-        self.lagging = followed.is_err();
-        let not_ready = self.readiness();
-        let changed = not_ready != self.not_ready;
-        self.not_ready = not_ready;
-        if changed && self.not_ready.is_empty() && self.applied_seq > 0 {
+        self.lagging |= followed.is_err();
+        if self.applied_seq > 0 && self.readiness().is_empty() {
             self.take_over();
         }
+        self.report_readiness();
         self.publish();
-        if changed {
-            self.send(Event::ReadinessChanged { not_ready: self.not_ready.clone() });
-        }
         let wanted = self.routes(addresses);
-        if let Err(error) = self.managed.add(&mut self.parts.requests, &wanted) {
-            tracing::error!(error, "keeping the neighbours resolved");
-        }
+        let kept = self.managed.add(&mut self.parts.requests, &wanted);
+        self.lagging |= kept.is_err();
+        self.warn_of_neighbours(kept.err());
     }
 
     /// Replaces the program of an earlier run, if one still runs.
     fn take_over(&mut self) {
         let Parts { attachments, loaded, pins: Some(pins), .. } = &mut self.parts else { return };
         if !attachments.is_swap_due() {
+            self.swap_failure = None;
             return;
         }
-        if let Err(error) = attachments.swap(loaded, pins) {
-            tracing::error!(%error, "taking over from the earlier program");
+        let failure = attachments.swap(loaded, pins).err().map(|e| e.to_string());
+        if let Some(error) = &failure
+            && self.swap_failure != failure
+        {
+            tracing::error!(error, "taking over from the earlier program; it is tried again");
+        }
+        self.swap_failure = failure;
+        // Which program runs where has changed, and that is no event of the kernel's.
+        if self.swap_failure.is_none()
+            && let Ok(links) = self.parts.requests.links()
+        {
+            self.network_events(links);
         }
     }
 
@@ -321,8 +380,28 @@ impl Worker {
         }
     }
 
+    /// Of the tables alone, whichever program runs.
     fn readiness(&self) -> Vec<NotReady> {
         self.parts.forwarding.not_ready(&self.parts.network)
+    }
+
+    /// What the owner is told of readiness.
+    fn reported(&self) -> Vec<NotReady> {
+        let own = self.readiness();
+        if !self.parts.attachments.is_swap_due() {
+            return own;
+        }
+        takeover::not_ready(self.parts.forwarding.vips(), &own, self.swap_failure.as_deref())
+    }
+
+    /// Tells the owner of readiness if it has changed.
+    fn report_readiness(&mut self) {
+        let not_ready = self.reported();
+        if not_ready != self.not_ready {
+            self.not_ready = not_ready.clone();
+            self.publish();
+            self.send(Event::ReadinessChanged { not_ready });
+        }
     }
 
     /// The interface of each of these backends that has one.

@@ -95,10 +95,12 @@ impl Attachments {
     pub(crate) fn swap(&mut self, loaded: &mut Loaded, pins: &mut Pins) -> Result<(), Error> {
         for attachment in &mut self.attachments {
             let Hold::Adopted(_) = attachment.hold else { continue };
-            let Some(pinned) = pins.link(attachment.index) else { continue };
             let error = |reason: String| Error::Attach {
                 interface: attachment.interface.clone(),
                 reason: format!("the program could not be replaced: {reason}"),
+            };
+            let Some(pinned) = pins.link(attachment.index) else {
+                return Err(error("its pin is gone".into()));
             };
             let link = XdpLink::try_from(FdLink::from(pinned)).map_err(|e| error(chain(&e)))?;
             let program = loaded.program()?;
