@@ -144,7 +144,7 @@ async fn rounds(routers: &[Router], arrivals: &mpsc::Receiver<Arrival>) -> Resul
     }
     speaker.shutdown(None).await;
     drop(requests);
-    core.await?;
+    core.await??;
     Ok(latencies)
 }
 
@@ -152,7 +152,7 @@ fn start_core(
     config: &Config,
     speaker: Speaker,
     probes: queue::UnboundedReceiver<ProbeEvent>,
-) -> Result<(queue::Sender<CoreRequest>, tokio::task::JoinHandle<()>)> {
+) -> Result<(queue::Sender<CoreRequest>, tokio::task::JoinHandle<Result<()>>)> {
     let (requests, request_queue) = queue::channel(4);
     let parts = Parts {
         speaker,

@@ -54,7 +54,6 @@ fn main() -> ExitCode {
 
 fn start(arguments: &Arguments) -> anyhow::Result<()> {
     init_log(arguments)?;
-    abort_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if arguments.check {
         config::load(&arguments.config)?;
@@ -69,15 +68,6 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
     // A file that is still being read must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
-}
-
-/// A daemon of which a part has died must not go on announcing: its sessions end with it, and routers withdraw.
-fn abort_on_panic() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        print(panic);
-        std::process::abort();
-    }));
 }
 
 fn init_log(arguments: &Arguments) -> anyhow::Result<()> {

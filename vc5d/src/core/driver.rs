@@ -94,11 +94,17 @@ impl Core {
     }
 
     /// Runs until it is told to stop.
-    pub async fn run(mut self) {
+    ///
+    /// # Errors
+    /// When nobody is left to tell it what is healthy, so that nothing may be announced any more.
+    pub async fn run(mut self) -> anyhow::Result<()> {
         loop {
             let wake = self.wake();
             tokio::select! {
-                Some(event) = self.parts.probes.recv(), if self.configured => self.probed(event),
+                event = self.parts.probes.recv(), if self.configured => match event {
+                    Some(event) => self.probed(event),
+                    None => anyhow::bail!("the health checks have ended"),
+                },
                 event = self.parts.dataplane_events.recv(), if self.dataplane_lives => {
                     // A dataplane whose thread has ended answers to nobody: what is announced must go.
                     self.dataplane_lives = event.is_some();
@@ -131,9 +137,9 @@ impl Core {
                     Some(Request::Stop(done)) => {
                         self.stop().await;
                         let _ = done.send(());
-                        return;
+                        return Ok(());
                     }
-                    None => return,
+                    None => return Ok(()),
                 },
                 () = sleep_until(wake) => self.step(State::timeout_at),
             }

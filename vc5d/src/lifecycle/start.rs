@@ -18,7 +18,7 @@ use super::publish::{self, Publisher};
 use super::signals::Signals;
 use crate::config::model::{self, Config};
 use crate::control::{self, Shared};
-use crate::core::{Core, Parts, State, View};
+use crate::core::{Core, CoreRequest, Parts, State, View};
 use crate::telemetry::{self, Metrics};
 use crate::{config, preflight, translate};
 
@@ -183,7 +183,7 @@ async fn serve(
             metrics: Arc::clone(&metrics),
         },
     );
-    let core = tokio::spawn(core.run());
+    let mut core = tokio::spawn(core.run());
     let publisher = Publisher {
         snapshot: Arc::clone(&snapshot),
         views,
@@ -209,15 +209,24 @@ async fn serve(
         commands: command_queue,
         status,
     });
-    let ended = manager.run(signals).await;
-
-    let (done, withdrawn) = oneshot::channel();
-    if core_requests.send(crate::core::CoreRequest::Stop(done)).await.is_ok() {
-        let _ = withdrawn.await;
-    }
+    let ended = tokio::select! {
+        ended = manager.run(signals) => {
+            let (done, withdrawn) = oneshot::channel();
+            if core_requests.send(CoreRequest::Stop(done)).await.is_ok() {
+                let _ = withdrawn.await;
+            }
+            let _ = core.await;
+            ended
+        }
+        died = &mut core => Err(match died {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) => anyhow::anyhow!("the core has ended"),
+            Err(panic) => panic.into(),
+        }),
+    };
+    // Withdraws whatever may still stand, also after the death of the core.
     engines.speaker.shutdown(None).await;
     let _ = stop.send(true);
-    let _ = core.await;
     let _ = publisher.await;
     engines.prober.shutdown().await;
     stop_dataplane(engines.dataplane, *ended.as_ref().unwrap_or(&OnStop::Remove)).await;

@@ -66,3 +66,42 @@ fn translate(check: &model::Check) -> Check {
         fall: check.fall,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config;
+
+    #[test]
+    fn probes_carry_the_ttl_of_the_packets_and_spare_what_is_switched_off() {
+        let text = r#"
+            [router]
+            id = "192.0.2.1"
+            as = 65001
+            [dataplane]
+            mode = "off"
+            [pool.near]
+            backends = ["10.0.0.1", { address = "10.0.0.2", state = "disabled" }]
+            [pool.far]
+            backends = ["10.0.0.3"]
+            ttl = "keep"
+            [check.alive]
+            type = "tcp"
+            [vip.www]
+            addresses = ["192.0.2.9"]
+            service = [
+                { port = 80, pool = "near", checks = ["alive"] },
+                { port = 81, pool = "far", checks = ["alive"] },
+            ]
+        "#;
+        let config = config::parse(text, Path::new("test.toml")).unwrap();
+        let seen: Vec<_> = super::probes(&config)
+            .into_iter()
+            .map(|probe| (probe.key.backend.to_string(), probe.key.service, probe.ttl))
+            .collect();
+        let expected = [("10.0.0.1", "80/tcp", Some(1)), ("10.0.0.3", "81/tcp", None)]
+            .map(|(backend, service, ttl)| (backend.to_owned(), service.to_owned(), ttl));
+        assert_eq!(seen, expected);
+    }
+}
