@@ -400,7 +400,53 @@ fn a_program_that_somebody_else_detaches_is_told_of() {
         _ => None,
     });
     assert!(reason.contains("somebody else"), "{reason}");
+    // Nobody else's program is in its place, so it is put back.
+    running.wait("attachment again", |e| matches!(e, Event::Attached { .. }).then_some(()));
+    assert!(xdp_is_attached(&lab) && link.exists());
+
+    // Somebody else's stays.
+    lab::run(&format!("bpftool link detach pinned {}", link.display()));
+    let other = lab.pin_path().with_file_name("other");
+    let theirs = DataplaneConfig { pin_path: Some(other), ..config(&lab, true) };
+    let theirs = Running::start(&lab, theirs).unwrap();
+    running.wait("detachment", |event| match event {
+        Event::Detached { interface, reason } if interface == "e0" => Some(reason.clone()),
+        _ => None,
+    });
     running.wait_snapshot("it is not attached", |s| s.interfaces.iter().all(|i| !i.attached));
+    theirs.stop(OnStop::Remove);
+    running.wait("attachment at last", |e| matches!(e, Event::Attached { .. }).then_some(()));
+    running.stop(OnStop::Remove);
+    assert!(!lab.pin_path().exists());
+}
+
+#[test]
+fn an_adopted_link_in_generic_mode_is_said_aloud_too() {
+    let lab = Lab::new(&[]);
+    let on_lo = DataplaneConfig { interfaces: vec!["lo".into()], ..config(&lab, true) };
+    Running::start(&lab, on_lo.clone()).unwrap().stop(OnStop::Keep);
+    let mut running = Running::start(&lab, on_lo).unwrap();
+    let fallback = running.wait("attachment of lo", |event| match event {
+        Event::Attached { interface, mode: "generic", fallback } if interface == "lo" => {
+            fallback.clone()
+        }
+        _ => None,
+    });
+    assert!(fallback.contains("the earlier run attached in generic mode"), "{fallback}");
+    running.stop(OnStop::Remove);
+}
+
+#[test]
+fn what_an_earlier_run_left_on_other_interfaces_is_removed() {
+    let lab = Lab::new(&[]);
+    let on_lo = DataplaneConfig { interfaces: vec!["lo".into()], ..config(&lab, true) };
+    Running::start(&lab, on_lo).unwrap().stop(OnStop::Keep);
+    assert!(lab.ip("lb", "link show lo").contains("xdp"));
+    let running = Running::start(&lab, config(&lab, true)).unwrap();
+    assert!(!lab.ip("lb", "link show lo").contains("xdp"));
+    let count = |directory: std::path::PathBuf| std::fs::read_dir(directory).unwrap().count();
+    assert_eq!(count(lab.pin_path().join("links")), 1);
+    assert_eq!(count(lab.pin_path()), 2, "the links and the maps of this run");
     running.stop(OnStop::Remove);
     assert!(!lab.pin_path().exists());
 }

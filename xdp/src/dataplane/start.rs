@@ -90,6 +90,15 @@ fn prepare(
     let attachments = Attachments::attach(&mut loaded, &mut pins, &network.topology, config.mode)?;
     if let Some(pins) = &mut pins {
         pins.keep();
+        if attachments.is_swap_due() {
+            tracing::info!(
+                "the earlier program forwards until all VIPs are ready; its flow records are not \
+                 taken over yet, so its connections go by the rings then"
+            );
+        } else {
+            // Such as a link to an interface that is not configured any more.
+            pins.remove_older(&attachments.indices());
+        }
     }
     Ok(Worker::new(super::worker::Parts {
         mailbox,

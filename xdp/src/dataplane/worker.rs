@@ -187,8 +187,8 @@ impl Worker {
     /// Attaches again what somebody or something has detached.
     fn reattach(&mut self) {
         let Parts { attachments, loaded, pins, network, .. } = &mut self.parts;
-        if let Err(error) = attachments.reattach(loaded, pins, &network.topology) {
-            tracing::warn!(%error, "an interface has come back");
+        for error in attachments.reattach(loaded, pins, &network.topology) {
+            tracing::warn!(%error, "attaching again; it is tried again");
         }
     }
 

@@ -7,7 +7,7 @@ use aya::programs::xdp::{XdpError, XdpLink};
 use aya::programs::{ProgramError, XdpMode};
 
 use super::{Loaded, Pins, chain};
-use crate::topology::{Link, Topology};
+use crate::topology::{Link, Topology, XdpInfo};
 use crate::{AttachMode, Error};
 
 /// What holds the program on an interface.
@@ -18,7 +18,11 @@ enum Hold {
     /// A link of this run that is pinned.
     Pinned(#[expect(dead_code, reason = "dropping it closes the link's descriptor")] PinnedLink),
     /// A pinned link of an earlier run, which still runs the program of that run.
-    Adopted(#[expect(dead_code, reason = "it stays open until it is replaced")] PinnedLink),
+    Adopted {
+        #[expect(dead_code, reason = "it stays open until it is replaced")]
+        link: PinnedLink,
+        program_id: u32,
+    },
 }
 
 /// The program on one interface.
@@ -69,13 +73,7 @@ impl Attachments {
                 topology.by_name(name).ok_or_else(|| Error::UnknownInterface(name.clone()))?;
             let adopted = pins.as_ref().and_then(|p| adoptable(p, link, mode));
             attachments.push(match adopted {
-                Some(pinned) => Attachment {
-                    interface: name.clone(),
-                    index: link.index,
-                    native: link.xdp.is_some_and(|x| x.native),
-                    fallback: None,
-                    hold: Hold::Adopted(pinned),
-                },
+                Some((pinned, running)) => adopt(pinned, running, link, mode),
                 None => attach(loaded, pins, link, mode)?,
             });
         }
@@ -84,7 +82,7 @@ impl Attachments {
 
     /// Whether some interface still runs the program of an earlier run.
     pub(crate) fn is_swap_due(&self) -> bool {
-        self.attachments.iter().any(|a| matches!(a.hold, Hold::Adopted(_)))
+        self.attachments.iter().any(|a| matches!(a.hold, Hold::Adopted { .. }))
     }
 
     /// Puts the program in place of that of an earlier run, at one stroke per interface, and
@@ -94,7 +92,7 @@ impl Attachments {
     /// [`Error::Attach`]; the interface named runs the earlier program on.
     pub(crate) fn swap(&mut self, loaded: &mut Loaded, pins: &mut Pins) -> Result<(), Error> {
         for attachment in &mut self.attachments {
-            let Hold::Adopted(_) = attachment.hold else { continue };
+            let Hold::Adopted { .. } = attachment.hold else { continue };
             let error = |reason: String| Error::Attach {
                 interface: attachment.interface.clone(),
                 reason: format!("the program could not be replaced: {reason}"),
@@ -112,34 +110,51 @@ impl Attachments {
             attachment.hold = Hold::Pinned(pinned);
             tracing::info!(interface = %attachment.interface, "took over from the earlier program");
         }
-        let indices: Vec<u32> = self.attachments.iter().map(|a| a.index).collect();
-        pins.remove_older(&indices);
+        pins.remove_older(&self.indices());
         Ok(())
     }
 
-    /// Attaches again where an interface has gone and come back.
-    ///
-    /// # Errors
-    /// As [`Attachments::attach`].
+    /// The interfaces by their indices.
+    pub(crate) fn indices(&self) -> Vec<u32> {
+        self.attachments.iter().map(|a| a.index).collect()
+    }
+
+    /// Attaches again where an interface has gone and come back, or somebody has detached the
+    /// program and nothing is in its place. What the topology tells must be new. An interface that
+    /// fails does not keep the others from being attached to, and is left as it is; the errors are
+    /// those of [`Attachments::attach`].
     pub(crate) fn reattach(
         &mut self,
         loaded: &mut Loaded,
         pins: &mut Option<Pins>,
         topology: &Topology,
-    ) -> Result<(), Error> {
+    ) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let mut attached = false;
         for attachment in &mut self.attachments {
             let Some(link) = topology.by_name(&attachment.interface) else { continue };
-            if link.index != attachment.index {
-                if let Some(pins) = pins {
-                    pins.unpin_link(attachment.index);
+            let is_another = link.index != attachment.index;
+            if !is_another && (!link.up || link.xdp.is_some()) {
+                continue;
+            }
+            if let Some(pins) = pins.as_mut().filter(|_| is_another) {
+                pins.unpin_link(attachment.index);
+            }
+            match attach(loaded, pins, link, self.mode) {
+                Ok(again) => {
+                    *attachment = again;
+                    attached = true;
                 }
-                *attachment = attach(loaded, pins, link, self.mode)?;
-                if let Some(pins) = pins {
-                    pins.keep();
-                }
+                Err(error) => errors.push(error),
             }
         }
-        Ok(())
+        if let Some(pins) = pins.as_mut().filter(|_| attached) {
+            pins.keep();
+            if !self.is_swap_due() {
+                pins.remove_older(&self.indices());
+            }
+        }
+        errors
     }
 
     /// Whether the program runs on each of the interfaces.
@@ -153,11 +168,12 @@ impl Attachments {
                 return Some("the interface is down".into());
             }
             let running = link.xdp.map(|x| x.program_id);
-            let expected = match &attachment.hold {
-                Hold::Adopted(_) => running.is_some(),
-                Hold::Owned(_) | Hold::Pinned(_) => running == Some(program_id),
+            let expected = match attachment.hold {
+                Hold::Adopted { program_id, .. } => program_id,
+                Hold::Owned(_) | Hold::Pinned(_) => program_id,
             };
-            (!expected).then(|| "somebody else has detached or replaced the program".into())
+            (running != Some(expected))
+                .then(|| "somebody else has detached or replaced the program".into())
         };
         let status = |attachment: &Attachment| Status {
             interface: attachment.interface.clone(),
@@ -170,9 +186,9 @@ impl Attachments {
     }
 }
 
-/// The pinned link to an interface, if it can be used on: it is the one that is attached there,
-/// and in a mode that is still wanted.
-fn adoptable(pins: &Pins, link: &Link, mode: AttachMode) -> Option<PinnedLink> {
+/// The pinned link to an interface and what runs by it, if it can be used on: it is the one that is
+/// attached there, and in a mode that is still wanted.
+fn adoptable(pins: &Pins, link: &Link, mode: AttachMode) -> Option<(PinnedLink, XdpInfo)> {
     let running = link.xdp?;
     let right_mode = match mode {
         AttachMode::Auto => true,
@@ -181,7 +197,34 @@ fn adoptable(pins: &Pins, link: &Link, mode: AttachMode) -> Option<PinnedLink> {
     };
     let pinned = pins.link(link.index)?;
     let held = FdLink::from(pinned).info().ok()?;
-    (right_mode && held.program_id() == running.program_id).then(|| pins.link(link.index))?
+    let pinned = (right_mode && held.program_id() == running.program_id)
+        .then(|| pins.link(link.index))??;
+    Some((pinned, running))
+}
+
+fn adopt(pinned: PinnedLink, running: XdpInfo, link: &Link, mode: AttachMode) -> Attachment {
+    let XdpInfo { program_id, native } = running;
+    let fallback = (mode == AttachMode::Auto && !native).then(|| {
+        let reason = "the earlier run attached in generic mode, and its link is used on; \
+                      `vc5d --detach` before the start tries native mode anew";
+        warn_of_generic(&link.name, reason);
+        reason.to_owned()
+    });
+    Attachment {
+        interface: link.name.clone(),
+        index: link.index,
+        native,
+        fallback,
+        hold: Hold::Adopted { link: pinned, program_id },
+    }
+}
+
+fn warn_of_generic(interface: &str, reason: &str) {
+    tracing::warn!(
+        interface,
+        reason,
+        "native XDP is not used; generic mode costs several times as much"
+    );
 }
 
 fn attach(
@@ -220,10 +263,7 @@ fn attach_in_mode(
         return Err(Error::Attach { interface: name.clone(), reason });
     }
     let fd = attach_as(loaded, link, XdpMode::Skb)?;
-    tracing::warn!(
-        interface = %name, %reason,
-        "native XDP is not possible; generic mode is used, which costs several times as much"
-    );
+    warn_of_generic(name, &reason);
     Ok((fd, false, Some(reason)))
 }
 
