@@ -472,3 +472,37 @@ fn states_that_cannot_be_are_refused_and_change_nothing() {
     running.stop(OnStop::Remove);
     assert!(!xdp_is_attached(&lab));
 }
+
+#[test]
+fn a_state_that_failed_is_put_in_force_when_it_can_be() {
+    let lab = Lab::new(&[]);
+    let settle_time = Duration::from_secs(3);
+    let mut running =
+        Running::start(&lab, DataplaneConfig { settle_time, ..config(&lab, false) }).unwrap();
+    // Nearly all ids, by backends out of reach so that no ring is built; then those of one service
+    // settle, and until they have, there are none for others.
+    let many = |block: u32| -> Vec<BackendSpec> {
+        (0..4095).map(|n| backend(Ipv4Addr::from(0xcb00_0000 + (block << 16) + n))).collect()
+    };
+    let with = |changing: Vec<BackendSpec>| {
+        let mut all = desired(many(0));
+        let service = all.vips[0].services[0].clone();
+        all.vips[0].services =
+            (1..=15).map(|port| ServiceSpec { port, ..service.clone() }).collect();
+        all.vips[0].services.push(ServiceSpec { port: 16, backends: changing, ..service });
+        all
+    };
+    running.apply(1, with(many(0)));
+    running.apply(2, with(vec![]));
+    running.dataplane.apply(3, with(many(1)));
+    let error = running.wait("refusal", |event| match event {
+        Event::ApplyFailed { seq: 3, error } => Some(error.clone()),
+        _ => None,
+    });
+    assert!(error.contains("only 15 of the 65535"), "{error}");
+    running.wait("success", |e| matches!(e, Event::Applied { seq: 3, .. }).then_some(()));
+    let refusals = running.seen.iter().filter(|e| matches!(e, Event::ApplyFailed { .. })).count();
+    assert_eq!(refusals, 1, "the same error is told once");
+    assert_eq!(running.dataplane.snapshot().applied_seq, 3);
+    running.stop(OnStop::Remove);
+}
