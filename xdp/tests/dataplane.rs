@@ -404,13 +404,20 @@ fn a_program_that_somebody_else_detaches_is_told_of() {
     running.wait("attachment again", |e| matches!(e, Event::Attached { .. }).then_some(()));
     assert!(xdp_is_attached(&lab) && link.exists());
 
-    // Somebody else's stays.
+    // Somebody else's stays. While the interface is down the program is not put back.
+    lab.ip("lb", "link set e0 down");
+    let down = |event: &Event| match event {
+        Event::Detached { reason, .. } => reason.contains("down").then_some(()),
+        _ => None,
+    };
+    running.wait("going down", down);
     lab::run(&format!("bpftool link detach pinned {}", link.display()));
     let other = lab.pin_path().with_file_name("other");
     let theirs = DataplaneConfig { pin_path: Some(other), ..config(&lab, true) };
     let theirs = Running::start(&lab, theirs).unwrap();
+    lab.ip("lb", "link set e0 up");
     running.wait("detachment", |event| match event {
-        Event::Detached { interface, reason } if interface == "e0" => Some(reason.clone()),
+        Event::Detached { reason, .. } => reason.contains("somebody else").then_some(()),
         _ => None,
     });
     running.wait_snapshot("it is not attached", |s| s.interfaces.iter().all(|i| !i.attached));
@@ -476,33 +483,42 @@ fn states_that_cannot_be_are_refused_and_change_nothing() {
 #[test]
 fn a_state_that_failed_is_put_in_force_when_it_can_be() {
     let lab = Lab::new(&[]);
-    let settle_time = Duration::from_secs(3);
-    let mut running =
-        Running::start(&lab, DataplaneConfig { settle_time, ..config(&lab, false) }).unwrap();
-    // Nearly all ids, by backends out of reach so that no ring is built; then those of one service
-    // settle, and until they have, there are none for others.
-    let many = |block: u32| -> Vec<BackendSpec> {
-        (0..4095).map(|n| backend(Ipv4Addr::from(0xcb00_0000 + (block << 16) + n))).collect()
+    let mut running = Running::start(&lab, config(&lab, true)).unwrap();
+    // Somebody has filled the VIP table, so that ours finds no room in it.
+    let table = pinned_map(&lab, "VIPS");
+    let info = lab::run(&format!("bpftool -j map show pinned {}", table.display()));
+    let number = |name: &str| -> u32 {
+        let (_, rest) = info.split_once(&format!("\"{name}\":")).expect("it is told");
+        rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
     };
-    let with = |changing: Vec<BackendSpec>| {
-        let mut all = desired(many(0));
-        let service = all.vips[0].services[0].clone();
-        all.vips[0].services =
-            (1..=15).map(|port| ServiceSpec { port, ..service.clone() }).collect();
-        all.vips[0].services.push(ServiceSpec { port: 16, backends: changing, ..service });
-        all
+    let value = vec!["0"; number("bytes_value") as usize].join(" ");
+    let batch = |verb: &str, tail: &str| {
+        let line = |n: u32| {
+            let [a, b, c, d] = (0x0a00_0000 + n).to_be_bytes();
+            format!("map {verb} pinned {} key {a} {b} {c} {d}{tail}\n", table.display())
+        };
+        let path = std::env::temp_dir().join(lab.ns("batch"));
+        std::fs::write(&path, (0..number("max_entries")).map(line).collect::<String>()).unwrap();
+        lab::run(&format!("bpftool batch file {}", path.display()));
+        std::fs::remove_file(&path).unwrap();
     };
-    running.apply(1, with(many(0)));
-    running.apply(2, with(vec![]));
-    running.dataplane.apply(3, with(many(1)));
-    let error = running.wait("refusal", |event| match event {
-        Event::ApplyFailed { seq: 3, error } => Some(error.clone()),
+    batch("update", &format!(" value {value}"));
+    running.dataplane.apply(1, desired(vec![]));
+    let error = running.wait("failure", |event| match event {
+        Event::ApplyFailed { seq: 1, error } => Some(error.clone()),
         _ => None,
     });
-    assert!(error.contains("only 15 of the 65535"), "{error}");
-    running.wait("success", |e| matches!(e, Event::Applied { seq: 3, .. }).then_some(()));
-    let refusals = running.seen.iter().filter(|e| matches!(e, Event::ApplyFailed { .. })).count();
-    assert_eq!(refusals, 1, "the same error is told once");
-    assert_eq!(running.dataplane.snapshot().applied_seq, 3);
+    assert!(error.contains("198.51.100.1: writing VIPS failed"), "{error}");
+    batch("delete", "");
+    running.wait("success", |e| matches!(e, Event::Applied { seq: 1, .. }).then_some(()));
+    let failures = running.seen.iter().filter(|e| matches!(e, Event::ApplyFailed { .. })).count();
+    assert_eq!(failures, 1, "the same error is told once");
+    assert_eq!(running.dataplane.snapshot().applied_seq, 1);
     running.stop(OnStop::Remove);
+}
+
+/// Where the running dataplane has pinned a map.
+fn pinned_map(lab: &Lab, name: &str) -> std::path::PathBuf {
+    let entries = std::fs::read_dir(lab.pin_path()).unwrap();
+    entries.map(|e| e.unwrap().path().join(name)).find(|p| p.exists()).expect("a pinned map")
 }
