@@ -24,8 +24,8 @@ use super::rng::Rng;
 use super::timer::{SessionTimers, retry_at};
 use crate::wire::notification::subcode;
 use crate::wire::{
-    DecodedUpdate, EncodeContext, ErrorCode, Message, MessageType, Notification, RouteRefresh,
-    encode,
+    DecodedUpdate, EncodeContext, ErrorCode, Message, MessageType, Notification, RefreshSubtype,
+    RouteRefresh, encode,
 };
 
 /// The states of RFC 4271 section 8.2.2, the more advanced the greater.
@@ -411,7 +411,7 @@ impl Connection {
             Input::RouteRefresh(request) => {
                 timers.received(env.now);
                 if let Some(channel) = session.channels.get_mut(&request.family)
-                    && request.subtype == 0
+                    && request.subtype == RefreshSubtype::Request
                 {
                     channel.adj_out.refresh();
                 }

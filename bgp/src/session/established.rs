@@ -10,7 +10,7 @@ use super::config::PeerConfig;
 use super::negotiation::Negotiated;
 use crate::rib::{AdjRibIn, AdjRibOut, Batch, Interner, LearnedFrom};
 use crate::wire::{
-    Attributes, EncodeContext, Family, MAX_LEN, Message, NextHop, Update, encode, encode_announce,
+    Attributes, EncodeContext, Family, Message, NextHop, Update, encode, encode_announce,
     encode_withdraw,
 };
 
@@ -136,7 +136,7 @@ impl Session {
 
     /// Appends the next UPDATEs to `out`, withdrawals of all families first; false if there are none.
     pub(super) fn transmit(&mut self, out: &mut Vec<Bytes>) -> bool {
-        let ctx = EncodeContext { as4: self.negotiated.as4, max_len: MAX_LEN };
+        let ctx = EncodeContext { as4: self.negotiated.as4, ..EncodeContext::default() };
         for (family, channel) in &mut self.channels {
             if let Some(batch) = channel.adj_out.next_withdrawal(BATCH) {
                 channel.encode(*family, batch, &ctx, out);

@@ -34,9 +34,10 @@ impl Session {
             }
             return;
         }
-        let announced: Vec<(IpNet, NextHop)> = update.announcements().collect();
+        let announced: Vec<(IpNet, NextHop)> =
+            update.announcements().map(|(nlri, next_hop)| (nlri.prefix, next_hop)).collect();
         let both: HashSet<IpNet> = announced.iter().map(|(prefix, _)| *prefix).collect();
-        for prefix in update.withdrawals() {
+        for prefix in update.withdrawals().map(|nlri| nlri.prefix) {
             // RFC 4271 section 4.3: a prefix in both lists counts as announced.
             if !both.contains(&prefix) {
                 self.withdraw(prefix, action == Action::TreatAsWithdraw, importer);

@@ -18,7 +18,7 @@ use super::timer::{Backoff, retry_at};
 use crate::rib::Route;
 use crate::wire::notification::subcode::{cease, open as open_subcode};
 use crate::wire::{
-    DecodeContext, Decoded, ErrorCode, MAX_LEN, MessageType, Notification, decode, frame,
+    DecodeContext, Decoded, ErrorCode, FamilySet, MAX_LEN, MessageType, Notification, decode, frame,
 };
 
 /// Messages and sessions since the peer was made.
@@ -443,11 +443,11 @@ impl Peer {
         let ebgp = self.config.neighbor_as != self.local.local_as;
         let (as4, families) = match &self.connection(role).state {
             State::Established { session, .. } => {
-                (session.negotiated.as4, session.negotiated.families.clone())
+                (session.negotiated.as4, session.negotiated.families.as_slice().into())
             }
-            _ => (true, Vec::new()),
+            _ => (true, FamilySet::NONE),
         };
-        DecodeContext { as4, ebgp, allow_as_sets: false, families }
+        DecodeContext { as4, ebgp, families, ..DecodeContext::default() }
     }
 
     /// An OPEN: does it suit, and does its connection collide with the other one (RFC 4271 section

@@ -8,7 +8,7 @@ use super::notification::Notification;
 use super::open::Open;
 use super::refresh::RouteRefresh;
 use super::update::{DecodedUpdate, Update};
-use super::{Family, header, notification, open, refresh, update};
+use super::{Family, FamilySet, header, notification, open, refresh, update};
 
 /// A BGP message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,7 +49,7 @@ pub enum Decoded {
 }
 
 /// What the session negotiated, as far as it decides how octets are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeContext {
     /// AS numbers in AS_PATH and AGGREGATOR have 4 octets (both sides announced it, RFC 6793).
     pub as4: bool,
@@ -58,7 +58,26 @@ pub struct DecodeContext {
     /// AS_SET and AS_CONFED_SET are accepted; otherwise they are treated as withdraw (RFC 9774).
     pub allow_as_sets: bool,
     /// Negotiated families; routes of others are ignored.
-    pub families: Vec<Family>,
+    pub families: FamilySet,
+    /// Families whose routes come with a path identifier: the neighbour sends several paths and we
+    /// receive them (RFC 7911).
+    pub add_path: FamilySet,
+    /// IPv4 unicast routes may have an IPv6 next hop (RFC 8950).
+    pub extended_next_hop: bool,
+}
+
+impl Default for DecodeContext {
+    /// An external neighbour with 4-octet AS numbers and nothing else: IPv4 unicast alone.
+    fn default() -> Self {
+        Self {
+            as4: true,
+            ebgp: true,
+            allow_as_sets: false,
+            families: FamilySet::from(Family::IPV4_UNICAST),
+            add_path: FamilySet::NONE,
+            extended_next_hop: false,
+        }
+    }
 }
 
 /// What the session negotiated, as far as it decides how octets are written.
@@ -66,13 +85,18 @@ pub struct DecodeContext {
 pub struct EncodeContext {
     /// AS numbers in AS_PATH and AGGREGATOR have 4 octets.
     pub as4: bool,
-    /// The longest message allowed, in octets.
+    /// The longest message allowed, in octets; an OPEN never has more than 4096 (RFC 8654).
     pub max_len: usize,
+    /// Families whose routes are sent with a path identifier (RFC 7911).
+    pub add_path: FamilySet,
+    /// IPv4 unicast routes may have an IPv6 next hop (RFC 8950).
+    pub extended_next_hop: bool,
 }
 
 impl Default for EncodeContext {
+    /// 4-octet AS numbers, and nothing else.
     fn default() -> Self {
-        Self { as4: true, max_len: MAX_LEN }
+        Self { as4: true, max_len: MAX_LEN, add_path: FamilySet::NONE, extended_next_hop: false }
     }
 }
 

@@ -1,53 +1,153 @@
-//! Prefixes on the wire: a length in bits and as many octets as that needs (RFC 4271 section 4.3).
+//! Prefixes on the wire: a length in bits and as many octets as that needs (RFC 4271 section 4.3),
+//! with ADD-PATH behind a path identifier (RFC 7911 section 3).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use nom::Parser;
-use nom::bytes::complete::take;
-use nom::number::complete::be_u8;
 
 use super::Family;
 use super::error::EncodeError;
-use super::parse::{Complete, Parsed, fault};
+use super::parse::{Complete, fault};
 
-/// One IPv4 prefix; bits beyond its length are cleared.
-pub(crate) fn ipv4(input: &[u8]) -> Parsed<'_, Ipv4Net> {
-    let (rest, (length, address)) = octets::<4>(input)?;
-    let net = Ipv4Net::new(Ipv4Addr::from(address), length).map_err(|_| fault(input))?;
-    Ok((rest, net.trunc()))
+/// What a route leads to: a prefix, and with ADD-PATH the identifier that tells one path to it from
+/// another (RFC 7911). Made from a prefix by `into` where there is no ADD-PATH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Nlri<P = IpNet> {
+    /// The prefix.
+    pub prefix: P,
+    /// The path identifier; present exactly if ADD-PATH was negotiated for the family and direction.
+    pub path_id: Option<u32>,
 }
 
-/// One IPv6 prefix; bits beyond its length are cleared.
-pub(crate) fn ipv6(input: &[u8]) -> Parsed<'_, Ipv6Net> {
-    let (rest, (length, address)) = octets::<16>(input)?;
-    let net = Ipv6Net::new(Ipv6Addr::from(address), length).map_err(|_| fault(input))?;
-    Ok((rest, net.trunc()))
+impl<P> From<P> for Nlri<P> {
+    fn from(prefix: P) -> Self {
+        Self { prefix, path_id: None }
+    }
 }
 
-/// Length and address of a prefix whose address has `N` octets.
-fn octets<const N: usize>(input: &[u8]) -> Parsed<'_, (u8, [u8; N])> {
-    let (rest, length) = be_u8(input)?;
-    let mut address = [0; N];
-    let (rest, significant) = take(usize::from(length).div_ceil(8)).parse(rest)?;
-    let room = address.get_mut(..significant.len()).ok_or_else(|| fault(input))?;
-    room.copy_from_slice(significant);
-    Ok((rest, (length, address)))
+impl From<Nlri<Ipv4Net>> for Nlri {
+    fn from(nlri: Nlri<Ipv4Net>) -> Self {
+        Self { prefix: IpNet::V4(nlri.prefix), path_id: nlri.path_id }
+    }
+}
+
+impl From<Nlri<Ipv6Net>> for Nlri {
+    fn from(nlri: Nlri<Ipv6Net>) -> Self {
+        Self { prefix: IpNet::V6(nlri.prefix), path_id: nlri.path_id }
+    }
+}
+
+impl From<Ipv4Net> for Nlri {
+    fn from(prefix: Ipv4Net) -> Self {
+        IpNet::V4(prefix).into()
+    }
+}
+
+impl<P: FromStr> FromStr for Nlri<P> {
+    type Err = P::Err;
+
+    /// A prefix without a path identifier.
+    fn from_str(text: &str) -> Result<Self, P::Err> {
+        text.parse::<P>().map(Self::from)
+    }
+}
+
+impl<P: fmt::Display> fmt::Display for Nlri<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path_id {
+            None => self.prefix.fmt(f),
+            Some(id) => write!(f, "{} path {id}", self.prefix),
+        }
+    }
+}
+
+/// A kind of prefix, by its wire form.
+pub(crate) trait Prefix: Copy {
+    /// The first prefix in `input` and the octets behind it; bits beyond its length are cleared.
+    fn take(input: &[u8]) -> Option<(Self, &[u8])>;
+}
+
+impl Prefix for Ipv4Net {
+    fn take(input: &[u8]) -> Option<(Self, &[u8])> {
+        let (&length, rest) = input.split_first()?;
+        let (octets, rest) = rest.split_at_checked(usize::from(length).div_ceil(8))?;
+        let bits = u32::from_be_bytes(match *octets {
+            [a, b, c] => [a, b, c, 0],
+            [a, b, c, d] => [a, b, c, d],
+            [a, b] => [a, b, 0, 0],
+            [a] => [a, 0, 0, 0],
+            [] => [0; 4],
+            _ => return None,
+        });
+        let mask = u32::MAX.checked_shl(32_u32.checked_sub(length.into())?).unwrap_or(0);
+        Some((Self::new((bits & mask).into(), length).ok()?, rest))
+    }
+}
+
+impl Prefix for Ipv6Net {
+    fn take(input: &[u8]) -> Option<(Self, &[u8])> {
+        let (&length, rest) = input.split_first()?;
+        let (octets, rest) = rest.split_at_checked(usize::from(length).div_ceil(8))?;
+        let mut address = [0; 16];
+        address.get_mut(..octets.len())?.copy_from_slice(octets);
+        let mask = u128::MAX.checked_shl(128_u32.checked_sub(length.into())?).unwrap_or(0);
+        Some((Self::new((u128::from_be_bytes(address) & mask).into(), length).ok()?, rest))
+    }
+}
+
+/// The prefixes of a list, up to its end or to the first octets that are none.
+#[derive(Debug, Clone)]
+pub(crate) struct Prefixes<'a, P> {
+    rest: &'a [u8],
+    add_path: bool,
+    kind: PhantomData<P>,
+}
+
+impl<'a, P> Prefixes<'a, P> {
+    /// The list in `octets`, with path identifiers if `add_path`.
+    pub(crate) fn new(octets: &'a [u8], add_path: bool) -> Self {
+        Self { rest: octets, add_path, kind: PhantomData }
+    }
+}
+
+impl<P: Prefix> Iterator for Prefixes<'_, P> {
+    type Item = Nlri<P>;
+
+    fn next(&mut self) -> Option<Nlri<P>> {
+        let (path_id, rest) = match self.add_path {
+            false => (None, self.rest),
+            true => {
+                let (id, rest) = self.rest.split_first_chunk()?;
+                (Some(u32::from_be_bytes(*id)), rest)
+            }
+        };
+        let (prefix, rest) = P::take(rest)?;
+        self.rest = rest;
+        Some(Nlri { prefix, path_id })
+    }
+}
+
+impl<P: Prefix> Prefixes<'_, P> {
+    /// The prefixes in a list of their own, refused if anything is left over; the error points at
+    /// what that is.
+    pub(crate) fn collect_all<T: From<Nlri<P>>>(self) -> Result<Vec<T>, usize> {
+        // Four octets is what most prefixes take, and the octets are here: no length is believed.
+        let mut all = Vec::with_capacity(self.rest.len() / 4);
+        let mut list = self;
+        all.extend(list.by_ref().map(T::from));
+        if list.rest.is_empty() { Ok(all) } else { Err(list.rest.len()) }
+    }
 }
 
 /// Prefixes to the end of `input`; an error points at the prefix that it is in.
-pub(crate) fn list<'a, T>(
-    mut input: &'a [u8],
-    prefix: impl Fn(&'a [u8]) -> Parsed<'a, T>,
-) -> Complete<'a, Vec<T>> {
-    // Four octets is what most prefixes take, and the octets are here: no length is believed.
-    let mut prefixes = Vec::with_capacity(input.len() / 4);
-    while !input.is_empty() {
-        let (rest, one) = prefix(input).map_err(|_| fault(input))?;
-        prefixes.push(one);
-        input = rest;
-    }
-    Ok(prefixes)
+pub(crate) fn list<P: Prefix, T: From<Nlri<P>>>(
+    input: &[u8],
+    add_path: bool,
+) -> Complete<'_, Vec<T>> {
+    let left = |left: usize| input.get(input.len() - left..).unwrap_or_default();
+    Prefixes::<P>::new(input, add_path).collect_all().map_err(|count| fault(left(count)))
 }
 
 /// Whether a route to this prefix makes sense: multicast and loopback do not (RFC 4271 section 6.3).
@@ -59,15 +159,25 @@ pub(crate) fn is_routable(prefix: &IpNet) -> bool {
 }
 
 /// Octets that a prefix takes.
-pub(crate) fn wire_len(prefix: &IpNet) -> usize {
-    1 + usize::from(prefix.prefix_len()).div_ceil(8)
+pub(crate) fn wire_len(nlri: &Nlri, add_path: bool) -> usize {
+    1 + usize::from(nlri.prefix.prefix_len()).div_ceil(8) + if add_path { 4 } else { 0 }
 }
 
-/// Writes a prefix; bits beyond its length are written as zero.
-pub(crate) fn put(prefix: &IpNet, out: &mut Vec<u8>) {
-    let octets = wire_len(prefix) - 1;
-    out.push(prefix.prefix_len());
-    match prefix.trunc() {
+/// Octets that no prefix of `family` exceeds.
+pub(crate) fn longest(family: Family, add_path: bool) -> usize {
+    let prefix = if family == Family::IPV4_UNICAST { 5 } else { 17 };
+    prefix + if add_path { 4 } else { 0 }
+}
+
+/// Writes a prefix; bits beyond its length are written as zero. With ADD-PATH one without a path
+/// identifier gets 0.
+pub(crate) fn put(nlri: Nlri, add_path: bool, out: &mut Vec<u8>) {
+    if add_path {
+        out.extend(nlri.path_id.unwrap_or(0).to_be_bytes());
+    }
+    let octets = usize::from(nlri.prefix.prefix_len()).div_ceil(8);
+    out.push(nlri.prefix.prefix_len());
+    match nlri.prefix.trunc() {
         IpNet::V4(net) => out.extend(net.addr().octets().iter().take(octets)),
         IpNet::V6(net) => out.extend(net.addr().octets().iter().take(octets)),
     }
@@ -85,26 +195,60 @@ pub(crate) fn check_family(prefix: &IpNet, family: Family) -> Result<(), EncodeE
 mod tests {
     use super::*;
 
-    #[test]
-    fn host_bits_are_cleared() {
-        assert_eq!(ipv4(&[9, 10, 0xFF, 7]).unwrap(), (&[7][..], "10.128.0.0/9".parse().unwrap()));
-        assert_eq!(ipv6(&[3, 0xFF]).unwrap().1, "e000::/3".parse().unwrap());
+    fn ipv4(octets: &[u8]) -> Option<String> {
+        Some(Ipv4Net::take(octets)?.0.to_string())
+    }
+
+    fn ipv6(octets: &[u8]) -> Option<String> {
+        Some(Ipv6Net::take(octets)?.0.to_string())
     }
 
     #[test]
-    fn the_ends_of_the_range_are_read() {
-        assert_eq!(ipv4(&[0]).unwrap().1, "0.0.0.0/0".parse().unwrap());
-        assert_eq!(ipv4(&[32, 1, 2, 3, 4]).unwrap().1, "1.2.3.4/32".parse().unwrap());
-        assert!(ipv4(&[33, 1, 2, 3, 4, 5]).is_err());
-        assert!(ipv6(&[&[129][..], &[0; 17]].concat()).is_err());
-        assert!(ipv4(&[24, 1, 2]).is_err());
+    fn host_bits_are_cleared() {
+        let (net, rest) = Ipv4Net::take(&[9, 10, 0xFF, 7]).unwrap();
+        assert_eq!((net.to_string().as_str(), rest), ("10.128.0.0/9", &[7][..]));
+        assert_eq!(ipv6(&[3, 0xFF]).as_deref(), Some("e000::/3"));
+    }
+
+    #[test]
+    fn every_length_is_read_and_none_beyond() {
+        for length in 0..=32_u8 {
+            let octets = [&[length][..], &[1; 4][..usize::from(length).div_ceil(8)]].concat();
+            assert_eq!(Ipv4Net::take(&octets).unwrap().0.prefix_len(), length);
+            assert!(length == 0 || Ipv4Net::take(&octets[..octets.len() - 1]).is_none());
+        }
+        for length in 0..=128_u8 {
+            let octets = [&[length][..], &[1; 16][..usize::from(length).div_ceil(8)]].concat();
+            assert_eq!(Ipv6Net::take(&octets).unwrap().0.prefix_len(), length);
+            assert!(length == 0 || Ipv6Net::take(&octets[..octets.len() - 1]).is_none());
+        }
+        assert_eq!(ipv4(&[32, 1, 2, 3, 4]).as_deref(), Some("1.2.3.4/32"));
+        assert_eq!(ipv4(&[0]).as_deref(), Some("0.0.0.0/0"));
+        assert_eq!(ipv4(&[33, 1, 2, 3, 4, 5]), None);
+        assert_eq!(ipv6(&[&[129][..], &[0; 17]].concat()), None);
+        assert_eq!((ipv4(&[255]), ipv6(&[])), (None, None));
     }
 
     #[test]
     fn an_empty_list_is_no_error_and_a_bad_one_is() {
-        assert_eq!(list(&[], ipv4).unwrap(), []);
-        assert_eq!(list(&[0, 8, 10], ipv4).unwrap().len(), 2);
-        assert!(list(&[8, 10, 16, 10], ipv4).is_err());
+        let list = |octets| list::<Ipv4Net, Nlri>(octets, false);
+        assert_eq!(list(&[]).unwrap(), []);
+        assert_eq!(list(&[0, 8, 10]).unwrap().len(), 2);
+        assert!(list(&[8, 10, 16, 10]).is_err());
+    }
+
+    #[test]
+    fn path_identifiers_are_read_and_written() {
+        let octets = [0, 0, 0, 7, 8, 10, 0, 0, 1, 0, 0];
+        let both: Vec<Nlri> = list::<Ipv4Net, _>(&octets, true).unwrap();
+        let text: Vec<_> = both.iter().map(Nlri::to_string).collect();
+        assert_eq!(text, ["10.0.0.0/8 path 7", "0.0.0.0/0 path 256"]);
+        let mut out = Vec::new();
+        both.iter().for_each(|nlri| put(*nlri, true, &mut out));
+        assert_eq!(out, octets);
+        assert_eq!(both.iter().map(|nlri| wire_len(nlri, true)).sum::<usize>(), octets.len());
+        assert!(list::<Ipv4Net, Nlri>(&octets[..10], true).is_err());
+        assert!(list::<Ipv4Net, Nlri>(&octets[..3], true).is_err());
     }
 
     #[test]

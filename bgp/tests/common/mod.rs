@@ -125,15 +125,9 @@ impl Router {
     }
 
     fn next_message(&mut self) -> Option<Decoded> {
-        let ctx = DecodeContext {
-            as4: true,
-            ebgp: true,
-            allow_as_sets: false,
-            families: vec![Family::IPV4_UNICAST],
-        };
         let message = frame(&self.received, MAX_LEN).unwrap()?;
         let length = message.bytes.len();
-        let decoded = decode(message, &ctx).unwrap();
+        let decoded = decode(message, &DecodeContext::default()).unwrap();
         self.received.drain(..length);
         Some(decoded)
     }
@@ -146,8 +140,11 @@ impl Router {
                 Some(Decoded::Update(update)) if update.end_of_rib.is_some() => {}
                 Some(Decoded::Update(update)) => {
                     assert_eq!(update.errors, []);
-                    let announced = update.update.announcements().map(|(prefix, _)| prefix);
-                    return (announced.collect(), update.update.withdrawals().collect());
+                    let announced = update.update.announcements().map(|(nlri, _)| nlri.prefix);
+                    return (
+                        announced.collect(),
+                        update.update.withdrawals().map(|nlri| nlri.prefix).collect(),
+                    );
                 }
                 other => panic!("expected an UPDATE, got {other:?}"),
             }

@@ -78,7 +78,7 @@ fn session_view(session: &SessionSnapshot, now: Instant) -> PeerSession {
     }
 }
 
-/// Capabilities in birdc's words. Those that this release does not read are named by their IANA code.
+/// Capabilities in birdc's words. Unknown ones are named by their IANA code.
 fn capability_lines(capabilities: &[Capability]) -> Vec<String> {
     let families: Vec<_> = capabilities
         .iter()
@@ -97,17 +97,20 @@ fn capability_lines(capabilities: &[Capability]) -> Vec<String> {
             Capability::Multiprotocol(_) => {}
             Capability::RouteRefresh => lines.push("Route refresh".to_owned()),
             Capability::FourOctetAs(_) => lines.push("4-octet AS numbers".to_owned()),
-            Capability::Unknown { code, .. } => lines.push(match code {
-                5 => "Extended next hop".to_owned(),
-                6 => "Extended message".to_owned(),
-                9 => "Role".to_owned(),
-                64 => "Graceful restart".to_owned(),
-                69 => "ADD-PATH".to_owned(),
-                70 => "Enhanced refresh".to_owned(),
-                71 => "Long-lived graceful restart".to_owned(),
-                73 => "Hostname".to_owned(),
-                code => format!("Capability {code}"),
-            }),
+            Capability::ExtendedNextHop(_) => lines.push("Extended next hop".to_owned()),
+            Capability::ExtendedMessage => lines.push("Extended message".to_owned()),
+            Capability::Role(role) => lines.push(format!("Role: {role}")),
+            Capability::GracefulRestart(_) => lines.push("Graceful restart".to_owned()),
+            Capability::AddPath(_) => lines.push("ADD-PATH".to_owned()),
+            Capability::EnhancedRouteRefresh => lines.push("Enhanced refresh".to_owned()),
+            Capability::LongLivedGracefulRestart(_) => {
+                lines.push("Long-lived graceful restart".to_owned());
+            }
+            Capability::Fqdn { host, .. } => lines.push(format!("Hostname: {host}")),
+            Capability::SoftwareVersion(version) => {
+                lines.push(format!("Software version: {version}"));
+            }
+            other => lines.push(format!("Capability {}", other.code())),
         }
     }
     lines

@@ -13,8 +13,8 @@ use crate::session::{
     Event, FamilyConfig, LocalSpeaker, Peer, PeerConfig, PeerEvent, Role, StateName,
 };
 use crate::wire::{
-    Attributes, DecodeContext, Decoded, EncodeContext, Family, MAX_LEN, Message, Open, decode,
-    encode, frame,
+    Attributes, DecodeContext, Decoded, EncodeContext, Family, FamilySet, MAX_LEN, Message, Open,
+    decode, encode, frame,
 };
 
 pub(super) const US: LocalSpeaker =
@@ -60,12 +60,7 @@ pub(super) fn their_open() -> Open {
 
 /// Messages in a piece of stream.
 pub(super) fn messages(mut stream: &[u8]) -> Vec<Decoded> {
-    let ctx = DecodeContext {
-        as4: true,
-        ebgp: true,
-        allow_as_sets: false,
-        families: vec![Family::IPV4_UNICAST, Family::IPV6_UNICAST],
-    };
+    let ctx = DecodeContext { families: FamilySet::ALL, ..DecodeContext::default() };
     let mut found = Vec::new();
     while let Some(message) = frame(stream, MAX_LEN).unwrap() {
         found.push(decode(message, &ctx).unwrap());

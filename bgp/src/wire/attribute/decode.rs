@@ -133,8 +133,8 @@ impl Draft {
             return self.report(verdict.locate(raw.octets, message));
         }
         if !has_valid_flags(raw.flags, row.flags) {
-            // RFC 7606 section 3 (c). The routes of MP_REACH_NLRI have to be known all the same.
-            let verdict = raw.error(Action::TreatAsWithdraw, subcode::ATTRIBUTE_FLAGS);
+            // The routes of MP_REACH_NLRI have to be known all the same.
+            let verdict = raw.error(row.on_flags, subcode::ATTRIBUTE_FLAGS);
             self.report(verdict.locate(raw.octets, message))?;
             if row.on_error != Action::SessionReset {
                 return Ok(());

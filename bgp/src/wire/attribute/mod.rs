@@ -17,7 +17,7 @@ pub(crate) use decode::{Draft, decode};
 pub(crate) use encode::put_all;
 pub(crate) use multiprotocol::{put_reach, put_unreach, reach_overhead};
 
-use super::community::Community;
+use super::community::{Community, ExtendedCommunity, LargeCommunity};
 
 /// The attributes of a route, without MP_REACH_NLRI and MP_UNREACH_NLRI, which are about prefixes.
 ///
@@ -40,6 +40,19 @@ pub struct Attributes {
     pub aggregator: Option<Aggregator>,
     /// COMMUNITIES, in the order received.
     pub communities: Vec<Community>,
+    /// ORIGINATOR_ID (RFC 4456); discarded when it comes from an external peer.
+    pub originator_id: Option<Ipv4Addr>,
+    /// CLUSTER_LIST (RFC 4456), the nearest cluster first; discarded when it comes from an external
+    /// peer.
+    pub cluster_list: Vec<Ipv4Addr>,
+    /// EXTENDED COMMUNITIES (RFC 4360), in the order received.
+    pub extended_communities: Vec<ExtendedCommunity>,
+    /// The accumulated metric of AIGP (RFC 7311); discarded when it comes from an external peer.
+    pub aigp: Option<u64>,
+    /// LARGE_COMMUNITY (RFC 8092), in the order received, each value once.
+    pub large_communities: Vec<LargeCommunity>,
+    /// ONLY_TO_CUSTOMER: the AS that must not be passed upwards (RFC 9234 section 5).
+    pub only_to_customer: Option<u32>,
     /// Everything else, ascending by type code, one per code.
     pub opaque: Vec<OpaqueAttribute>,
 }
@@ -116,6 +129,7 @@ pub(crate) mod code {
     pub(crate) const AS4_PATH: u8 = 17;
     pub(crate) const AS4_AGGREGATOR: u8 = 18;
     pub(crate) const IPV6_EXTENDED_COMMUNITIES: u8 = 25;
+    pub(crate) const AIGP: u8 = 26;
     pub(crate) const LARGE_COMMUNITIES: u8 = 32;
     pub(crate) const ONLY_TO_CUSTOMER: u8 = 35;
 }

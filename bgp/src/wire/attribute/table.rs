@@ -3,16 +3,18 @@
 //! The rules are those of RFC 7606 section 7 and of the RFC that defines the attribute. Attributes
 //! without a typed field are checked here all the same and kept opaque.
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 use nom::Parser;
+use nom::bytes::complete::take;
 use nom::combinator::{all_consuming, map_opt};
 use nom::multi::many0;
-use nom::number::complete::{be_u8, be_u16, be_u32};
+use nom::number::complete::{be_u8, be_u16, be_u32, be_u64};
 
 use super::decode::{Draft, Raw};
 use super::{Aggregator, Attributes, Origin, code, flag, multiprotocol, segments};
-use crate::wire::community::Community;
+use crate::wire::community::{Community, ExtendedCommunity, LargeCommunity};
 use crate::wire::error::Action;
 use crate::wire::message::DecodeContext;
 use crate::wire::notification::subcode::{UNSPECIFIC, update as subcode};
@@ -29,6 +31,8 @@ pub(super) struct Row {
     pub(super) flags: u8,
     /// Lengths that are valid.
     pub(super) length: Length,
+    /// What wrong flags lead to (RFC 7606 section 3 (c), unless the attribute's own RFC differs).
+    pub(super) on_flags: Action,
     /// What a bad length or value leads to.
     pub(super) on_error: Action,
     /// Never taken from an external peer, whatever its form.
@@ -80,6 +84,7 @@ const OPAQUE: Row = Row {
     name: "",
     flags: OPTIONAL_TRANSITIVE,
     length: Length::Any,
+    on_flags: Action::TreatAsWithdraw,
     on_error: Action::TreatAsWithdraw,
     internal_only: false,
     subcode: subcode::OPTIONAL_ATTRIBUTE,
@@ -93,7 +98,7 @@ pub(super) fn row(code: u8) -> Option<&'static Row> {
 }
 
 /// Every attribute known, ascending by code.
-pub(super) static TABLE: [Row; 18] = [
+pub(super) static TABLE: [Row; 19] = [
     Row {
         code: code::ORIGIN,
         name: "ORIGIN",
@@ -221,6 +226,12 @@ pub(super) static TABLE: [Row; 18] = [
         flags: OPTIONAL,
         length: Length::Exactly(4),
         internal_only: true,
+        decode: |raw, _, draft| {
+            set(&mut draft.attributes.originator_id, whole(raw.value, ipv4).map(Some))
+        },
+        encode: |attributes, _, out| {
+            attributes.originator_id.map(|id| out.extend(id.octets())).is_some()
+        },
         ..OPAQUE
     },
     Row {
@@ -229,6 +240,13 @@ pub(super) static TABLE: [Row; 18] = [
         flags: OPTIONAL,
         length: Length::Multiple(4),
         internal_only: true,
+        decode: |raw, _, draft| {
+            set(&mut draft.attributes.cluster_list, whole(raw.value, many0(ipv4)))
+        },
+        encode: |attributes, _, out| {
+            out.extend(attributes.cluster_list.iter().flat_map(Ipv4Addr::octets));
+            !attributes.cluster_list.is_empty()
+        },
         ..OPAQUE
     },
     Row {
@@ -251,6 +269,16 @@ pub(super) static TABLE: [Row; 18] = [
         code: code::EXTENDED_COMMUNITIES,
         name: "EXTENDED COMMUNITIES",
         length: Length::Multiple(8),
+        decode: |raw, _, draft| {
+            let (values, _) = raw.value.as_chunks();
+            draft.attributes.extended_communities =
+                values.iter().copied().map(ExtendedCommunity).collect();
+            Ok(())
+        },
+        encode: |attributes, _, out| {
+            out.extend(attributes.extended_communities.iter().flat_map(|value| value.0));
+            !attributes.extended_communities.is_empty()
+        },
         ..OPAQUE
     },
     Row {
@@ -296,19 +324,31 @@ pub(super) static TABLE: [Row; 18] = [
         ..OPAQUE
     },
     Row {
+        code: code::AIGP,
+        name: "AIGP",
+        flags: OPTIONAL,
+        on_flags: Action::AttributeDiscard,
+        on_error: Action::AttributeDiscard,
+        internal_only: true,
+        decode: |raw, _, draft| set(&mut draft.attributes.aigp, aigp(raw.value)),
+        encode: |attributes, _, out| attributes.aigp.map(|metric| put_aigp(metric, out)).is_some(),
+        ..OPAQUE
+    },
+    Row {
         code: code::LARGE_COMMUNITIES,
         name: "LARGE_COMMUNITY",
         length: Length::Multiple(12),
         decode: |raw, _, draft| {
             // RFC 8092 section 2: repeated values are dropped without a word.
-            let mut unique: Vec<&[u8]> = Vec::new();
-            for value in raw.value.chunks(12) {
-                if !unique.contains(&value) {
-                    unique.push(value);
-                }
-            }
-            draft.keep(raw.opaque(unique.concat()));
+            let (values, _) = raw.value.as_chunks();
+            let mut seen = HashSet::new();
+            let first = values.iter().copied().filter(|value| seen.insert(*value));
+            draft.attributes.large_communities = first.map(LargeCommunity::from_octets).collect();
             Ok(())
+        },
+        encode: |attributes, _, out| {
+            out.extend(attributes.large_communities.iter().flat_map(|value| value.octets()));
+            !attributes.large_communities.is_empty()
         },
         ..OPAQUE
     },
@@ -316,6 +356,12 @@ pub(super) static TABLE: [Row; 18] = [
         code: code::ONLY_TO_CUSTOMER,
         name: "ONLY_TO_CUSTOMER",
         length: Length::Exactly(4),
+        decode: |raw, _, draft| {
+            set(&mut draft.attributes.only_to_customer, whole(raw.value, be_u32).map(Some))
+        },
+        encode: |attributes, _, out| {
+            attributes.only_to_customer.map(|asn| out.extend(asn.to_be_bytes())).is_some()
+        },
         ..OPAQUE
     },
 ];
@@ -367,6 +413,27 @@ fn put_aggregator(value: Aggregator, as4: bool, out: &mut Vec<u8>) {
         out.extend(u16::try_from(value.asn).unwrap_or(AS_TRANS).to_be_bytes());
     }
     out.extend(value.address.octets());
+}
+
+/// Type of the only TLV of AIGP (RFC 7311 section 3).
+const AIGP_METRIC: u8 = 1;
+
+/// The first metric; TLVs of other types, and further metrics, are passed over (RFC 7311 section 3).
+fn aigp(value: &[u8]) -> Complete<'_, Option<u64>> {
+    let tlv = (be_u8, map_opt(be_u16, |length| length.checked_sub(3)))
+        .flat_map(|(kind, length)| take(length).map(move |value| (kind, value)));
+    let tlvs: Vec<(u8, &[u8])> = whole(value, many0(tlv))?;
+    let mut metric = None;
+    for (_, value) in tlvs.into_iter().filter(|tlv| tlv.0 == AIGP_METRIC) {
+        let one = whole(value, be_u64)?;
+        metric = metric.or(Some(one));
+    }
+    Ok(metric)
+}
+
+fn put_aigp(metric: u64, out: &mut Vec<u8>) {
+    out.extend([AIGP_METRIC, 0, 11]);
+    out.extend(metric.to_be_bytes());
 }
 
 /// AS4_PATH and AS4_AGGREGATOR make sense only from a speaker of 2-octet AS numbers (RFC 6793

@@ -11,12 +11,7 @@ use super::*;
 
 /// A context in which everything understood is negotiated.
 fn context(ebgp: bool) -> DecodeContext {
-    DecodeContext {
-        as4: true,
-        ebgp,
-        allow_as_sets: false,
-        families: vec![Family::IPV4_UNICAST, Family::IPV6_UNICAST],
-    }
+    DecodeContext { ebgp, families: FamilySet::ALL, ..DecodeContext::default() }
 }
 
 /// A message of type `kind`.

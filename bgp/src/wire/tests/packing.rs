@@ -13,8 +13,8 @@ fn unpack(messages: &[bytes::Bytes]) -> (Vec<(IpNet, NextHop)>, Vec<IpNet>) {
         assert!(octets.len() <= MAX_LEN);
         let Ok(Decoded::Update(decoded)) = read(octets, &context(false)) else { panic!() };
         assert_eq!(decoded.errors, []);
-        announced.extend(decoded.update.announcements());
-        withdrawn.extend(decoded.update.withdrawals());
+        announced.extend(decoded.update.announcements().map(|(nlri, hop)| (nlri.prefix, hop)));
+        withdrawn.extend(decoded.update.withdrawals().map(|nlri| nlri.prefix));
     }
     (announced, withdrawn)
 }
@@ -50,7 +50,7 @@ impl IntoNet for u32 {
 
 #[test]
 fn ipv4_routes_use_the_plain_fields() {
-    let nets = ["192.0.2.0/24".parse().unwrap()];
+    let nets: [IpNet; 1] = ["192.0.2.0/24".parse().unwrap()];
     let next_hop = NextHop::Ipv4([10, 0, 0, 1].into());
     let mut out = Vec::new();
     encode_announce(
@@ -75,7 +75,7 @@ fn ipv4_routes_use_the_plain_fields() {
 
 #[test]
 fn ipv6_routes_come_first_among_the_attributes() {
-    let nets = ["2001:db8::/32".parse().unwrap()];
+    let nets: [IpNet; 1] = ["2001:db8::/32".parse().unwrap()];
     let next_hop = NextHop::Ipv6("2001:db8::1".parse().unwrap());
     let mut out = Vec::new();
     let ctx = EncodeContext::default();

@@ -12,7 +12,12 @@ fn lenient(as4: bool) -> DecodeContext {
 }
 
 /// Long enough for every message that decoding can return.
-const ROOMY: EncodeContext = EncodeContext { as4: true, max_len: 65535 };
+const ROOMY: EncodeContext = EncodeContext {
+    as4: true,
+    max_len: EXTENDED_MAX_LEN,
+    add_path: FamilySet::NONE,
+    extended_next_hop: false,
+};
 
 /// Decodes octets that need not make sense; what comes out has to survive another round trip.
 fn survive(octets: &[u8], ctx: &DecodeContext) {
@@ -26,7 +31,7 @@ fn survive(octets: &[u8], ctx: &DecodeContext) {
     }
     let message = decoded.into_message();
     let again = encode(&message, &ROOMY).expect("what was decoded can be encoded");
-    let ctx = DecodeContext { as4: true, ..ctx.clone() };
+    let ctx = DecodeContext { as4: true, ..*ctx };
     assert_eq!(read(&again, &ctx).map(Decoded::into_message), Ok(message));
 }
 

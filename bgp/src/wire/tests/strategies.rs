@@ -71,6 +71,7 @@ pub(super) fn attributes() -> impl Strategy<Value = Attributes> {
                     aggregator,
                     communities,
                     opaque,
+                    ..Attributes::default()
                 }
             },
         )
@@ -79,10 +80,11 @@ pub(super) fn attributes() -> impl Strategy<Value = Attributes> {
 /// Unknown transitive attributes, Partial as they are kept, and known ones without a field.
 fn opaque() -> impl Strategy<Value = Vec<OpaqueAttribute>> {
     let unknown = btree_map(200..=255_u8, vec(any::<u8>(), 0..300), 0..4);
-    (option::of(any::<[u8; 12]>()), unknown).prop_map(|(large, unknown)| {
-        let large = large.map(|value| OpaqueAttribute {
+    let known = option::of(any::<[u8; 20]>());
+    (known, unknown).prop_map(|(known, unknown)| {
+        let known = known.map(|value| OpaqueAttribute {
             flags: 0xC0,
-            code: 32,
+            code: 25,
             value: Bytes::copy_from_slice(&value),
         });
         let unknown = unknown.into_iter().map(|(code, value)| OpaqueAttribute {
@@ -90,7 +92,7 @@ fn opaque() -> impl Strategy<Value = Vec<OpaqueAttribute>> {
             code,
             value: Bytes::from(value),
         });
-        large.into_iter().chain(unknown).collect()
+        known.into_iter().chain(unknown).collect()
     })
 }
 
@@ -104,15 +106,19 @@ fn next_hop() -> impl Strategy<Value = NextHop> {
     ]
 }
 
+fn plain<P>(nets: Vec<P>) -> Vec<Nlri<P>> {
+    nets.into_iter().map(Nlri::from).collect()
+}
+
 /// Updates in which no prefix is both withdrawn and announced.
 pub(super) fn update() -> impl Strategy<Value = Update> {
-    let reach = (next_hop(), ipv6_nets(0..20)).prop_map(|(next_hop, prefixes)| MpReach {
+    let reach = (next_hop(), ipv6_nets(0..20)).prop_map(|(next_hop, nets)| MpReach {
         family: Family::IPV6_UNICAST,
         next_hop,
-        prefixes,
+        nlri: plain(nets),
     });
-    let unreach =
-        ipv6_nets(0..20).prop_map(|prefixes| MpUnreach { family: Family::IPV6_UNICAST, prefixes });
+    let unreach = ipv6_nets(0..20)
+        .prop_map(|nets| MpUnreach { family: Family::IPV6_UNICAST, nlri: plain(nets) });
     (
         ipv4_nets(0..30),
         attributes(),
@@ -122,21 +128,22 @@ pub(super) fn update() -> impl Strategy<Value = Update> {
         option::of(unreach),
     )
         .prop_map(|(mut withdrawn, mut attributes, hop, nlri, mp_reach, mut mp_unreach)| {
+            let nlri = plain(nlri);
             if nlri.is_empty() && mp_reach.is_none() {
                 attributes = Attributes::default();
             }
             attributes.next_hop = (!nlri.is_empty()).then(|| (hop | 0x0100_0000).into());
-            withdrawn.retain(|prefix| !nlri.contains(prefix));
+            withdrawn.retain(|prefix| !nlri.contains(&(*prefix).into()));
             if let (Some(unreach), Some(reach)) = (&mut mp_unreach, &mp_reach) {
-                unreach.prefixes.retain(|prefix| !reach.prefixes.contains(prefix));
+                unreach.nlri.retain(|nlri| !reach.nlri.contains(nlri));
             }
-            Update { withdrawn, attributes, nlri, mp_reach, mp_unreach }
+            Update { withdrawn: plain(withdrawn), attributes, nlri, mp_reach, mp_unreach }
         })
 }
 
 fn capability() -> impl Strategy<Value = Capability> {
     let family = (any::<u16>(), any::<u8>()).prop_map(|(afi, safi)| Family { afi, safi });
-    let unknown = (66..=255_u8, vec(any::<u8>(), 0..60))
+    let unknown = (76..=255_u8, vec(any::<u8>(), 0..60))
         .prop_map(|(code, value)| Capability::Unknown { code, value: Bytes::from(value) });
     prop_oneof![
         family.prop_map(Capability::Multiprotocol),
@@ -166,7 +173,8 @@ pub(super) fn any_message() -> impl Strategy<Value = Message> {
         Message::Notification(Notification { code: ErrorCode(code), subcode, data })
     });
     let refresh = (any::<u16>(), any::<u8>(), any::<u8>()).prop_map(|(afi, subtype, safi)| {
-        Message::RouteRefresh(RouteRefresh { family: Family { afi, safi }, subtype })
+        let family = Family { afi, safi };
+        Message::RouteRefresh(RouteRefresh { family, subtype: subtype.into() })
     });
     prop_oneof![
         open().prop_map(Message::Open),

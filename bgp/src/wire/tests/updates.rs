@@ -345,7 +345,6 @@ fn every_field_is_read() {
     let update = decoded(&octets, &context(false)).update;
     assert_eq!(update.withdrawn, ["172.16.0.0/16".parse().unwrap()]);
     assert_eq!(update.nlri, ["203.0.113.0/24".parse().unwrap()]);
-    let large = [0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3];
     let expected = Attributes {
         origin: Origin::Igp,
         as_path: AsPath::sequence([65001]),
@@ -355,10 +354,9 @@ fn every_field_is_read() {
         atomic_aggregate: true,
         aggregator: Some(Aggregator { asn: 65536, address: [192, 0, 2, 9].into() }),
         communities: vec![Community::new(65000, 100), Community::NO_EXPORT],
-        opaque: vec![
-            OpaqueAttribute { flags: 0xC0, code: 32, value: Bytes::copy_from_slice(&large) },
-            OpaqueAttribute { flags: 0xE0, code: 99, value: Bytes::from_static(&[7]) },
-        ],
+        large_communities: vec![LargeCommunity::new(1, 2, 3)],
+        opaque: vec![OpaqueAttribute { flags: 0xE0, code: 99, value: Bytes::from_static(&[7]) }],
+        ..Attributes::default()
     };
     assert_eq!(update.attributes, expected);
 }
@@ -400,7 +398,7 @@ fn treating_as_withdraw_keeps_two_families_apart() {
     assert_eq!(update.withdrawn, ["10.0.0.0/8".parse().unwrap()]);
     let unreach = update.mp_unreach.unwrap();
     assert_eq!(unreach.family, Family::IPV6_UNICAST);
-    assert_eq!(unreach.prefixes, ["2001:db8::/32".parse().unwrap()]);
+    assert_eq!(unreach.nlri, ["2001:db8::/32".parse().unwrap()]);
 }
 
 #[test]
@@ -413,7 +411,7 @@ fn a_prefix_withdrawn_and_announced_is_announced() {
 
 #[test]
 fn routes_of_a_family_not_negotiated_are_ignored() {
-    let ctx = DecodeContext { families: vec![Family::IPV6_UNICAST], ..context(true) };
+    let ctx = DecodeContext { families: Family::IPV6_UNICAST.into(), ..context(true) };
     let octets = update(&[8, 10], &[ORIGIN, AS_PATH, NEXT_HOP].concat(), NET);
     let decoded = decoded(&octets, &ctx);
     assert_eq!(decoded.update, Update::default());

@@ -12,7 +12,7 @@ use crate::wire::header::Frame;
 use crate::wire::message::DecodeContext;
 use crate::wire::notification::{ErrorCode, subcode::update as subcode};
 use crate::wire::parse::{Complete, Judge, Verdict, counted, locate};
-use crate::wire::{Family, nlri};
+use crate::wire::{Family, Nlri, nlri};
 
 /// The three parts of the body, still octets.
 struct Sections<'a> {
@@ -29,8 +29,8 @@ pub(crate) fn decode(frame: Frame<'_>, ctx: &DecodeContext) -> Result<DecodedUpd
     let message = frame.bytes;
     let malformed = update_error(Field::Attributes, subcode::MALFORMED_ATTRIBUTE_LIST);
     let parts = sections(frame.body()).map_err(|error| locate(error, message, malformed))?;
-    let withdrawn = prefixes(parts.withdrawn, Field::Withdrawn, message)?;
-    let nlri = prefixes(parts.nlri, Field::Nlri, message)?;
+    let withdrawn = prefixes(parts.withdrawn, Field::Withdrawn, message, ctx)?;
+    let nlri = prefixes(parts.nlri, Field::Nlri, message, ctx)?;
     let draft = attribute::decode(parts.attributes, message, ctx)?;
     Assembly { draft, withdrawn, nlri, parts, message }.finish(ctx)
 }
@@ -47,17 +47,23 @@ fn sections(body: &[u8]) -> Complete<'_, Sections<'_>> {
     Ok(Sections { withdrawn, attributes, nlri })
 }
 
-fn prefixes(input: &[u8], field: Field, message: &[u8]) -> Result<Vec<Ipv4Net>, WireError> {
+fn prefixes(
+    input: &[u8],
+    field: Field,
+    message: &[u8],
+    ctx: &DecodeContext,
+) -> Result<Vec<Nlri<Ipv4Net>>, WireError> {
     // RFC 7606 section 5.3: routes that cannot be told cannot be withdrawn either.
     let verdict = update_error(field, subcode::INVALID_NETWORK_FIELD);
-    nlri::list(input, nlri::ipv4).map_err(|error| locate(error, message, verdict))
+    let add_path = ctx.add_path.contains(Family::IPV4_UNICAST);
+    nlri::list::<Ipv4Net, _>(input, add_path).map_err(|error| locate(error, message, verdict))
 }
 
 /// All that was read, on its way to one result.
 struct Assembly<'a> {
     draft: Draft,
-    withdrawn: Vec<Ipv4Net>,
-    nlri: Vec<Ipv4Net>,
+    withdrawn: Vec<Nlri<Ipv4Net>>,
+    nlri: Vec<Nlri<Ipv4Net>>,
     parts: Sections<'a>,
     message: &'a [u8],
 }
@@ -119,7 +125,7 @@ impl Assembly<'_> {
         let reach = self.draft.mp_reach.as_ref();
         let announces = !self.nlri.is_empty()
             || self.draft.foreign_routes
-            || reach.is_some_and(|reach| !reach.prefixes.is_empty());
+            || reach.is_some_and(|reach| !reach.nlri.is_empty());
         let unreach_only =
             self.draft.count() == u32::from(self.draft.has_seen(code::MP_UNREACH_NLRI));
         let cut_short = self.draft.errors.iter().any(|error| error.field == Field::Attributes);
@@ -135,7 +141,7 @@ impl Assembly<'_> {
 
     /// Passes over plain IPv4 routes if IPv4 unicast was not negotiated.
     fn drop_foreign(&mut self, ctx: &DecodeContext) {
-        if ctx.families.contains(&Family::IPV4_UNICAST) {
+        if ctx.families.contains(Family::IPV4_UNICAST) {
             return;
         }
         let ignored = |field| Verdict {
@@ -157,12 +163,12 @@ impl Assembly<'_> {
     /// Passes over prefixes that make no sense as a route, and says so (RFC 4271 section 6.3).
     fn drop_unroutable(&mut self) {
         let before = self.nlri.len();
-        self.nlri.retain(|prefix| nlri::is_routable(&IpNet::V4(*prefix)));
+        self.nlri.retain(|nlri| nlri::is_routable(&IpNet::V4(nlri.prefix)));
         let mut dropped = before - self.nlri.len();
         if let Some(reach) = &mut self.draft.mp_reach {
-            let before = reach.prefixes.len();
-            reach.prefixes.retain(nlri::is_routable);
-            dropped += before - reach.prefixes.len();
+            let before = reach.nlri.len();
+            reach.nlri.retain(|nlri| nlri::is_routable(&nlri.prefix));
+            dropped += before - reach.nlri.len();
         }
         if dropped > 0 {
             let verdict = Verdict {
@@ -181,23 +187,23 @@ fn withdraw_all(update: &mut Update) {
     if let Some(unreach) = &mut update.mp_unreach
         && unreach.family == reach.family
     {
-        unreach.prefixes.extend(reach.prefixes);
+        unreach.nlri.extend(reach.nlri);
         return;
     }
     // One message has one MP_UNREACH_NLRI: IPv4 routes give way to their own field.
-    let reached = MpUnreach { family: reach.family, prefixes: reach.prefixes };
+    let reached = MpUnreach { family: reach.family, nlri: reach.nlri };
     let unreached = update.mp_unreach.take();
     for part in unreached.into_iter().chain([reached]) {
         match part.family {
-            Family::IPV4_UNICAST => update.withdrawn.extend(part.prefixes.iter().filter_map(v4)),
+            Family::IPV4_UNICAST => update.withdrawn.extend(part.nlri.iter().filter_map(v4)),
             _ => update.mp_unreach = Some(part),
         }
     }
 }
 
-fn v4(prefix: &IpNet) -> Option<Ipv4Net> {
-    match prefix {
-        IpNet::V4(net) => Some(*net),
+fn v4(nlri: &Nlri) -> Option<Nlri<Ipv4Net>> {
+    match nlri.prefix {
+        IpNet::V4(prefix) => Some(Nlri { prefix, path_id: nlri.path_id }),
         IpNet::V6(_) => None,
     }
 }
@@ -207,14 +213,14 @@ fn prefer_announcements(update: &mut Update) {
     if update.withdrawals().next().is_none() {
         return;
     }
-    let mut announced: Vec<IpNet> = update.announcements().map(|(prefix, _)| prefix).collect();
+    let mut announced: Vec<Nlri> = update.announcements().map(|(nlri, _)| nlri).collect();
     if announced.is_empty() {
         return;
     }
     announced.sort_unstable();
-    let is_gone = |prefix: &IpNet| announced.binary_search(prefix).is_err();
-    update.withdrawn.retain(|prefix| is_gone(&IpNet::V4(*prefix)));
+    let is_gone = |nlri: &Nlri| announced.binary_search(nlri).is_err();
+    update.withdrawn.retain(|nlri| is_gone(&(*nlri).into()));
     if let Some(unreach) = &mut update.mp_unreach {
-        unreach.prefixes.retain(is_gone);
+        unreach.nlri.retain(is_gone);
     }
 }

@@ -3,20 +3,29 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::{ParseCommunityError, decimal};
+
 /// One community, written `65000:100` or by its well-known name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Community(pub u32);
 
 /// Names of the IANA registry that operators write; the first name of a value is the one shown.
-const WELL_KNOWN: [(Community, &str); 8] = [
+const WELL_KNOWN: [(Community, &str); 15] = [
     (Community::GRACEFUL_SHUTDOWN, "graceful-shutdown"),
     (Community::ACCEPT_OWN, "accept-own"),
+    (Community(0xFFFF_0002), "route-filter-translated-v4"),
+    (Community(0xFFFF_0003), "route-filter-v4"),
+    (Community(0xFFFF_0004), "route-filter-translated-v6"),
+    (Community(0xFFFF_0005), "route-filter-v6"),
     (Community::LLGR_STALE, "llgr-stale"),
     (Community::NO_LLGR, "no-llgr"),
+    (Community(0xFFFF_0008), "accept-own-nexthop"),
+    (Community(0xFFFF_0009), "standby-pe"),
     (Community::BLACKHOLE, "blackhole"),
     (Community::NO_EXPORT, "no-export"),
     (Community::NO_ADVERTISE, "no-advertise"),
     (Community::NO_EXPORT_SUBCONFED, "no-export-subconfed"),
+    (Community::NO_PEER, "no-peer"),
 ];
 
 impl Community {
@@ -36,6 +45,9 @@ impl Community {
     pub const NO_ADVERTISE: Self = Self(0xFFFF_FF02);
     /// NO_EXPORT_SUBCONFED (RFC 1997): not to leave the member AS.
     pub const NO_EXPORT_SUBCONFED: Self = Self(0xFFFF_FF03);
+
+    /// NOPEER (RFC 3765): not to be passed on to bilateral peers.
+    pub const NO_PEER: Self = Self(0xFFFF_FF04);
 
     /// A community of the form `asn:value`.
     #[must_use]
@@ -59,11 +71,6 @@ impl fmt::Display for Community {
     }
 }
 
-/// Text that is not a community.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a community: expected ASN:VALUE, both 0 to 65535, or a well-known name")]
-pub struct ParseCommunityError(String);
-
 impl FromStr for Community {
     type Err = ParseCommunityError;
 
@@ -71,15 +78,13 @@ impl FromStr for Community {
         if let Some((value, _)) = WELL_KNOWN.iter().find(|(_, name)| *name == text) {
             return Ok(*value);
         }
-        let error = || ParseCommunityError(text.to_owned());
+        let error = || ParseCommunityError {
+            text: text.to_owned(),
+            expected: "a community: expected ASN:VALUE, both 0 to 65535, or a well-known name",
+        };
         let (asn, value) = text.split_once(':').ok_or_else(error)?;
         Ok(Self::new(decimal(asn).ok_or_else(error)?, decimal(value).ok_or_else(error)?))
     }
-}
-
-/// `u16` by digits alone: the standard parser also takes a leading `+`.
-fn decimal(text: &str) -> Option<u16> {
-    text.bytes().all(|octet| octet.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
