@@ -10,22 +10,23 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
+use ipnet::IpNet;
 
-use super::config::{LocalSpeaker, PeerConfig};
+use super::config::{LimitAction, LocalSpeaker, PeerConfig};
 use super::established::Session;
 use super::event::{PeerEvent, Reason, Role};
-use super::import::Importer;
+use super::import::{Breach, Importer};
 use super::negotiation::{Negotiated, open_message};
 use super::peer::MessageCounters;
 use super::rng::Rng;
 use super::timer::{SessionTimers, retry_at};
 use crate::wire::notification::subcode;
 use crate::wire::{
-    DecodedUpdate, EncodeContext, ErrorCode, Message, MessageType, Notification, RefreshSubtype,
-    RouteRefresh, encode,
+    DecodedUpdate, EncodeContext, ErrorCode, Message, MessageType, Notification, RouteRefresh,
+    encode,
 };
 
 /// The states of RFC 4271 section 8.2.2, the more advanced the greater.
@@ -56,7 +57,7 @@ impl fmt::Display for StateName {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) local: IpAddr,
-    pub(super) companion: Option<IpAddr>,
+    pub(super) interface: Vec<IpNet>,
     /// Octets received that are not a whole message yet.
     pub(super) received: BytesMut,
 }
@@ -134,6 +135,8 @@ pub(super) enum Input {
     Unexpected(MessageType),
     /// The neighbour's TCP took octets.
     Sent,
+    /// 8: the neighbour announced too much.
+    Breach(Breach),
 }
 
 /// What a step may use and change outside the connection.
@@ -156,8 +159,25 @@ pub(super) struct Env<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ended {
     pub(super) reason: Reason,
-    /// The peer has to be held down (counts as an oscillation).
-    pub(super) penalty: bool,
+    pub(super) penalty: Penalty,
+}
+
+/// What an end means for the next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Penalty {
+    None,
+    /// It counts as an oscillation: the peer is held down.
+    Wait,
+    /// The peer is held down for that long.
+    WaitFor(Duration),
+    /// The peer stays down until it is started.
+    Stay,
+}
+
+impl Penalty {
+    fn if_oscillation(is_one: bool) -> Self {
+        if is_one { Self::Wait } else { Self::None }
+    }
 }
 
 #[derive(Debug)]
@@ -313,6 +333,21 @@ impl Connection {
     }
 
     fn delayed(&mut self, env: &mut Env<'_>, link: Link, open_at: Instant, input: Input) -> State {
+        let state = self.before_open(env, link, open_at, input);
+        // Nothing was sent before, so that all there can be is a NOTIFICATION.
+        if matches!(state, State::Idle) && !env.config.notification_without_open {
+            self.control.clear();
+        }
+        state
+    }
+
+    fn before_open(
+        &mut self,
+        env: &mut Env<'_>,
+        link: Link,
+        open_at: Instant,
+        input: Input,
+    ) -> State {
         match input {
             Input::DelayOpenExpired => self.open(env, link),
             Input::Open(negotiated) => {
@@ -362,7 +397,7 @@ impl Connection {
         match input {
             Input::Keepalive => {
                 timers.received(env.now);
-                let ends = (link.local, link.companion);
+                let ends = (link.local, link.interface.clone());
                 let session = Box::new(Session::new(*negotiated, ends, env.config));
                 State::Established { link, timers, session }
             }
@@ -405,16 +440,20 @@ impl Connection {
                     config: env.config,
                     events: env.events,
                 };
-                session.receive(*update, &mut importer);
+                if let Some(breach) = session.receive(*update, &mut importer) {
+                    return self.breach(env, breach);
+                }
             }
             Input::Keepalive => timers.received(env.now),
             Input::RouteRefresh(request) => {
                 timers.received(env.now);
-                if let Some(channel) = session.channels.get_mut(&request.family)
-                    && request.subtype == RefreshSubtype::Request
-                {
-                    channel.adj_out.refresh();
-                }
+                let mut importer = Importer {
+                    now: env.now,
+                    local: env.local,
+                    config: env.config,
+                    events: env.events,
+                };
+                session.refresh(request, &mut importer);
             }
             Input::KeepaliveDue => self.keepalive(env, &mut timers),
             Input::Sent => timers.sent(env.now),
@@ -424,6 +463,7 @@ impl Connection {
             Input::Unexpected(kind) => {
                 return self.unexpected(env, subcode::fsm::UNEXPECTED_IN_ESTABLISHED, kind);
             }
+            Input::Breach(breach) => return self.breach(env, breach),
             Input::Stop(notification) => return self.stop(env, notification),
             other => {
                 if let Some(state) = self.ends(env, other) {
@@ -506,20 +546,41 @@ impl Connection {
     /// An error on the neighbour's side.
     fn fail(&mut self, env: &mut Env<'_>, notification: Notification) -> State {
         self.send(env, &Message::Notification(notification.clone()));
-        env.ended = Some(Ended { reason: Reason::Sent(notification), penalty: true });
+        env.ended = Some(Ended { reason: Reason::Sent(notification), penalty: Penalty::Wait });
         self.close(env)
     }
 
     /// A collision is nobody's error.
     fn give_way(&mut self, env: &mut Env<'_>, notification: Notification) -> State {
         self.send(env, &Message::Notification(notification.clone()));
-        env.ended = Some(Ended { reason: Reason::Sent(notification), penalty: false });
+        env.ended = Some(Ended { reason: Reason::Sent(notification), penalty: Penalty::None });
         self.close(env)
     }
 
     fn told(&mut self, env: &mut Env<'_>, notification: Notification) -> State {
-        let penalty = is_oscillation(&notification, env.plain_open);
+        let penalty = Penalty::if_oscillation(is_oscillation(&notification, env.plain_open));
         env.ended = Some(Ended { reason: Reason::Received(notification), penalty });
+        self.close(env)
+    }
+
+    /// The neighbour announced too much (RFC 4486 section 4): family and limit go along.
+    fn breach(&mut self, env: &mut Env<'_>, Breach { family, max, action }: Breach) -> State {
+        let mut data = BytesMut::new();
+        data.put_u16(family.afi);
+        data.put_u8(family.safi);
+        data.put_u32(max);
+        let notification = Notification {
+            data: data.freeze(),
+            ..Notification::cease(subcode::cease::MAXIMUM_PREFIXES)
+        };
+        self.send(env, &Message::Notification(notification));
+        let reason = Reason::Automatic(format!("{family} import limit of {max} exceeded"));
+        let penalty = match action {
+            LimitAction::Restart(Some(time)) => Penalty::WaitFor(time),
+            LimitAction::Disable => Penalty::Stay,
+            LimitAction::Warn | LimitAction::Block | LimitAction::Restart(None) => Penalty::Wait,
+        };
+        env.ended = Some(Ended { reason, penalty });
         self.close(env)
     }
 
@@ -540,14 +601,14 @@ impl Connection {
     fn wait(&mut self, env: &mut Env<'_>, error: String) -> State {
         self.control.clear();
         env.events.push_back(PeerEvent::Close(self.role));
-        env.ended = Some(Ended { reason: Reason::Socket(error), penalty: false });
+        env.ended = Some(Ended { reason: Reason::Socket(error), penalty: Penalty::None });
         self.again(env)
     }
 
     /// TCP failed under a session.
     fn lost(&mut self, env: &mut Env<'_>, error: String) -> State {
         self.control.clear();
-        env.ended = Some(Ended { reason: Reason::Socket(error), penalty: true });
+        env.ended = Some(Ended { reason: Reason::Socket(error), penalty: Penalty::Wait });
         self.close(env)
     }
 

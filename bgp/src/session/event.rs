@@ -51,8 +51,9 @@ pub enum Event<'a> {
         role: Role,
         /// Our end's address.
         local: IpAddr,
-        /// An address of the other family on the interface that has `local`, for next hops.
-        companion: Option<IpAddr>,
+        /// The addresses of the interface that has `local`, each with the length of its subnet: for
+        /// next hops. Empty where that is not known or means nothing.
+        interface: &'a [IpNet],
     },
     /// The TCP connection could not be made or is gone (event 18).
     TcpFailed {
@@ -112,8 +113,9 @@ pub enum PeerEvent {
     Error(Reason),
     /// A usable route was learned, in place of an older one.
     Learned(IpNet, Route),
-    /// A learned route is gone.
-    Unlearned(IpNet),
+    /// A learned route is gone; which one of several paths, by the neighbour's identifier (RFC 7911),
+    /// else 0.
+    Unlearned(IpNet, u32),
 }
 
 /// Why an attempt or a session ended, worded like `birdc`'s last error.
@@ -125,6 +127,8 @@ pub enum Reason {
     Received(Notification),
     /// TCP.
     Socket(String),
+    /// We ended the session by a rule of the configuration (RFC 4271 section 8.1.2, event 8).
+    Automatic(String),
 }
 
 impl fmt::Display for Reason {
@@ -139,6 +143,7 @@ impl fmt::Display for Reason {
                 }
             }
             Self::Socket(error) => write!(f, "Socket: {error}"),
+            Self::Automatic(cause) => write!(f, "Automatic shutdown: {cause}"),
         }
     }
 }

@@ -26,7 +26,9 @@ mod peer;
 mod rng;
 mod timer;
 
-pub use config::{FamilyConfig, LocalSpeaker, PeerConfig};
+pub use config::{
+    FamilyConfig, GracefulRestart, LimitAction, LocalSpeaker, Password, PeerConfig, PrefixLimit,
+};
 pub use connection::StateName;
 pub use established::{Channel, ChannelCounters, RouteChanges, Session};
 pub use event::{Event, PeerEvent, Reason, Role, StopCause};

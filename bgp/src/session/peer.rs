@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use ipnet::IpNet;
 
 use super::config::{LocalSpeaker, PeerConfig};
-use super::connection::{Connection, Env, Input, Link, State, StateName};
+use super::connection::{Connection, Ended, Env, Input, Link, Penalty, State, StateName};
 use super::established::Session;
 use super::event::{Event, PeerEvent, Reason, Role, StopCause};
 use super::import::Importer;
@@ -18,7 +18,8 @@ use super::timer::{Backoff, retry_at};
 use crate::rib::Route;
 use crate::wire::notification::subcode::{cease, open as open_subcode};
 use crate::wire::{
-    DecodeContext, Decoded, ErrorCode, FamilySet, MAX_LEN, MessageType, Notification, decode, frame,
+    DecodeContext, Decoded, EXTENDED_MAX_LEN, ErrorCode, MAX_LEN, MessageType, Notification,
+    decode, frame,
 };
 
 /// Messages and sessions since the peer was made.
@@ -86,8 +87,9 @@ impl Peer {
         match event {
             Event::Start => self.start(now),
             Event::Stop { cause, message } => self.stop(now, cause, message),
-            Event::TcpConnected { role, local, companion } => {
-                let link = Link { local, companion, received: BytesMut::new() };
+            Event::TcpConnected { role, local, interface } => {
+                let interface = interface.to_vec();
+                let link = Link { local, interface, received: BytesMut::new() };
                 self.step(now, role, Input::Connected(link));
             }
             Event::TcpFailed { role, error } => {
@@ -186,9 +188,10 @@ impl Peer {
         }
         let (local, config) = (self.local, self.config.clone());
         let mut events = std::mem::take(&mut self.events);
+        let mut breach = None;
         if let Some(session) = self.session_mut() {
             session.reconfigure(&config);
-            session.reimport(&mut Importer {
+            breach = session.reimport(&mut Importer {
                 now,
                 local: &local,
                 config: &config,
@@ -196,6 +199,10 @@ impl Peer {
             });
         }
         self.events = events;
+        if let (Some(breach), Some(role)) = (breach, self.session_role()) {
+            self.step(now, role, Input::Breach(breach));
+            self.note_state(now);
+        }
         false
     }
 
@@ -360,12 +367,12 @@ impl Peer {
             self.last_error = None;
         }
         if let Some(ended) = ended {
-            self.ended(now, role, ended.reason, ended.penalty);
+            self.ended(now, role, ended);
         }
     }
 
     /// A connection ended: hold the peer down, or let the connection try again.
-    fn ended(&mut self, now: Instant, role: Role, reason: Reason, penalty: bool) {
+    fn ended(&mut self, now: Instant, role: Role, Ended { reason, penalty }: Ended) {
         if let Reason::Received(notification) = &reason {
             self.plain_open |= notification.code == ErrorCode::OPEN_MESSAGE
                 && notification.subcode == open_subcode::UNSUPPORTED_OPTIONAL_PARAMETER;
@@ -378,14 +385,21 @@ impl Peer {
         if !self.running {
             return;
         }
-        if penalty && other < StateName::OpenSent {
-            let wait = self.backoff.error(now, self.config.error_wait_time);
-            self.idle_hold = Some((now + wait, wait));
-            for role in Role::ALL {
-                self.step(now, role, Input::Abandon);
+        let wait = match penalty {
+            Penalty::Wait if other >= StateName::OpenSent => None,
+            Penalty::None => None,
+            Penalty::Wait if !self.config.automatic_start => Some(None),
+            Penalty::Wait => Some(Some(self.backoff.error(now, self.config.error_wait_time))),
+            Penalty::WaitFor(time) => Some(Some(time)),
+            Penalty::Stay => Some(None),
+        };
+        match wait {
+            None => Role::ALL.into_iter().for_each(|role| self.resume(now, role)),
+            Some(wait) => {
+                self.running = wait.is_some();
+                self.idle_hold = wait.map(|wait| (now + wait, wait));
+                Role::ALL.into_iter().for_each(|role| self.step(now, role, Input::Abandon));
             }
-        } else {
-            Role::ALL.into_iter().for_each(|role| self.resume(now, role));
         }
     }
 
@@ -418,8 +432,9 @@ impl Peer {
     fn next_message(&mut self, role: Role) -> Option<Input> {
         let ctx = self.decode_context(role);
         let state = self.connection(role).name();
+        let max_len = self.max_len(role);
         let link = self.connection_mut(role).link_mut()?;
-        let message = match frame(&link.received, MAX_LEN) {
+        let message = match frame(&link.received, max_len) {
             Ok(message) => message?,
             Err(error) => return Some(Input::Malformed(error.to_notification())),
         };
@@ -439,15 +454,22 @@ impl Peer {
         })
     }
 
-    fn decode_context(&self, role: Role) -> DecodeContext {
-        let ebgp = self.config.neighbor_as != self.local.local_as;
-        let (as4, families) = match &self.connection(role).state {
-            State::Established { session, .. } => {
-                (session.negotiated.as4, session.negotiated.families.as_slice().into())
-            }
-            _ => (true, FamilySet::NONE),
+    /// The longest message that the neighbour may send (RFC 8654 section 4).
+    fn max_len(&self, role: Role) -> usize {
+        let extended = match &self.connection(role).state {
+            State::OpenConfirm { negotiated, .. } => negotiated.extended_messages_receive,
+            State::Established { session, .. } => session.negotiated.extended_messages_receive,
+            _ => false,
         };
-        DecodeContext { as4, ebgp, families, ..DecodeContext::default() }
+        if extended { EXTENDED_MAX_LEN } else { MAX_LEN }
+    }
+
+    fn decode_context(&self, role: Role) -> DecodeContext {
+        match &self.connection(role).state {
+            State::Established { session, .. } => session.negotiated.decode_context(&self.config),
+            // No UPDATE is read before that.
+            _ => DecodeContext::default(),
+        }
     }
 
     /// An OPEN: does it suit, and does its connection collide with the other one (RFC 4271 section

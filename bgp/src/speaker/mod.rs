@@ -8,6 +8,7 @@
 
 mod config;
 mod flush;
+mod interface;
 mod link;
 mod listener;
 mod shared;

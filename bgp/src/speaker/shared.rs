@@ -227,7 +227,7 @@ impl Shared {
             return;
         }
         let origin = Origin::Local { tag };
-        let route = Route { origin, attributes, next_hop: None, since: Instant::now() };
+        let route = Route { origin, attributes, next_hop: None, path_id: 0, since: Instant::now() };
         core.rib.insert(prefix, route);
         core.tell_local(&[prefix]);
         drop(core);
@@ -247,7 +247,7 @@ impl Shared {
     fn withdraw_set(&self, prefixes: &[IpNet]) -> Flush {
         let mut core = self.core();
         for prefix in prefixes {
-            core.rib.remove(prefix, None);
+            core.rib.remove(prefix, None, 0);
         }
         core.tell_local(prefixes);
         let peers = core.peers.values().map(|peer| peer.progress.clone()).collect();

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -21,8 +20,8 @@ use super::flush::Progress;
 use super::link::Link;
 use super::shared::{CHUNK, Command, Mailbox, Shared};
 use super::snapshot::PeerPublication;
-use super::socket;
-use crate::rib::Route;
+use super::{interface, socket};
+use crate::rib::{PathKey, Route};
 use crate::session::{Event, Peer, PeerEvent, Reason, Role, StateName, StopCause};
 
 /// Octets read at once.
@@ -205,8 +204,8 @@ impl PeerTask {
             Err(error) => return self.failed(role, &socket::describe(&error)),
         };
         *self.link_mut(role) = Some(Link::new(stream));
-        let companion = socket::companion(local);
-        self.handle(Event::TcpConnected { role, local, companion });
+        let interface = interface::of(local);
+        self.handle(Event::TcpConnected { role, local, interface: &interface });
     }
 
     fn failed(&mut self, role: Role, error: &str) {
@@ -355,23 +354,25 @@ impl PeerTask {
                 }
                 PeerEvent::Error(reason) if !down => self.note_error(&reason),
                 PeerEvent::Error(_) => {}
-                PeerEvent::Learned(prefix, route) => changes.push((prefix, Some(route))),
-                PeerEvent::Unlearned(prefix) => changes.push((prefix, None)),
+                PeerEvent::Learned(prefix, route) => {
+                    changes.push(((prefix, route.path_id), Some(route)));
+                }
+                PeerEvent::Unlearned(prefix, path_id) => changes.push(((prefix, path_id), None)),
             }
         }
         self.learn(changes);
     }
 
     /// Brings learned routes into the Loc-RIB and before the other neighbours, in pieces.
-    fn learn(&mut self, changes: Vec<(IpNet, Option<Route>)>) {
+    fn learn(&mut self, changes: Vec<(PathKey, Option<Route>)>) {
         let mut changes = changes.into_iter().peekable();
         while changes.peek().is_some() {
             let mut core = self.shared.core();
             let mut best = Vec::new();
-            for (prefix, route) in changes.by_ref().take(CHUNK) {
+            for ((prefix, path_id), route) in changes.by_ref().take(CHUNK) {
                 let changed = match route {
                     Some(route) => core.rib.insert(prefix, route),
-                    None => core.rib.remove(&prefix, Some(&self.name)),
+                    None => core.rib.remove(&prefix, Some(&self.name), path_id),
                 };
                 if changed {
                     best.push(prefix);

@@ -60,7 +60,12 @@ pub(crate) async fn speaker(last: u8, local_as: u32) -> Speaker {
 /// The neighbour at 127.0.0.`last`: all our routes out, all of its routes in.
 pub(crate) fn neighbour(name: &str, last: u8, neighbor_as: u32) -> PeerConfig {
     let next_hop = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
-    let family = FamilyConfig { import: Policy::all(), export: Policy::all(), next_hop };
+    let family = FamilyConfig {
+        import: Policy::all(),
+        export: Policy::all(),
+        next_hop,
+        ..FamilyConfig::default()
+    };
     let mut config = PeerConfig::new(name, loopback(last), neighbor_as);
     config.families.insert(Family::IPV4_UNICAST, family);
     config

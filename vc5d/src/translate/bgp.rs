@@ -47,7 +47,7 @@ fn peer(config: &Config, protocol: &BgpProtocol) -> PeerConfig {
         port: protocol.port,
         source_address: protocol.source_address,
         passive: protocol.passive,
-        multihop: protocol.multihop,
+        multihop: protocol.multihop.then_some(u8::MAX),
         hold_time: protocol.hold_time,
         keepalive_time: protocol.keepalive_time,
         connect_retry_time: protocol.connect_retry_time,
@@ -65,6 +65,7 @@ fn family_config(config: &Config, channel: &Channel) -> FamilyConfig {
         import: policy(config, &channel.import),
         export: policy(config, &channel.export),
         next_hop: channel.next_hop,
+        ..FamilyConfig::default()
     }
 }
 

@@ -44,7 +44,7 @@ fn peer_view(peer: &PeerSnapshot, description: Option<String>, local_as: u32, no
         local_as,
         enabled: peer.enabled,
         passive: config.passive,
-        multihop: config.multihop,
+        multihop: config.multihop.is_some(),
         state: peer.state.to_string(),
         since: unix(peer.since),
         last_error: peer.last_error.clone(),

@@ -34,7 +34,7 @@ pub(super) fn net(text: &str) -> IpNet {
 pub(super) fn config(remote: &LocalSpeaker) -> PeerConfig {
     let mut export = Policy::all();
     export.rules = vec![Rule { source: Some(Source::Bgp), ..Rule::always(Then::Accept) }];
-    let family = FamilyConfig { import: Policy::all(), export, next_hop: None };
+    let family = FamilyConfig { import: Policy::all(), export, ..FamilyConfig::default() };
     let mut config = PeerConfig::new("peer", address(remote), remote.local_as);
     config.families.insert(Family::IPV4_UNICAST, family);
     config
@@ -45,6 +45,7 @@ pub(super) fn route(med: u32) -> Route {
         origin: Origin::Local { tag: None },
         attributes: Arc::new(Attributes { med: Some(med), ..Attributes::default() }),
         next_hop: None,
+        path_id: 0,
         since: Instant::now(),
     }
 }
@@ -94,7 +95,7 @@ impl Bench {
     }
 
     pub(super) fn connected(&mut self, role: Role) {
-        self.handle(Event::TcpConnected { role, local: address(&US), companion: None });
+        self.handle(Event::TcpConnected { role, local: address(&US), interface: &[] });
     }
 
     pub(super) fn receive(&mut self, role: Role, message: &Message) {
@@ -286,7 +287,7 @@ impl Pair {
             PeerEvent::Learned(prefix, route) => {
                 self.ends[index].learned.insert(prefix, route);
             }
-            PeerEvent::Unlearned(prefix) => {
+            PeerEvent::Unlearned(prefix, _) => {
                 assert!(self.ends[index].learned.remove(&prefix).is_some());
             }
             PeerEvent::StateChanged { .. } | PeerEvent::Error(_) => {}
@@ -302,7 +303,7 @@ impl Pair {
                 end.open.insert(role, true);
                 end.inbox.insert(role, VecDeque::new());
                 let local = address(&end.local);
-                end.peer.handle(now, Event::TcpConnected { role, local, companion: None });
+                end.peer.handle(now, Event::TcpConnected { role, local, interface: &[] });
             }
         } else {
             let event = Event::TcpFailed { role: Role::Outgoing, error: "Connection refused" };
