@@ -1,0 +1,113 @@
+//! Speakers in a simulated network, many thousand times: `VC5_SEED=1234 cargo test -p vc5-bgp --test
+//! simulation -- --nocapture` runs one seed again and prints all that happens; `VC5_SEEDS=100000`
+//! tries more of them.
+
+#[cfg(test)]
+mod sim;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use sim::{Fault, Run, Stats};
+
+/// Seeds of a run in CI.
+const SEEDS: u64 = 10_000;
+/// From so many seeds on every kind of fault must have happened.
+const MANY: u64 = 2000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+/// What was wrong with a seed, with the last lines of its trace.
+fn explain(seed: u64) -> String {
+    let mut run = Run::new(seed, true);
+    let outcome = catch_unwind(AssertUnwindSafe(|| run.go()));
+    let what = match &outcome {
+        Ok(()) => "passed when it was run again".to_owned(),
+        Err(cause) => cause
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_default(),
+    };
+    let trace = run.trace();
+    let last = trace[trace.len().saturating_sub(40)..].join("\n");
+    format!(
+        "seed {seed} at {:.6} s: {what}\n{last}\n(VC5_SEED={seed} shows all of it)",
+        run.now().as_secs_f64()
+    )
+}
+
+fn run_many(seeds: u64) -> (Stats, Vec<u64>) {
+    let next = AtomicU64::new(0);
+    let total = Mutex::new((Stats::default(), Vec::new()));
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut stats = Stats::default();
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        break;
+                    }
+                    let mut run = Run::new(seed, false);
+                    let passed = catch_unwind(AssertUnwindSafe(|| run.go())).is_ok();
+                    stats.add(run.stats());
+                    if !passed {
+                        let mut total = total.lock().unwrap();
+                        total.1.push(seed);
+                        if total.1.len() >= 5 {
+                            next.store(seeds, Ordering::Relaxed);
+                        }
+                    }
+                }
+                total.lock().unwrap().0.add(&stats);
+            });
+        }
+    });
+    total.into_inner().unwrap()
+}
+
+#[test]
+fn speakers_in_a_bad_network() {
+    if let Some(seed) = number("VC5_SEED") {
+        let mut run = Run::new(seed, true);
+        let outcome = catch_unwind(AssertUnwindSafe(|| run.go()));
+        println!("{}\n{}", run.trace().join("\n"), run.stats());
+        assert!(outcome.is_ok(), "seed {seed} at {:.6} s", run.now().as_secs_f64());
+        return;
+    }
+    let seeds = number("VC5_SEEDS").unwrap_or(SEEDS);
+    let start = Instant::now();
+    std::panic::set_hook(Box::new(|_| {}));
+    let (stats, mut failed) = run_many(seeds);
+    failed.sort_unstable();
+    let explained: Vec<String> = failed.iter().map(|seed| explain(*seed)).collect();
+    let _ = std::panic::take_hook();
+    println!("{stats}\nin {:.1} s", start.elapsed().as_secs_f64());
+    assert!(failed.is_empty(), "seeds {failed:?} failed:\n{}", explained.join("\n\n"));
+    if seeds >= MANY {
+        for fault in Fault::ALL {
+            assert!(stats.count(fault) > 0, "{fault:?} never happened");
+        }
+    }
+}
+
+/// A seed is worth nothing if it does not give the same run again.
+#[test]
+fn a_seed_decides_everything() {
+    for seed in 0..20 {
+        let traces = [(); 2].map(|()| {
+            let mut run = Run::new(seed, true);
+            // Whether it passes is asked elsewhere.
+            let _ = catch_unwind(AssertUnwindSafe(|| run.go()));
+            run.trace().to_vec()
+        });
+        assert!(!traces[0].is_empty());
+        assert!(traces[0] == traces[1], "seed {seed} gives two runs");
+    }
+}
