@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::lab::{
     Backend, Bird, Client, Fabric, Lab, Node, bird::Neighbor, fabric, node, view, wait,
 };
+use crate::tool::unix_now;
 
 /// The address that all of this is about.
 pub(super) const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
