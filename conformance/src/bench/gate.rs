@@ -49,7 +49,7 @@ fn measure(neighbours: u8) -> Result<Record> {
     Ok(Record {
         name: format!("gate/withdraw, {neighbours} neighbours"),
         value: median,
-        unit: "us",
+        unit: "us".into(),
         min,
         median,
         runs: latencies.len(),
