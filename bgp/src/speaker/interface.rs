@@ -1,6 +1,7 @@
 //! The addresses of network interfaces, from the kernel.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -23,6 +24,16 @@ pub(super) fn of(local: IpAddr) -> Vec<IpNet> {
     };
     let same = assigned.iter().filter(|one| one.interface == here.interface);
     same.map(|one| one.net).collect()
+}
+
+/// The index of an interface: the scope of link-local addresses on it.
+pub(super) fn index(name: &str) -> io::Result<u32> {
+    let c_name = CString::new(name).map_err(io::Error::other)?;
+    // SAFETY: the call only reads the string, which outlives it.
+    match unsafe { libc::if_nametoindex(c_name.as_ptr()) } {
+        0 => Err(io::Error::new(io::ErrorKind::NotFound, format!("no interface {name}"))),
+        index => Ok(index),
+    }
 }
 
 /// All addresses of all interfaces.
@@ -91,6 +102,13 @@ mod tests {
         for one in found.iter().filter(|one| !one.loopback) {
             assert!(of(one.net.addr()).contains(&one.net));
         }
+    }
+
+    #[test]
+    fn interfaces_have_indices() {
+        assert_ne!(index("lo").unwrap(), 0);
+        assert_eq!(index("nosuch0").unwrap_err().to_string(), "no interface nosuch0");
+        assert!(index("a\0b").is_err());
     }
 
     #[test]

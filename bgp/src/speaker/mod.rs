@@ -11,6 +11,7 @@ mod flush;
 mod interface;
 mod link;
 mod listener;
+mod options;
 mod shared;
 mod snapshot;
 mod socket;

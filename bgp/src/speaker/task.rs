@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -20,9 +19,9 @@ use super::flush::Progress;
 use super::link::Link;
 use super::shared::{CHUNK, Command, Mailbox, Shared};
 use super::snapshot::PeerPublication;
-use super::{interface, socket};
+use super::{interface, options, socket};
 use crate::rib::{PathKey, Route};
-use crate::session::{Event, Peer, PeerEvent, Reason, Role, StateName, StopCause};
+use crate::session::{Event, Peer, PeerConfig, PeerEvent, Reason, Role, StateName, StopCause};
 
 /// Octets read at once.
 const READ: usize = 64 * 1024;
@@ -152,6 +151,7 @@ impl PeerTask {
         let stop = |cause, message| Event::Stop { cause, message };
         match command {
             Some(Command::Configure(config)) => {
+                self.change_password(self.peer.config(), &config);
                 let restarted = self.peer.reconfigure(Instant::now(), config);
                 self.settle();
                 if !restarted {
@@ -181,11 +181,29 @@ impl PeerTask {
     }
 
     fn accept(&mut self, stream: TcpStream) {
-        if self.peer.accepts_incoming()
-            && socket::prepare(SockRef::from(&stream), &self.shared.local, self.peer.config())
-                .is_ok()
+        let config = self.peer.config();
+        let ours = config.source_address.is_none_or(|source| {
+            stream.local_addr().is_ok_and(|local| local.ip().to_canonical() == source)
+        });
+        if ours
+            && self.peer.accepts_incoming()
+            && socket::prepare(&stream, &self.shared.local, config).is_ok()
         {
             self.connected(Role::Incoming, stream);
+        }
+    }
+
+    /// A changed key holds for what stands too: a session outlives the change if both ends make it
+    /// within the time that TCP goes on trying.
+    fn change_password(&self, old: &PeerConfig, new: &PeerConfig) {
+        if old.password == new.password {
+            return;
+        }
+        for link in [&self.outgoing, &self.incoming].into_iter().flatten() {
+            let (neighbor, key) = (new.neighbor, new.password.as_ref());
+            if let Err(error) = options::set_password(&link.stream, neighbor, key) {
+                tracing::error!(target: "bgp", peer = %self.name, %error, "cannot change the key");
+            }
         }
     }
 
