@@ -274,7 +274,7 @@ fn path(nlri: Nlri) -> PathKey {
 }
 
 fn occurrences(path: &AsPath, asn: u32) -> usize {
-    path.segments.iter().flat_map(|segment| &segment.asns).filter(|&&other| other == asn).count()
+    path.asns().filter(|other| *other == asn).count()
 }
 
 fn import(

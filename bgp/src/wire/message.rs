@@ -7,7 +7,7 @@ use super::header::{Frame, MAX_LEN, MessageType};
 use super::notification::Notification;
 use super::open::Open;
 use super::refresh::RouteRefresh;
-use super::update::{DecodedUpdate, Update};
+use super::update::{DecodedUpdate, Update, UpdateView};
 use super::{Family, FamilySet, header, notification, open, refresh, update};
 
 /// A BGP message.
@@ -107,7 +107,7 @@ impl Default for EncodeContext {
 pub fn decode(frame: Frame<'_>, ctx: &DecodeContext) -> Result<Decoded, WireError> {
     Ok(match frame.kind {
         MessageType::Open => Decoded::Open(open::decode(frame)?),
-        MessageType::Update => Decoded::Update(update::decode(frame, ctx)?),
+        MessageType::Update => Decoded::Update(UpdateView::new(frame, ctx)?.into_decoded()),
         MessageType::Notification => Decoded::Notification(notification::decode(frame)?),
         MessageType::Keepalive => Decoded::Keepalive,
         MessageType::RouteRefresh => Decoded::RouteRefresh(refresh::decode(frame)?),
@@ -134,7 +134,20 @@ impl Decoded {
 /// [`EncodeError`] if the message does not fit, or mixes families.
 pub fn encode(message: &Message, ctx: &EncodeContext) -> Result<Bytes, EncodeError> {
     let mut out = Vec::new();
-    header::put(message.kind(), ctx.max_len, &mut out, |out| match message {
+    encode_into(message, ctx, &mut out)?;
+    Ok(Bytes::from(out))
+}
+
+/// As [`encode`], but appends to `out`.
+///
+/// # Errors
+/// Those of [`encode`]; `out` is as it was then.
+pub fn encode_into(
+    message: &Message,
+    ctx: &EncodeContext,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    header::put(message.kind(), ctx.max_len, out, |out| match message {
         Message::Open(open) => open::put(open, out),
         Message::Update(update) => update::put(update, ctx, out),
         Message::Notification(notification) => {
@@ -146,8 +159,7 @@ pub fn encode(message: &Message, ctx: &EncodeContext) -> Result<Bytes, EncodeErr
             refresh::put(*refresh, out);
             Ok(())
         }
-    })?;
-    Ok(Bytes::from(out))
+    })
 }
 
 impl Message {

@@ -7,9 +7,9 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::Family;
 use super::error::EncodeError;
 use super::parse::{Complete, fault};
+use super::{Family, FamilySet};
 
 /// What a route leads to: a prefix, and with ADD-PATH the identifier that tells one path to it from
 /// another (RFC 7911). Made from a prefix by `into` where there is no ADD-PATH.
@@ -67,6 +67,10 @@ impl<P: fmt::Display> fmt::Display for Nlri<P> {
 pub(crate) trait Prefix: Copy {
     /// The first prefix in `input` and the octets behind it; bits beyond its length are cleared.
     fn take(input: &[u8]) -> Option<(Self, &[u8])>;
+
+    /// Whether a route to this prefix makes sense: multicast and loopback do not (RFC 4271 section
+    /// 6.3).
+    fn is_routable(self) -> bool;
 }
 
 impl Prefix for Ipv4Net {
@@ -84,6 +88,10 @@ impl Prefix for Ipv4Net {
         let mask = u32::MAX.checked_shl(32_u32.checked_sub(length.into())?).unwrap_or(0);
         Some((Self::new((bits & mask).into(), length).ok()?, rest))
     }
+
+    fn is_routable(self) -> bool {
+        !self.addr().is_multicast() && !self.addr().is_loopback()
+    }
 }
 
 impl Prefix for Ipv6Net {
@@ -94,6 +102,10 @@ impl Prefix for Ipv6Net {
         address.get_mut(..octets.len())?.copy_from_slice(octets);
         let mask = u128::MAX.checked_shl(128_u32.checked_sub(length.into())?).unwrap_or(0);
         Some((Self::new((u128::from_be_bytes(address) & mask).into(), length).ok()?, rest))
+    }
+
+    fn is_routable(self) -> bool {
+        !self.addr().is_multicast() && !self.addr().is_loopback()
     }
 }
 
@@ -129,32 +141,98 @@ impl<P: Prefix> Iterator for Prefixes<'_, P> {
     }
 }
 
-impl<P: Prefix> Prefixes<'_, P> {
-    /// The prefixes in a list of their own, refused if anything is left over; the error points at
-    /// what that is.
-    pub(crate) fn collect_all<T: From<Nlri<P>>>(self) -> Result<Vec<T>, usize> {
-        // Four octets is what most prefixes take, and the octets are here: no length is believed.
-        let mut all = Vec::with_capacity(self.rest.len() / 4);
-        let mut list = self;
-        all.extend(list.by_ref().map(T::from));
-        if list.rest.is_empty() { Ok(all) } else { Err(list.rest.len()) }
+/// A list of prefixes that was found good, as it lies in a message.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Routes<'a> {
+    octets: &'a [u8],
+    ipv6: bool,
+    add_path: bool,
+    count: usize,
+    /// How many of them make no sense as a route.
+    unroutable: usize,
+}
+
+impl<'a> Routes<'a> {
+    /// The prefixes of `family` that `octets` are; an error points at the one that it is in.
+    pub(crate) fn check(
+        octets: &'a [u8],
+        family: Family,
+        add_path: FamilySet,
+    ) -> Complete<'a, Self> {
+        let (ipv6, add_path) = (family == Family::IPV6_UNICAST, add_path.contains(family));
+        let (count, unroutable) = match ipv6 {
+            false => count::<Ipv4Net>(octets, add_path)?,
+            true => count::<Ipv6Net>(octets, add_path)?,
+        };
+        Ok(Self { octets, ipv6, add_path, count, unroutable })
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.octets.is_empty()
+    }
+
+    pub(crate) const fn has_unroutable(self) -> bool {
+        self.unroutable > 0
+    }
+
+    pub(crate) const fn has_routable(self) -> bool {
+        self.count > self.unroutable
+    }
+
+    /// All of them.
+    pub(crate) fn iter(self) -> impl Iterator<Item = Nlri> + 'a {
+        let (mut ipv4, mut ipv6) = if self.ipv6 {
+            (Prefixes::new(&[], false), Prefixes::new(self.octets, self.add_path))
+        } else {
+            (Prefixes::new(self.octets, self.add_path), Prefixes::new(&[], false))
+        };
+        std::iter::from_fn(move || match self.ipv6 {
+            false => ipv4.next().map(Nlri::<Ipv4Net>::into),
+            true => ipv6.next().map(Nlri::<Ipv6Net>::into),
+        })
+    }
+
+    /// Those that make sense as a route.
+    pub(crate) fn routable(self) -> impl Iterator<Item = Nlri> + 'a {
+        self.iter().filter(move |nlri| self.unroutable == 0 || is_routable(&nlri.prefix))
+    }
+
+    /// Those that make sense as a route, in a list of their own.
+    pub(crate) fn to_vec(self, routable: bool) -> Vec<Nlri> {
+        let mut all = Vec::with_capacity(self.count);
+        match routable {
+            true => all.extend(self.routable()),
+            false => all.extend(self.iter()),
+        }
+        all
+    }
+
+    /// As [`to_vec`](Self::to_vec), of a list of IPv4 prefixes.
+    pub(crate) fn to_ipv4(self, routable: bool) -> Vec<Nlri<Ipv4Net>> {
+        let mut all = Vec::with_capacity(self.count);
+        let list = Prefixes::<Ipv4Net>::new(self.octets, self.add_path);
+        match routable && self.unroutable > 0 {
+            true => all.extend(list.filter(|nlri| nlri.prefix.is_routable())),
+            false => all.extend(list),
+        }
+        all
     }
 }
 
-/// Prefixes to the end of `input`; an error points at the prefix that it is in.
-pub(crate) fn list<P: Prefix, T: From<Nlri<P>>>(
-    input: &[u8],
-    add_path: bool,
-) -> Complete<'_, Vec<T>> {
-    let left = |left: usize| input.get(input.len() - left..).unwrap_or_default();
-    Prefixes::<P>::new(input, add_path).collect_all().map_err(|count| fault(left(count)))
+/// How many prefixes a list has, and how many of them make no sense as a route.
+fn count<P: Prefix>(octets: &[u8], add_path: bool) -> Complete<'_, (usize, usize)> {
+    let mut list = Prefixes::<P>::new(octets, add_path);
+    let counts = list.by_ref().fold((0, 0), |(count, unroutable), nlri| {
+        (count + 1, unroutable + usize::from(!nlri.prefix.is_routable()))
+    });
+    if list.rest.is_empty() { Ok(counts) } else { Err(fault(list.rest)) }
 }
 
-/// Whether a route to this prefix makes sense: multicast and loopback do not (RFC 4271 section 6.3).
+/// Whether a route to this prefix makes sense, see [`Prefix::is_routable`].
 pub(crate) fn is_routable(prefix: &IpNet) -> bool {
     match prefix {
-        IpNet::V4(net) => !net.addr().is_multicast() && !net.addr().is_loopback(),
-        IpNet::V6(net) => !net.addr().is_multicast() && !net.addr().is_loopback(),
+        IpNet::V4(net) => net.is_routable(),
+        IpNet::V6(net) => net.is_routable(),
     }
 }
 
@@ -231,24 +309,26 @@ mod tests {
 
     #[test]
     fn an_empty_list_is_no_error_and_a_bad_one_is() {
-        let list = |octets| list::<Ipv4Net, Nlri>(octets, false);
-        assert_eq!(list(&[]).unwrap(), []);
-        assert_eq!(list(&[0, 8, 10]).unwrap().len(), 2);
-        assert!(list(&[8, 10, 16, 10]).is_err());
+        let check = |octets| Routes::check(octets, Family::IPV4_UNICAST, FamilySet::NONE);
+        assert_eq!(check(&[]).unwrap().to_vec(false), []);
+        assert!(check(&[]).unwrap().is_empty());
+        assert_eq!(check(&[0, 8, 10]).unwrap().to_vec(false).len(), 2);
+        assert!(check(&[8, 10, 16, 10]).is_err());
     }
 
     #[test]
     fn path_identifiers_are_read_and_written() {
         let octets = [0, 0, 0, 7, 8, 10, 0, 0, 1, 0, 0];
-        let both: Vec<Nlri> = list::<Ipv4Net, _>(&octets, true).unwrap();
+        let check = |octets| Routes::check(octets, Family::IPV4_UNICAST, FamilySet::ALL);
+        let both = check(&octets).unwrap().to_vec(true);
         let text: Vec<_> = both.iter().map(Nlri::to_string).collect();
         assert_eq!(text, ["10.0.0.0/8 path 7", "0.0.0.0/0 path 256"]);
         let mut out = Vec::new();
         both.iter().for_each(|nlri| put(*nlri, true, &mut out));
         assert_eq!(out, octets);
         assert_eq!(both.iter().map(|nlri| wire_len(nlri, true)).sum::<usize>(), octets.len());
-        assert!(list::<Ipv4Net, Nlri>(&octets[..10], true).is_err());
-        assert!(list::<Ipv4Net, Nlri>(&octets[..3], true).is_err());
+        assert!(check(&octets[..10]).is_err());
+        assert!(check(&octets[..3]).is_err());
     }
 
     #[test]

@@ -1,21 +1,24 @@
 //! Path attributes (RFC 4271 sections 4.3 and 5).
 
 mod as_path;
-mod decode;
 mod encode;
 mod multiprotocol;
+mod scan;
 mod segments;
 mod table;
+mod value;
+mod view;
 
 use std::fmt;
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;
 
-pub use as_path::{AsPath, Segment, SegmentKind};
-pub(crate) use decode::{Draft, decode};
+pub use as_path::{AsPath, AsPathView, Segment, SegmentKind};
 pub(crate) use encode::put_all;
-pub(crate) use multiprotocol::{put_reach, put_unreach, reach_overhead};
+pub(crate) use multiprotocol::{Reach, Unreach, put_reach, put_unreach, reach_overhead};
+pub(crate) use scan::Scan;
+pub use view::AttributesView;
 
 use super::community::{Community, ExtendedCommunity, LargeCommunity};
 
@@ -137,7 +140,7 @@ pub(crate) mod code {
 /// Writes the attribute's name, or its number where it has none.
 pub(crate) fn write_name(code: u8, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match table::row(code) {
-        Some(row) => f.write_str(row.name),
+        Some((_, row)) => f.write_str(row.name),
         None => write!(f, "attribute {code}"),
     }
 }

@@ -2,46 +2,65 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
 use nom::Parser;
 use nom::number::complete::{be_u8, be_u16, be_u32, be_u128};
 
-use super::decode::{Draft, Raw};
+use super::scan::{Raw, Scan};
 use super::{code, encode, flag};
+use crate::wire::Family;
 use crate::wire::error::{Action, EncodeError};
 use crate::wire::message::{DecodeContext, EncodeContext};
+use crate::wire::nlri::{self, Nlri, Routes};
 use crate::wire::notification::subcode::update as subcode;
 use crate::wire::parse::{Complete, Parsed, counted, fault};
-use crate::wire::update::{MpReach, MpUnreach, NextHop};
-use crate::wire::{Family, Nlri, nlri};
+use crate::wire::update::NextHop;
 
-/// Reads MP_REACH_NLRI. RFC 4760 section 7 would allow to go on without the family; we reset, as
+/// MP_REACH_NLRI where it lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reach<'a> {
+    pub(crate) family: Family,
+    pub(crate) next_hop: NextHop,
+    pub(crate) routes: Routes<'a>,
+}
+
+/// MP_UNREACH_NLRI where it lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unreach<'a> {
+    pub(crate) family: Family,
+    pub(crate) routes: Routes<'a>,
+}
+
+/// Checks MP_REACH_NLRI. RFC 4760 section 7 would allow to go on without the family; we reset, as
 /// every peer supports that.
-pub(super) fn reach<'a>(raw: &Raw<'a>, ctx: &DecodeContext, draft: &mut Draft) -> Complete<'a, ()> {
+pub(super) fn check_reach<'a>(
+    raw: &Raw<'a>,
+    ctx: &DecodeContext,
+    scan: &mut Scan<'a>,
+) -> Complete<'a, ()> {
     let (rest, family) = family(raw.value)?;
     if !ctx.families.contains(family) {
-        draft.foreign_routes = true;
+        scan.foreign_routes = true;
         return not_negotiated(raw);
     }
     let (rest, next_hop) = counted(be_u8).parse(rest)?;
     let next_hop = parse_next_hop(next_hop, family, ctx)?;
     let (rest, _reserved) = be_u8(rest)?;
-    let nlri = routes(rest, family, ctx)?;
-    draft.mp_reach = Some(MpReach { family, next_hop, nlri });
+    let routes = Routes::check(rest, family, ctx.add_path)?;
+    scan.reach = Some(Reach { family, next_hop, routes });
     Ok(())
 }
 
-/// Reads MP_UNREACH_NLRI.
-pub(super) fn unreach<'a>(
+/// Checks MP_UNREACH_NLRI.
+pub(super) fn check_unreach<'a>(
     raw: &Raw<'a>,
     ctx: &DecodeContext,
-    draft: &mut Draft,
+    scan: &mut Scan<'a>,
 ) -> Complete<'a, ()> {
     let (rest, family) = family(raw.value)?;
     if !ctx.families.contains(family) {
         return not_negotiated(raw);
     }
-    draft.mp_unreach = Some(MpUnreach { family, nlri: routes(rest, family, ctx)? });
+    scan.unreach = Some(Unreach { family, routes: Routes::check(rest, family, ctx.add_path)? });
     Ok(())
 }
 
@@ -80,14 +99,6 @@ fn ipv6(input: &[u8]) -> Parsed<'_, Ipv6Addr> {
     be_u128.map(Ipv6Addr::from).parse(input)
 }
 
-fn routes<'a>(input: &'a [u8], family: Family, ctx: &DecodeContext) -> Complete<'a, Vec<Nlri>> {
-    let add_path = ctx.add_path.contains(family);
-    match family {
-        Family::IPV4_UNICAST => nlri::list::<Ipv4Net, _>(input, add_path),
-        _ => nlri::list::<Ipv6Net, _>(input, add_path),
-    }
-}
-
 /// Octets of an MP_REACH_NLRI value without its prefixes.
 pub(crate) fn reach_overhead(next_hop: NextHop) -> usize {
     5 + match next_hop {
@@ -115,26 +126,26 @@ pub(crate) fn put_reach(
     if !fits {
         return Err(EncodeError::WrongFamily { family, address: next_hop.to_string() });
     }
-    encode::put(flag::OPTIONAL, code::MP_REACH_NLRI, out, |out| {
-        put_family(family, out);
-        match next_hop {
-            NextHop::Ipv4(address) => {
-                out.push(4);
-                out.extend(address.octets());
-            }
-            NextHop::Ipv6(address) => {
-                out.push(16);
-                out.extend(address.octets());
-            }
-            NextHop::Ipv6LinkLocal { global, link_local } => {
-                out.push(32);
-                out.extend(global.octets());
-                out.extend(link_local.octets());
-            }
+    let length = reach_overhead(next_hop) + routes_len(family, routes, ctx);
+    encode::put_header(flag::OPTIONAL, code::MP_REACH_NLRI, length, out)?;
+    put_family(family, out);
+    match next_hop {
+        NextHop::Ipv4(address) => {
+            out.push(4);
+            out.extend(address.octets());
         }
-        out.push(0);
-        put_routes(family, routes, ctx, out)
-    })
+        NextHop::Ipv6(address) => {
+            out.push(16);
+            out.extend(address.octets());
+        }
+        NextHop::Ipv6LinkLocal { global, link_local } => {
+            out.push(32);
+            out.extend(global.octets());
+            out.extend(link_local.octets());
+        }
+    }
+    out.push(0);
+    put_routes(family, routes, ctx, out)
 }
 
 /// Writes MP_UNREACH_NLRI.
@@ -144,15 +155,20 @@ pub(crate) fn put_unreach(
     ctx: &EncodeContext,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    encode::put(flag::OPTIONAL, code::MP_UNREACH_NLRI, out, |out| {
-        put_family(family, out);
-        put_routes(family, routes, ctx, out)
-    })
+    let length = 3 + routes_len(family, routes, ctx);
+    encode::put_header(flag::OPTIONAL, code::MP_UNREACH_NLRI, length, out)?;
+    put_family(family, out);
+    put_routes(family, routes, ctx, out)
 }
 
 fn put_family(family: Family, out: &mut Vec<u8>) {
     out.extend(family.afi.to_be_bytes());
     out.push(family.safi);
+}
+
+fn routes_len(family: Family, routes: &[Nlri], ctx: &EncodeContext) -> usize {
+    let add_path = ctx.add_path.contains(family);
+    routes.iter().map(|nlri| nlri::wire_len(nlri, add_path)).sum()
 }
 
 fn put_routes(

@@ -1,6 +1,7 @@
 //! Generators of messages in the form that decoding returns them.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -30,16 +31,34 @@ pub(super) fn ipv6_nets(count: Range<usize>) -> impl Strategy<Value = Vec<IpNet>
 pub(super) fn as_path() -> impl Strategy<Value = AsPath> {
     let asn = prop_oneof![1..=65535_u32, 65536..=u32::MAX];
     let kind = prop_oneof![Just(SegmentKind::Sequence), Just(SegmentKind::Set)];
-    let segment = (kind, vec(asn, 1..20)).prop_map(|(kind, asns)| Segment { kind, asns });
-    vec(segment, 1..4).prop_map(|segments| AsPath { segments })
+    vec((kind, vec(asn, 1..20)), 1..4).prop_map(|segments| {
+        let mut path = AsPath::default();
+        segments.into_iter().for_each(|(kind, asns)| path.push(kind, asns));
+        path
+    })
 }
 
 /// Attributes as an internal peer sends them, without NEXT_HOP.
 pub(super) fn attributes() -> impl Strategy<Value = Attributes> {
+    (plain_attributes(), newer_attributes(), opaque()).prop_map(|(plain, newer, opaque)| {
+        Attributes {
+            originator_id: newer.originator_id,
+            cluster_list: newer.cluster_list,
+            extended_communities: newer.extended_communities,
+            aigp: newer.aigp,
+            large_communities: newer.large_communities,
+            only_to_customer: newer.only_to_customer,
+            opaque,
+            ..plain
+        }
+    })
+}
+
+/// Those of RFC 4271 and COMMUNITIES.
+fn plain_attributes() -> impl Strategy<Value = Attributes> {
     let origin = prop_oneof![Just(Origin::Igp), Just(Origin::Egp), Just(Origin::Incomplete)];
     let aggregator = (1..=u32::MAX, any::<u32>())
         .prop_map(|(asn, address)| Aggregator { asn, address: address.into() });
-    let communities = vec(any::<u32>().prop_map(Community), 0..100);
     (
         origin,
         vec(1..=u32::MAX, 0..300).prop_map(AsPath::sequence),
@@ -47,34 +66,46 @@ pub(super) fn attributes() -> impl Strategy<Value = Attributes> {
         option::of(any::<u32>()),
         any::<bool>(),
         option::of(aggregator),
-        communities,
-        opaque(),
+        vec(any::<u32>().prop_map(Community), 0..100),
     )
         .prop_map(
-            |(
-                origin,
-                as_path,
-                med,
-                local_pref,
-                atomic_aggregate,
-                aggregator,
-                communities,
-                opaque,
-            )| {
+            |(origin, as_path, med, local_pref, atomic_aggregate, aggregator, communities)| {
                 Attributes {
                     origin,
                     as_path,
-                    next_hop: None,
                     med,
                     local_pref,
                     atomic_aggregate,
                     aggregator,
                     communities,
-                    opaque,
                     ..Attributes::default()
                 }
             },
         )
+}
+
+/// Those of later RFCs.
+fn newer_attributes() -> impl Strategy<Value = Attributes> {
+    let large = any::<[u32; 3]>().prop_map(|[a, b, c]| LargeCommunity::new(a, b, c));
+    (
+        option::of(any::<u32>().prop_map(Into::into)),
+        vec(any::<u32>().prop_map(Into::into), 0..4),
+        vec(any::<[u8; 8]>().prop_map(ExtendedCommunity), 0..10),
+        option::of(any::<u64>()),
+        btree_set(large, 0..10).prop_map(|values| values.into_iter().collect()),
+        option::of(any::<u32>()),
+    )
+        .prop_map(|(originator_id, cluster_list, extended, aigp, large, only_to_customer)| {
+            Attributes {
+                originator_id,
+                cluster_list,
+                extended_communities: extended,
+                aigp,
+                large_communities: large,
+                only_to_customer,
+                ..Attributes::default()
+            }
+        })
 }
 
 /// Unknown transitive attributes, Partial as they are kept, and known ones without a field.
@@ -141,27 +172,66 @@ pub(super) fn update() -> impl Strategy<Value = Update> {
         })
 }
 
+fn family() -> impl Strategy<Value = Family> {
+    (any::<u16>(), any::<u8>()).prop_map(|(afi, safi)| Family { afi, safi })
+}
+
 fn capability() -> impl Strategy<Value = Capability> {
-    let family = (any::<u16>(), any::<u8>()).prop_map(|(afi, safi)| Family { afi, safi });
     let unknown = (76..=255_u8, vec(any::<u8>(), 0..60))
         .prop_map(|(code, value)| Capability::Unknown { code, value: Bytes::from(value) });
     prop_oneof![
-        family.prop_map(Capability::Multiprotocol),
+        family().prop_map(Capability::Multiprotocol),
         Just(Capability::RouteRefresh),
+        Just(Capability::ExtendedMessage),
+        Just(Capability::EnhancedRouteRefresh),
         (1..=u32::MAX).prop_map(Capability::FourOctetAs),
+        restart_capability(),
+        tuple_capability(),
+        ("[a-z.é]{0,60}", "[a-z.]{0,60}")
+            .prop_map(|(host, domain)| Capability::Fqdn { host, domain }),
+        "[a-z. ]{0,60}".prop_map(Capability::SoftwareVersion),
         unknown,
+    ]
+}
+
+/// Graceful restart, short and long.
+fn restart_capability() -> impl Strategy<Value = Capability> {
+    let restart = (family(), any::<bool>())
+        .prop_map(|(family, forwarding)| RestartFamily { family, forwarding });
+    let long =
+        (family(), any::<bool>(), 0..=0xFF_FFFF_u64).prop_map(|(family, forwarding, time)| {
+            LongLivedFamily { family, forwarding, stale_time: Duration::from_secs(time) }
+        });
+    let graceful = (any::<bool>(), any::<bool>(), 0..=4095_u64, vec(restart, 0..5)).prop_map(
+        |(restart_state, notification, time, families)| {
+            let restart_time = Duration::from_secs(time);
+            let value = GracefulRestart { restart_state, notification, restart_time, families };
+            Capability::GracefulRestart(value)
+        },
+    );
+    prop_oneof![graceful, vec(long, 0..5).prop_map(Capability::LongLivedGracefulRestart)]
+}
+
+/// Those that are lists of tuples.
+fn tuple_capability() -> impl Strategy<Value = Capability> {
+    let next_hop = (family(), any::<u16>())
+        .prop_map(|(family, next_hop_afi)| ExtendedNextHop { family, next_hop_afi });
+    let mode = prop_oneof![Just((true, false)), Just((false, true)), Just((true, true))];
+    let add_path =
+        (family(), mode).prop_map(|(family, (receive, send))| AddPath { family, receive, send });
+    prop_oneof![
+        vec(next_hop, 0..5).prop_map(Capability::ExtendedNextHop),
+        vec(add_path, 0..5).prop_map(Capability::AddPath),
     ]
 }
 
 fn open() -> impl Strategy<Value = Open> {
     let hold_time = prop_oneof![Just(0), 3..=u16::MAX];
     (1..=65535_u32, hold_time, 1..=u32::MAX, vec(capability(), 0..20)).prop_map(
-        |(my_as, hold_time, identifier, capabilities)| Open {
-            version: 4,
-            my_as,
-            hold_time,
-            identifier: identifier.into(),
-            capabilities,
+        |(my_as, hold_time, identifier, mut capabilities)| {
+            // Only one role, or none.
+            capabilities.extend((my_as < 30_000).then_some(Capability::Role(BgpRole::Customer)));
+            Open { version: 4, my_as, hold_time, identifier: identifier.into(), capabilities }
         },
     )
 }

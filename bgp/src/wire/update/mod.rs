@@ -2,14 +2,15 @@
 
 mod decode;
 mod encode;
+mod view;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 
-pub(crate) use decode::decode;
 pub(crate) use encode::{put, put_block};
+pub use view::UpdateView;
 
 use super::attribute::Attributes;
 use super::error::{Action, WireError};
