@@ -74,7 +74,7 @@ impl World {
         {
             let usable = |(attributes, next_hop): &(Attributes, NextHop)| {
                 !attributes.as_path.contains(receiver.local.local_as)
-                    && next_hop.address() != receiver.address
+                    && !receiver.interface.iter().any(|net| net.addr() == next_hop.address())
             };
             if Family::of(prefix) == family
                 && let Some(sent) = self.outgoing(to ^ 1, *prefix, route).filter(usable)
@@ -84,7 +84,7 @@ impl World {
         }
         let policy = &self.ends[to].config.families[&family].import;
         let prepend = session.negotiated.external.then_some(self.ends[to].config.neighbor_as);
-        for (prefix, entry) in channel.adj_in.iter() {
+        for ((prefix, _), entry) in channel.adj_in.iter() {
             let sent = expected.remove(prefix);
             let received = (Attributes::clone(&entry.received), entry.next_hop);
             if sent.as_ref() != Some(&received) {
@@ -155,13 +155,14 @@ impl World {
         for end in &node.ends {
             let Some(session) = self.ends[*end].peer.session() else { continue };
             let from = Arc::new(session.learned_from().clone());
-            for (prefix, entry) in session.channels.values().flat_map(|c| c.adj_in.iter()) {
+            for ((prefix, _), entry) in session.channels.values().flat_map(|c| c.adj_in.iter()) {
                 let Some(attributes) = entry.accepted.clone() else { continue };
                 candidates.entry(*prefix).or_default().push(Route {
                     origin: Origin::Learned(from.clone()),
                     attributes,
                     next_hop: Some(entry.next_hop),
                     since: entry.since,
+                    path_id: 0,
                 });
             }
         }

@@ -1,6 +1,5 @@
 //! The driver's part of the network: dialling, accepting, writing, reading, closing.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use vc5_bgp::session::{Event, Role};
@@ -112,8 +111,8 @@ impl World {
         self.conns[id].pipes[side].taken = self.now;
         self.ends[end].links[side] = Some(id);
         let node = &self.nodes[self.ends[end].node];
-        let (local, companion) = (node.address, Some(IpAddr::V6(node.companion)));
-        self.drive(end, Event::TcpConnected { role, local, companion });
+        let (local, interface) = (node.address, node.interface);
+        self.drive(end, Event::TcpConnected { role, local, interface: &interface });
         self.read(id, 1 - side);
     }
 
@@ -164,7 +163,7 @@ impl World {
         match message[18] {
             1 => {
                 sent.open = true;
-                conn.taps[side].note_open(0, message);
+                conn.taps[side].note_open(true, message);
             }
             3 => self.note_notification(id, side, (message[19], message[20])),
             _ => {}
@@ -317,15 +316,16 @@ impl World {
     fn piece(&mut self, id: usize, side: usize, limit: usize) -> Vec<u8> {
         let pipe = &mut self.conns[id].pipes[side];
         let there = pipe.unread.len().min(limit);
-        let count = match pipe.pieces {
+        let count = match &mut pipe.pieces {
             Pieces::Whole => there,
-            Pieces::Single => {
+            Pieces::Single(left) if *left > 0 => {
+                *left -= 1;
                 self.stats.fault(Fault::ByteWise);
                 1
             }
-            Pieces::Random => {
+            Pieces::Single(_) | Pieces::Random => {
                 self.stats.fault(Fault::RandomChunks);
-                self.rng.between(1, 40).min(there)
+                self.rng.between(1, 80).min(there)
             }
         };
         pipe.unread.drain(..count).collect()

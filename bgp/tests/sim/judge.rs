@@ -28,12 +28,8 @@ impl World {
     fn judge(&mut self, id: usize, reader: usize, heard: &Heard) {
         let conn = &self.conns[id];
         let (up, said) = (conn.up[reader], conn.sent[reader].notification);
-        let end = conn.ends[reader];
-        // Without capabilities there may be no family in common.
-        let plain = self.ends[end].plain || self.ends[end ^ 1].plain;
         let excused = said.is_some_and(|(code, subcode)| {
-            heard.open && ((code, subcode) == (6, 7) || plain && code == 2)
-                || heard.perhaps.contains(&code)
+            heard.open && (code, subcode) == (6, 7) || heard.perhaps.contains(&code)
         });
         let who = || format!("{}, {said:?} sent", self.side_name(id, reader));
         match &heard.outcome {
@@ -68,13 +64,13 @@ impl World {
         let who = self.side_name(id, reader);
         assert_eq!(end.peer.session_role(), Some(role(reader)), "{who}: a session is due");
         let channel = end.peer.session().and_then(|s| s.channels.get(&Family::IPV4_UNICAST));
-        let Some(channel) = channel.filter(|_| !end.plain) else { return };
+        let Some(channel) = channel.filter(|_| !conn.taps[reader].is_bare()) else { return };
         match outcome {
             Outcome::Learned(prefix) => {
-                assert!(channel.adj_in.get(prefix).is_some(), "{who}: {prefix} was not learned");
+                assert!(channel.adj_in.get(&(*prefix, 0)).is_some(), "{who}: {prefix} was not learned");
             }
             Outcome::Withdrawn(prefix) => {
-                assert!(channel.adj_in.get(prefix).is_none(), "{who}: {prefix} was not withdrawn");
+                assert!(channel.adj_in.get(&(*prefix, 0)).is_none(), "{who}: {prefix} was not withdrawn");
                 self.stats.errors_judged += 1;
             }
             _ => {}
@@ -98,7 +94,7 @@ impl World {
         let session = self.ends[end].peer.session();
         let channel = session.and_then(|s| s.channels.get(&Family::of(&prefix)));
         assert!(
-            channel.is_none_or(|channel| channel.adj_in.get(&prefix).is_none()),
+            channel.is_none_or(|channel| channel.adj_in.get(&(prefix, 0)).is_none()),
             "{}: the withdrawal of {prefix} is late",
             self.name(end)
         );

@@ -203,7 +203,7 @@ impl World {
         let both = [end, end ^ 1];
         let family = |end: &usize| {
             let end = &self.ends[*end];
-            !end.plain && end.config.families.contains_key(&Family::IPV4_UNICAST)
+            end.config.families.contains_key(&Family::IPV4_UNICAST)
         };
         let rng = &mut self.rng.clone();
         self.rng.next();
@@ -255,8 +255,6 @@ impl World {
             conn.disturbed += 1;
             conn.pipes[at].out.extend_from_slice(&injection.octets);
             conn.taps[1 - at].expect(&injection.crafted);
-            // A refusal of the capabilities has effects beyond the connection.
-            self.ends[conn.ends[1 - at]].plain |= injection.fault == Fault::ForeignNotification;
             self.stats.fault(injection.fault);
         }
     }
@@ -334,7 +332,6 @@ impl World {
 
     pub(crate) fn disable(&mut self, end: usize) {
         self.ends[end].enabled = false;
-        self.ends[end].plain = false;
         let cause = self.rng.pick(&[StopCause::Shutdown, StopCause::Deconfigured]);
         self.drive(end, Event::Stop { cause, message: Some("so long") });
         assert_eq!(self.ends[end].peer.poll_timeout(), None, "{}: stopped", self.name(end));
@@ -348,7 +345,6 @@ impl World {
     }
 
     pub(crate) fn restart(&mut self, end: usize) {
-        self.ends[end].plain = false;
         self.drive(end, Event::Stop { cause: StopCause::Reset, message: None });
         self.drive(end, Event::Start);
     }
@@ -358,9 +354,7 @@ impl World {
         let config = Arc::new(config);
         self.ends[end].config = config.clone();
         let restarted = self.ends[end].peer.reconfigure(now, config);
-        if restarted {
-            self.ends[end].plain = false;
-        } else {
+        if !restarted {
             self.export_all(end);
         }
         self.settle(end);
@@ -393,7 +387,7 @@ impl World {
             let peer = self.new_peer(node, &config);
             let state = &mut self.ends[end];
             (state.peer, state.dialing, state.up) = (peer, None, None);
-            (state.timer_at, state.plain) = (None, false);
+            state.timer_at = None;
             if state.enabled {
                 self.drive(end, Event::Start);
             }

@@ -89,9 +89,6 @@ impl World {
             self.mend(id);
         }
         for end in 0..self.ends.len() {
-            if self.ends[end].plain {
-                self.restart(end);
-            }
             match self.rng.percent(5) {
                 true => self.disable(end),
                 false if !self.ends[end].enabled => self.start(end),
@@ -120,6 +117,7 @@ impl World {
 
     fn mend(&mut self, id: usize) {
         let conn = &mut self.conns[id];
+        let mut arrivals = Vec::new();
         conn.injections.clear();
         conn.flips = [None; 2];
         for at in [0, 1] {
@@ -128,11 +126,16 @@ impl World {
             pipe.stalled_until = Duration::ZERO;
             pipe.unread_until = Duration::ZERO;
             pipe.window = pipe.window.max(128);
+            // What is far out because of a stall comes in now.
+            pipe.last_arrival = self.now;
+            for _ in 0..pipe.flight.len() {
+                arrivals.push(Item::Arrive(id, at));
+            }
         }
         // A host that never answers is TCP's to find out where no hold timer runs.
-        let lost =
-            conn.pipes.iter().any(|pipe| pipe.black_hole) && conn.hold.contains(&Duration::ZERO);
-        if conn.tainted || lost {
+        let lost = conn.hold.contains(&Duration::ZERO) && conn.pipes.iter().any(|p| p.black_hole);
+        let reset = lost || conn.tainted;
+        if reset {
             self.send_reset(id, 0);
             self.send_reset(id, 1);
         }

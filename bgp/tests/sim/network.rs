@@ -22,7 +22,8 @@ pub(crate) enum Segment {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pieces {
     Whole,
-    Single,
+    /// Octet by octet, so many of them; then as `Random`.
+    Single(u32),
     Random,
 }
 
@@ -64,10 +65,9 @@ impl Pipe {
             pieces: rng.pick(&[
                 Pieces::Whole,
                 Pieces::Whole,
-                Pieces::Whole,
                 Pieces::Random,
                 Pieces::Random,
-                Pieces::Single,
+                Pieces::Single(100),
             ]),
             window: rng.pick(&[128, 1024, 4096, 16_384, 65_536]),
             out: Vec::new(),

@@ -44,7 +44,6 @@ pub(crate) fn build(world: &mut World) {
     let together = world.rng.percent(30);
     for end in 0..world.ends.len() {
         let at = if together { Duration::ZERO } else { world.rng.millis(0, 3000) };
-        world.ends[end].enabled = true;
         world.at(at, Item::Start(end));
     }
 }
@@ -78,6 +77,8 @@ fn neighbour(
     let mut config = PeerConfig::new(format!("n{node}"), address, local.local_as);
     config.passive = passive;
     config.hold_time = Duration::from_secs(rng.pick(&[3, 6, 9, 9, 20, 0]));
+    config.extended_messages = rng.percent(30);
+    config.enhanced_route_refresh = rng.percent(70);
     config.connect_retry_time = Duration::from_millis(rng.pick(&[500, 1000, 2000, 5000]));
     config.startup_hold_time = Duration::from_secs(10);
     config.error_wait_time = (Duration::from_secs(1), Duration::from_secs(rng.pick(&[1, 4, 8])));
@@ -119,6 +120,7 @@ fn route(rng: &mut Rng, world_now: std::time::Instant) -> Route {
         attributes: Arc::new(attributes),
         next_hop: None,
         since: world_now,
+        path_id: 0,
     }
 }
 
@@ -185,7 +187,7 @@ impl World {
         self.announce(node, prefix, None);
         self.propagate(node);
         let version = self.nodes[node].versions[&prefix];
-        for (end, conn, at) in clear {
+        for (end, conn, at, disturbed) in clear {
             let pipe = &self.conns[conn].pipes[at];
             if !unique || !pipe.out.is_empty() {
                 continue;
@@ -193,7 +195,6 @@ impl World {
             if stuck {
                 self.stats.fault(Fault::WithdrawBesideStuck);
             }
-            let disturbed = self.conns[conn].disturbed;
             let deadline = Deadline { end: end ^ 1, conn, disturbed, prefix, version };
             let arrival = pipe.last_arrival.max(self.now);
             assert!(
@@ -204,8 +205,9 @@ impl World {
         }
     }
 
-    /// A session that nothing holds up: the end, its connection, its side.
-    fn clear_way(&self, end: usize) -> Option<(usize, usize, usize)> {
+    /// A session that nothing holds up: the end, its connection, its side, and how often that was
+    /// interfered with until now.
+    fn clear_way(&self, end: usize) -> Option<(usize, usize, usize, u32)> {
         self.ends[end].up?;
         let at = side(self.ends[end].peer.session_role()?);
         let id = self.ends[end].links[at]?;
@@ -214,7 +216,7 @@ impl World {
             && !conn.tainted
             && conn.pipes[at].is_clear(self.now)
             && !self.hung(self.ends[end ^ 1].node);
-        clear.then_some((end, id, at))
+        clear.then_some((end, id, at, conn.disturbed))
     }
 
     /// A neighbour that does not read what it is sent.

@@ -66,8 +66,11 @@ pub(crate) struct Tap {
     pub(crate) phase: Phase,
     /// The stream has ended one way or the other.
     pub(crate) over: bool,
-    /// Both sides may send messages of more than 4096 octets (RFC 8654).
-    extended: [bool; 2],
+    /// Our OPEN said that messages of more than 4096 octets are understood (RFC 8654).
+    extended: bool,
+    /// One of the OPENs had no capabilities: the two may have no family in common, or no AS number
+    /// that they agree on.
+    bare: bool,
     crafted: Vec<(Vec<u8>, Outcome)>,
     /// When something came that restarts the hold timer.
     pub(crate) heard: Duration,
@@ -84,9 +87,14 @@ impl Tap {
         self.crafted.extend(crafted.iter().cloned());
     }
 
-    /// An OPEN passes: ours (0) or theirs (1).
-    pub(crate) fn note_open(&mut self, whose: usize, message: &[u8]) {
-        self.extended[whose] = announces_extended(message);
+    /// An OPEN passes, ours or theirs.
+    pub(crate) fn note_open(&mut self, ours: bool, message: &[u8]) {
+        self.extended |= ours && announces_extended(message);
+        self.bare |= message.get(28) == Some(&0);
+    }
+
+    pub(crate) fn is_bare(&self) -> bool {
+        self.bare
     }
 
     /// `opened` says that our OPEN was sent before; `tainted` that octets may be other than what
@@ -129,7 +137,8 @@ impl Tap {
             return fatal(1);
         }
         let (length, kind) = (self.length()?, header[18]);
-        let long = self.extended == [true, true] && !matches!(kind, OPEN | KEEPALIVE);
+        let opened = self.phase > Phase::OpenSent;
+        let long = self.extended && opened && !matches!(kind, OPEN | KEEPALIVE);
         let longest = if long { 65_535 } else { 4096 };
         let shortest = match kind {
             OPEN => 29,
@@ -184,9 +193,10 @@ impl Tap {
         }
         match kind {
             OPEN => {
-                self.note_open(1, message);
+                self.note_open(false, message);
+                // Before ours was sent it is not known here what that would have said.
                 self.phase = Phase::OpenConfirm;
-                if tainted { Outcome::Perhaps(2) } else { Outcome::Fine }
+                if tainted || self.bare || !opened { Outcome::Perhaps(2) } else { Outcome::Fine }
             }
             KEEPALIVE => {
                 self.phase = Phase::Established;

@@ -21,6 +21,7 @@ pub(crate) struct Node {
     pub(crate) local: LocalSpeaker,
     pub(crate) address: IpAddr,
     pub(crate) companion: Ipv6Addr,
+    pub(crate) interface: [IpNet; 2],
     pub(crate) ends: Vec<usize>,
     pub(crate) rib: LocRib,
     /// What the owner announces.
@@ -48,8 +49,6 @@ pub(crate) struct End {
     pub(crate) dialing: Option<usize>,
     /// When a session stood up; `None` without one.
     pub(crate) up: Option<Duration>,
-    /// It may have been told that its OPEN is refused, and does without capabilities.
-    pub(crate) plain: bool,
     pub(crate) timer_at: Option<Duration>,
     /// Timeouts and dials within one second.
     second: u64,
@@ -166,10 +165,14 @@ impl World {
     }
 
     pub(crate) fn add_node(&mut self, local: LocalSpeaker, index: u8) {
+        let address = IpAddr::from([10, 0, 0, index + 1]);
+        let companion = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(index) + 1);
+        let subnet = |address, length| IpNet::new(address, length).unwrap();
         self.nodes.push(Node {
             local,
-            address: IpAddr::from([10, 0, 0, index + 1]),
-            companion: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(index) + 1),
+            address,
+            companion,
+            interface: [subnet(address, 24), subnet(companion.into(), 64)],
             ends: Vec::new(),
             rib: LocRib::default(),
             own: BTreeMap::new(),
@@ -189,11 +192,10 @@ impl World {
                 node,
                 peer,
                 config,
-                enabled: true,
+                enabled: false,
                 links: [None, None],
                 dialing: None,
                 up: None,
-                plain: false,
                 timer_at: None,
                 second: 0,
                 timeouts: 0,
@@ -292,11 +294,11 @@ impl World {
                     node.changed.insert(prefix);
                 }
             }
-            PeerEvent::Unlearned(prefix) => {
+            PeerEvent::Unlearned(prefix, path_id) => {
                 trace!(self, "{} unlearned {prefix}", self.name(end));
                 let name = self.ends[end].config.name.clone();
                 let node = &mut self.nodes[self.ends[end].node];
-                if node.rib.remove(&prefix, Some(&name)) {
+                if node.rib.remove(&prefix, Some(&name), path_id) {
                     node.changed.insert(prefix);
                 }
             }
@@ -353,7 +355,7 @@ impl World {
             }
             None => {
                 node.own.remove(&prefix);
-                node.rib.remove(&prefix, None)
+                node.rib.remove(&prefix, None, 0)
             }
         };
         if changed {
