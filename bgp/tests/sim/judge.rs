@@ -67,10 +67,16 @@ impl World {
         let Some(channel) = channel.filter(|_| !conn.taps[reader].is_bare()) else { return };
         match outcome {
             Outcome::Learned(prefix) => {
-                assert!(channel.adj_in.get(&(*prefix, 0)).is_some(), "{who}: {prefix} was not learned");
+                assert!(
+                    channel.adj_in.get(&(*prefix, 0)).is_some(),
+                    "{who}: {prefix} was not learned"
+                );
             }
             Outcome::Withdrawn(prefix) => {
-                assert!(channel.adj_in.get(&(*prefix, 0)).is_none(), "{who}: {prefix} was not withdrawn");
+                assert!(
+                    channel.adj_in.get(&(*prefix, 0)).is_none(),
+                    "{who}: {prefix} was not withdrawn"
+                );
                 self.stats.errors_judged += 1;
             }
             _ => {}

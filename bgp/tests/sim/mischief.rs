@@ -322,7 +322,8 @@ impl World {
             }
             _ => {
                 let mut config = PeerConfig::clone(&self.ends[end].config);
-                self.change_policies(&mut config);
+                let local_as = self.nodes[self.ends[end].node].local.local_as;
+                self.change_policies(local_as, &mut config);
                 self.reconfigure(end, config);
             }
         }

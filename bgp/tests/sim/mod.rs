@@ -135,6 +135,9 @@ impl World {
         // A host that never answers is TCP's to find out where no hold timer runs.
         let lost = conn.hold.contains(&Duration::ZERO) && conn.pipes.iter().any(|p| p.black_hole);
         let reset = lost || conn.tainted;
+        for arrival in arrivals {
+            self.at(self.now, arrival);
+        }
         if reset {
             self.send_reset(id, 0);
             self.send_reset(id, 1);

@@ -228,7 +228,10 @@ impl World {
     }
 
     /// Other policies that need no new session.
-    pub(crate) fn change_policies(&mut self, config: &mut PeerConfig) {
+    pub(crate) fn change_policies(&mut self, local_as: u32, config: &mut PeerConfig) {
+        // Within an AS all have to rank routes alike, or they never come to an end.
+        let meds = [None, Some(7), Some(8)];
+        let meds = if config.neighbor_as == local_as { &meds[..1] } else { &meds[..] };
         for family in config.families.values_mut() {
             let prefixes = vec![PrefixMatch {
                 prefix: "10.0.0.0/8".parse().unwrap(),
@@ -236,7 +239,7 @@ impl World {
                 max: if self.rng.percent(50) { 24 } else { 32 },
             }];
             let set = Changes {
-                med: self.rng.pick(&[None, Some(7), Some(8)]),
+                med: self.rng.pick(meds),
                 add_communities: vec![Community::new(65_000, self.rng.below(3) as u16)],
                 prepend: self.rng.below(2) as u8,
                 ..Changes::default()
