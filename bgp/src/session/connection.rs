@@ -464,7 +464,18 @@ impl Connection {
                 return self.unexpected(env, subcode::fsm::UNEXPECTED_IN_ESTABLISHED, kind);
             }
             Input::Breach(breach) => return self.breach(env, breach),
-            Input::Stop(notification) => return self.stop(env, notification),
+            Input::Stop(notification) => {
+                // RFC 8538 section 3: what is stopped for good is not to be preserved.
+                let for_good = [
+                    subcode::cease::ADMINISTRATIVE_SHUTDOWN,
+                    subcode::cease::PEER_DECONFIGURED,
+                ];
+                let hard =
+                    session.negotiated.hard_reset && for_good.contains(&notification.subcode);
+                let word =
+                    if hard { Notification::hard_reset(&notification) } else { notification };
+                return self.stop(env, word);
+            }
             other => {
                 if let Some(state) = self.ends(env, other) {
                     return state;
@@ -623,6 +634,9 @@ impl Connection {
 /// Its administrator's doings, a collision or its not being ready yet do not, nor does a version error
 /// (RFC 4271 section 8.2.2, event 24), nor the refusal of capabilities that we go without from now on.
 fn is_oscillation(notification: &Notification, plain_open: bool) -> bool {
+    // What counts is why the session was reset for good (RFC 8538), one level deep.
+    let reason = notification.hard_reset_reason();
+    let notification = reason.as_ref().unwrap_or(notification);
     match (notification.code, notification.subcode) {
         (ErrorCode::CEASE, cease) => {
             matches!(cease, subcode::cease::MAXIMUM_PREFIXES | subcode::cease::OUT_OF_RESOURCES)

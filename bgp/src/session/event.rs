@@ -137,7 +137,11 @@ impl fmt::Display for Reason {
             Self::Sent(notification) => write!(f, "BGP Error: {notification}"),
             Self::Received(notification) => {
                 write!(f, "Received: {notification}")?;
-                match notification.shutdown_text() {
+                let inner = notification.hard_reset_reason();
+                if let Some(inner) = &inner {
+                    write!(f, ": {inner}")?;
+                }
+                match inner.as_ref().unwrap_or(notification).shutdown_text() {
                     Some(text) => write!(f, ": {text}"),
                     None => Ok(()),
                 }

@@ -8,7 +8,7 @@ use vc5_bgp::speaker::{
     ChannelSnapshot, LocalRouteSnapshot, PeerSnapshot, ReceivedRoute, SessionSnapshot,
     SpeakerSnapshot,
 };
-use vc5_bgp::wire::{Attributes, Capability};
+use vc5_bgp::wire::{Attributes, BgpRole, Capability, Family};
 
 use crate::config::model::Config;
 use crate::snapshot::{self, Peer, PeerChannel, PeerCounters, PeerSession, Route};
@@ -32,7 +32,12 @@ pub fn bgp_view(
     (peers.collect(), routes)
 }
 
-fn peer_view(peer: &PeerSnapshot, description: Option<String>, local_as: u32, now: Instant) -> Peer {
+fn peer_view(
+    peer: &PeerSnapshot,
+    description: Option<String>,
+    local_as: u32,
+    now: Instant,
+) -> Peer {
     let config = &peer.config;
     let retry = config.connect_retry_time.as_secs_f64();
     Peer {
@@ -93,27 +98,61 @@ fn capability_lines(capabilities: &[Capability]) -> Vec<String> {
         lines.push(format!("  AF announced: {}", families.join(" ")));
     }
     for capability in capabilities {
-        match capability {
-            Capability::Multiprotocol(_) => {}
-            Capability::RouteRefresh => lines.push("Route refresh".to_owned()),
-            Capability::FourOctetAs(_) => lines.push("4-octet AS numbers".to_owned()),
-            Capability::ExtendedNextHop(_) => lines.push("Extended next hop".to_owned()),
-            Capability::ExtendedMessage => lines.push("Extended message".to_owned()),
-            Capability::Role(role) => lines.push(format!("Role: {role}")),
-            Capability::GracefulRestart(_) => lines.push("Graceful restart".to_owned()),
-            Capability::AddPath(_) => lines.push("ADD-PATH".to_owned()),
-            Capability::EnhancedRouteRefresh => lines.push("Enhanced refresh".to_owned()),
-            Capability::LongLivedGracefulRestart(_) => {
-                lines.push("Long-lived graceful restart".to_owned());
-            }
-            Capability::Fqdn { host, .. } => lines.push(format!("Hostname: {host}")),
-            Capability::SoftwareVersion(version) => {
-                lines.push(format!("Software version: {version}"));
-            }
-            other => lines.push(format!("Capability {}", other.code())),
-        }
+        capability_line(capability, &mut lines);
     }
     lines
+}
+
+fn capability_line(capability: &Capability, lines: &mut Vec<String>) {
+    let mut line = |text: &str| lines.push(text.to_owned());
+    match capability {
+        Capability::Multiprotocol(_) => {}
+        Capability::RouteRefresh => line("Route refresh"),
+        Capability::ExtendedNextHop(list) => {
+            line("Extended next hop");
+            let families = list.iter().map(|next_hop| next_hop.family);
+            line(&format!("  IPv6 nexthop: {}", words(families)));
+        }
+        Capability::ExtendedMessage => line("Extended message"),
+        Capability::Role(role) => line(&format!("Role: {}", role_word(*role))),
+        Capability::GracefulRestart(restart) => {
+            line("Graceful restart");
+            if !restart.families.is_empty() {
+                line(&format!("  Restart time: {}", restart.restart_time.as_secs()));
+                let families = restart.families.iter().map(|family| family.family);
+                line(&format!("  AF supported: {}", words(families)));
+                let kept = restart.families.iter().filter(|family| family.forwarding);
+                line(&format!("  AF preserved: {}", words(kept.map(|family| family.family))));
+            }
+        }
+        Capability::FourOctetAs(_) => line("4-octet AS numbers"),
+        Capability::AddPath(list) => {
+            line("ADD-PATH");
+            let receive = list.iter().filter(|add_path| add_path.receive);
+            line(&format!("  RX: {}", words(receive.map(|add_path| add_path.family))));
+            let send = list.iter().filter(|add_path| add_path.send);
+            line(&format!("  TX: {}", words(send.map(|add_path| add_path.family))));
+        }
+        Capability::EnhancedRouteRefresh => line("Enhanced refresh"),
+        Capability::LongLivedGracefulRestart(_) => line("Long-lived graceful restart"),
+        Capability::Fqdn { host, .. } => line(&format!("Hostname: {host}")),
+        Capability::SoftwareVersion(version) => line(&format!("Software version: {version}")),
+        other => line(&format!("Capability {}", other.code())),
+    }
+}
+
+fn words(families: impl Iterator<Item = Family>) -> String {
+    families.map(|family| family.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+fn role_word(role: BgpRole) -> &'static str {
+    match role {
+        BgpRole::Provider => "provider",
+        BgpRole::RouteServer => "rs_server",
+        BgpRole::RouteServerClient => "rs_client",
+        BgpRole::Customer => "customer",
+        BgpRole::Peer => "peer",
+    }
 }
 
 fn channel_view(channel: &ChannelSnapshot) -> PeerChannel {

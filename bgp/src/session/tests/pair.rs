@@ -101,7 +101,7 @@ fn an_administrator_says_why() {
     let (now, message) = (pair.now, Some("moving racks"));
     pair.ends[0].peer.handle(now, Event::Stop { cause: StopCause::Shutdown, message });
     pair.settle();
-    assert_eq!(last_error(&pair, 1), "Received: Administrative shutdown: moving racks");
+    assert_eq!(last_error(&pair, 1), "Received: Hard reset: Administrative shutdown: moving racks");
     assert_eq!(pair.ends[0].peer.last_error(), None);
     pair.run(Duration::from_secs(600));
     assert_eq!(pair.ends[0].peer.state(), StateName::Idle);
