@@ -1,6 +1,7 @@
 //! Tests of whole messages: what malformed octets lead to, and round trips.
 
 mod headers;
+pub(crate) mod malformed;
 mod opens;
 mod packing;
 mod round_trip;

@@ -127,7 +127,7 @@ fn opaque() -> impl Strategy<Value = Vec<OpaqueAttribute>> {
     })
 }
 
-fn next_hop() -> impl Strategy<Value = NextHop> {
+pub(super) fn next_hop() -> impl Strategy<Value = NextHop> {
     prop_oneof![
         any::<u128>().prop_map(|bits| NextHop::Ipv6(bits.into())),
         any::<[u128; 2]>().prop_map(|[global, link_local]| NextHop::Ipv6LinkLocal {
@@ -255,10 +255,29 @@ pub(super) fn any_message() -> impl Strategy<Value = Message> {
     ]
 }
 
+/// Anything a session may have negotiated.
+pub(super) fn any_context() -> impl Strategy<Value = DecodeContext> {
+    any::<[bool; 8]>().prop_map(|[as4, ebgp, allow_as_sets, v4, v6, path4, path6, extended]| {
+        let set = |v4: bool, v6: bool| {
+            let ipv4 = v4.then_some(Family::IPV4_UNICAST);
+            ipv4.into_iter().chain(v6.then_some(Family::IPV6_UNICAST)).collect()
+        };
+        DecodeContext {
+            as4,
+            ebgp,
+            allow_as_sets,
+            families: set(v4, v6),
+            add_path: set(path4, path6),
+            extended_next_hop: extended,
+        }
+    })
+}
+
 /// UPDATE bodies that are nearly right: attributes of known codes with any flags, any length and
 /// any value, so that arbitrary octets get past the first check.
 pub(super) fn nearly_an_update() -> impl Strategy<Value = Vec<u8>> {
-    let code = prop_oneof![1..=10_u8, 14..=18_u8, Just(32), any::<u8>()];
+    let code =
+        prop_oneof![1..=10_u8, 14..=18_u8, Just(25), Just(26), Just(32), Just(35), any::<u8>()];
     let flags = prop_oneof![Just(0x40_u8), Just(0x80), Just(0xC0), any::<u8>()];
     let attribute = (flags, code, vec(any::<u8>(), 0..40)).prop_map(|(flags, code, value)| {
         let length = u8::try_from(value.len()).unwrap();
