@@ -466,10 +466,8 @@ impl Connection {
             Input::Breach(breach) => return self.breach(env, breach),
             Input::Stop(notification) => {
                 // RFC 8538 section 3: what is stopped for good is not to be preserved.
-                let for_good = [
-                    subcode::cease::ADMINISTRATIVE_SHUTDOWN,
-                    subcode::cease::PEER_DECONFIGURED,
-                ];
+                let for_good =
+                    [subcode::cease::ADMINISTRATIVE_SHUTDOWN, subcode::cease::PEER_DECONFIGURED];
                 let hard =
                     session.negotiated.hard_reset && for_good.contains(&notification.subcode);
                 let word =

@@ -1,5 +1,7 @@
 //! Tests of the machine as a whole, on a virtual clock.
 
+mod collisions;
+mod events;
 mod fixture;
 mod pair;
 mod properties;

@@ -349,50 +349,6 @@ fn errors_hold_the_peer_down_longer_and_longer() {
     assert_eq!(error.to_string(), "BGP Error: Connection not synchronized");
 }
 
-/// The second connection gets its OPEN while the first is in OpenConfirm.
-#[test]
-fn collision_in_open_confirm() {
-    let greater = crate::session::LocalSpeaker { router_id: [203, 0, 113, 1].into(), ..THEM };
-    let equal_higher_as = crate::session::LocalSpeaker { router_id: US.router_id, ..THEM };
-    let lower = crate::session::LocalSpeaker { router_id: [10, 0, 0, 1].into(), ..THEM };
-    for (them, survivor) in
-        [(greater, Role::Incoming), (equal_higher_as, Role::Incoming), (lower, Role::Outgoing)]
-    {
-        for first in Role::ALL {
-            let mut bench = Bench::new(config(&THEM));
-            bench.start();
-            bench.connected(first);
-            bench.connected(first.other());
-            let open = Open::new(them.local_as, 90, them.router_id, &[Family::IPV4_UNICAST]);
-            bench.receive(first, &Message::Open(open.clone()));
-            bench.receive(first.other(), &Message::Open(open));
-            let loser = survivor.other();
-            assert_eq!(bench.notified(loser), Some((6, 7)), "{them:?}, {first:?} first");
-            assert!(bench.closed(loser) && !bench.closed(survivor));
-            assert_eq!(bench.peer.state(), OpenConfirm);
-            bench.receive(survivor, &Message::Keepalive);
-            assert_eq!(bench.peer.state(), Established);
-            assert_eq!(bench.peer.idle_hold(), None);
-        }
-    }
-}
-
-#[test]
-fn collision_with_an_established_session() {
-    for first in Role::ALL {
-        let mut bench = Bench::new(config(&THEM));
-        bench.start();
-        bench.connected(first);
-        bench.connected(first.other());
-        bench.receive(first, &Message::Open(their_open()));
-        bench.receive(first, &Message::Keepalive);
-        assert_eq!(bench.peer.state(), Established);
-        bench.receive(first.other(), &Message::Open(their_open()));
-        assert_eq!(bench.notified(first.other()), Some((6, 7)));
-        assert_eq!(bench.peer.state(), Established);
-    }
-}
-
 #[test]
 fn garbage_on_a_second_connection_does_not_hurt_the_first() {
     let mut bench = Bench::new(config(&THEM));
