@@ -3,6 +3,7 @@
 mod collisions;
 mod events;
 mod fixture;
+mod malformed;
 mod pair;
 mod properties;
 mod table;
