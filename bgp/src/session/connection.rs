@@ -186,11 +186,13 @@ pub(super) struct Connection {
     pub(super) state: State,
     /// Messages but for routes, whole, in order.
     control: VecDeque<Bytes>,
+    /// The last OPEN sent had no capabilities.
+    pub(super) opened_plain: bool,
 }
 
 impl Connection {
     pub(super) fn new(role: Role) -> Self {
-        Self { role, state: State::Idle, control: VecDeque::new() }
+        Self { role, state: State::Idle, control: VecDeque::new(), opened_plain: false }
     }
 
     pub(super) fn name(&self) -> StateName {
@@ -510,6 +512,7 @@ impl Connection {
 
     fn open(&mut self, env: &mut Env<'_>, link: Link) -> State {
         let open = open_message(env.local, env.config, env.plain_open);
+        self.opened_plain = env.plain_open;
         self.send(env, &Message::Open(open));
         State::OpenSent { link, hold: env.now + env.config.startup_hold_time }
     }

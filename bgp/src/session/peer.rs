@@ -18,8 +18,8 @@ use super::timer::{Backoff, retry_at};
 use crate::rib::Route;
 use crate::wire::notification::subcode::{cease, open as open_subcode};
 use crate::wire::{
-    DecodeContext, Decoded, EXTENDED_MAX_LEN, ErrorCode, MAX_LEN, MessageType, Notification,
-    decode, frame,
+    DecodeContext, Decoded, EXTENDED_MAX_LEN, ErrorCode, Family, MAX_LEN, MessageType,
+    Notification, decode, frame,
 };
 
 /// Messages and sessions since the peer was made.
@@ -356,6 +356,7 @@ impl Peer {
             other_busy,
             ended: None,
         };
+        let before = connection.name();
         connection.step(&mut env, input);
         let ended = env.ended.take();
         if connection.name() == StateName::Established && !was_established {
@@ -367,16 +368,34 @@ impl Peer {
             self.last_error = None;
         }
         if let Some(ended) = ended {
+            self.note_refusal(&ended.reason, before);
             self.ended(now, role, ended);
         }
     }
 
+    /// Whether to go without capabilities from now on: if the neighbour refuses our OPEN for them (RFC
+    /// 5492 section 3) and one without can do. Where that does not help either, or worked for one
+    /// session, they are offered again: the refusal may have been an accident.
+    fn note_refusal(&mut self, reason: &Reason, state: StateName) {
+        let (Reason::Received(notification) | Reason::Sent(notification)) = reason else {
+            self.plain_open &= state != StateName::Established;
+            return;
+        };
+        let refused = matches!(reason, Reason::Received(_))
+            && notification.code == ErrorCode::OPEN_MESSAGE
+            && notification.subcode == open_subcode::UNSUPPORTED_OPTIONAL_PARAMETER;
+        let families = &self.config.families;
+        let enough = u16::try_from(self.local.local_as).is_ok()
+            && (families.is_empty() || families.contains_key(&Family::IPV4_UNICAST));
+        self.plain_open = match state {
+            StateName::OpenSent | StateName::OpenConfirm if refused => enough && !self.plain_open,
+            StateName::Established => false,
+            _ => self.plain_open && notification.code != ErrorCode::OPEN_MESSAGE,
+        };
+    }
+
     /// A connection ended: hold the peer down, or let the connection try again.
     fn ended(&mut self, now: Instant, role: Role, Ended { reason, penalty }: Ended) {
-        if let Reason::Received(notification) = &reason {
-            self.plain_open |= notification.code == ErrorCode::OPEN_MESSAGE
-                && notification.subcode == open_subcode::UNSUPPORTED_OPTIONAL_PARAMETER;
-        }
         let other = self.connection(role.other()).name();
         if other < StateName::Established {
             self.last_error = Some(reason.clone());
@@ -475,7 +494,11 @@ impl Peer {
     /// An OPEN: does it suit, and does its connection collide with the other one (RFC 4271 section
     /// 6.8)?
     fn judge_open(&mut self, role: Role, open: crate::wire::Open) -> Input {
-        let sent = open_message(&self.local, &self.config, self.plain_open);
+        // While DelayOpen runs ours is still to be sent.
+        let connection = self.connection(role);
+        let opened = connection.name() == StateName::OpenSent;
+        let plain = if opened { connection.opened_plain } else { self.plain_open };
+        let sent = open_message(&self.local, &self.config, plain);
         let negotiated = match negotiate(&self.local, &self.config, sent, open) {
             Ok(negotiated) => negotiated,
             Err(notification) => return Input::Malformed(notification),
