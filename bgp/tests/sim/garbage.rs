@@ -145,6 +145,8 @@ pub(crate) fn notification(rng: &mut Rng) -> Injection {
         (2, 1),
         (2, 2),
         (2, 4),
+        (2, 4),
+        (2, 4),
         (3, 11),
         (9, 9),
     ]);
