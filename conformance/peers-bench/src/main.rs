@@ -17,7 +17,7 @@ fn main() -> Result<()> {
     let feed = Feed::full_table();
     let borrowed = Task {
         name: "bgp.decode_borrowed",
-        ours: Subject { name: "vc5-bgp", run: ours::owned(&feed) },
+        ours: Subject { name: "vc5-bgp", run: ours::view(&feed) },
         peers: vec![Subject { name: "routecore 0.7, lazily", run: routecore::lazy(&feed) }],
         what: "header, all checks of RFC 7606 (of the peer: its own checks), then a walk over each \
                prefix, AS number and community, without an allocation",
@@ -35,12 +35,13 @@ fn main() -> Result<()> {
     };
     let encode = Task {
         name: "bgp.encode",
-        ours: Subject { name: "vc5-bgp", run: ours::encode_feed(&feed)? },
+        ours: Subject { name: "vc5-bgp", run: ours::encode(&feed)? },
         peers: vec![
             Subject { name: "rustbgpd-wire 0.27", run: rustbgpd::encode(&feed)? },
             Subject { name: "netgauze-bgp-pkt 0.13", run: netgauze::encode(&feed)? },
         ],
-        what: "from owned values to the octets of one message at a time, which are those of the feed",
+        what: "from owned values to the octets of one message at a time, in a buffer that is used again; \
+               ours are those of the feed",
     };
     for task in [borrowed, owned, encode] {
         for record in compare(task, &feed)? {

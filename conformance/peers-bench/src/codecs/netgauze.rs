@@ -28,10 +28,11 @@ pub(crate) fn encode(feed: &Feed) -> Result<Run<'_>> {
         count(&mut found, &message);
         messages.push(message);
     })?;
+    let mut out = Vec::new();
     Ok(Box::new(move || {
         let mut octets = 0;
         for message in &messages {
-            let mut out = Vec::with_capacity(message.len());
+            out.clear();
             message.write(&mut out)?;
             octets += out.len();
         }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use rustbgpd_wire::message::{Message, decode_message, encode_message};
+use rustbgpd_wire::message::{Message, decode_message};
 use rustbgpd_wire::{AsPathSegment, Ipv4UnicastMode, ParsedUpdate, PathAttribute, UpdateMessage};
 
 use super::Run;
@@ -25,6 +25,7 @@ pub(crate) fn encode(feed: &Feed) -> Result<Run<'_>> {
         count(&mut found, &update);
         updates.push(update);
     })?;
+    let mut out = Vec::new();
     Ok(Box::new(move || {
         let mut octets = 0;
         for update in &updates {
@@ -36,7 +37,9 @@ pub(crate) fn encode(feed: &Feed) -> Result<Run<'_>> {
                 false,
                 Ipv4UnicastMode::Body,
             )?;
-            octets += encode_message(&Message::Update(message))?.len();
+            out.clear();
+            message.encode(&mut out)?;
+            octets += out.len();
         }
         Ok(Tally { octets, ..found })
     }))
