@@ -28,7 +28,8 @@ fuzz_target!(|list: &[u8]| {
     }
     // One parameter each makes no difference either, where the list can be cut.
     if let Some(pieces) = pieces(list) {
-        let each = |wide| pieces.iter().flat_map(|piece| parameter(piece, wide)).collect::<Vec<_>>();
+        let each =
+            |wide| pieces.iter().flat_map(|piece| parameter(piece, wide)).collect::<Vec<_>>();
         if each(true).len() < 4000 {
             assert_eq!(read(&wide(&each(true))), extended);
         }

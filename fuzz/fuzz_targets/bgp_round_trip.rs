@@ -7,8 +7,8 @@
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use vc5_bgp::wire::{
-    Attributes, DecodeContext, Decoded, EncodeContext, Nlri, Update, decode, encode, encode_announce,
-    encode_withdraw, frame,
+    Attributes, DecodeContext, Decoded, EncodeContext, Nlri, Update, decode, encode,
+    encode_announce, encode_withdraw, frame,
 };
 use vc5_fuzz::{LONGEST, context, generate};
 

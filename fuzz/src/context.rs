@@ -14,7 +14,11 @@ pub fn decode(choice: u8) -> DecodeContext {
         as4: has(1),
         ebgp: has(2),
         allow_as_sets: has(4),
-        families: families.into_iter().filter(|(_, with)| *with).map(|(family, _)| family).collect(),
+        families: families
+            .into_iter()
+            .filter(|(_, with)| *with)
+            .map(|(family, _)| family)
+            .collect(),
         add_path: if has(32) { FamilySet::ALL } else { FamilySet::NONE },
         extended_next_hop: has(64),
     }

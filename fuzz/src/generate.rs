@@ -10,8 +10,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use vc5_bgp::wire::{
     AddPath, Aggregator, AsPath, Attributes, BgpRole, Capability, Community, DecodeContext,
     ErrorCode, ExtendedCommunity, ExtendedNextHop, Family, GracefulRestart, LargeCommunity,
-    LongLivedFamily, Message, MpReach, MpUnreach, NextHop, Nlri, Notification, OpaqueAttribute, Open,
-    Origin, RestartFamily, RouteRefresh, Segment, SegmentKind, Update,
+    LongLivedFamily, Message, MpReach, MpUnreach, NextHop, Nlri, Notification, OpaqueAttribute,
+    Open, Origin, RestartFamily, RouteRefresh, SegmentKind, Update,
 };
 
 type Source<'a, 'b> = &'a mut Unstructured<'b>;
@@ -51,11 +51,13 @@ pub fn update(u: Source<'_, '_>, ctx: &DecodeContext) -> Result<Update> {
     if !families.is_empty() && u.arbitrary()? {
         let family = *u.choose(&families)?;
         let next_hop = next_hop(u, family, ctx)?;
-        update.mp_reach = Some(MpReach { family, next_hop, nlri: some(u, 12, |u| nlri(u, family, ctx))? });
+        update.mp_reach =
+            Some(MpReach { family, next_hop, nlri: some(u, 12, |u| nlri(u, family, ctx))? });
     }
     if !families.is_empty() && u.arbitrary()? {
         let family = *u.choose(&families)?;
-        update.mp_unreach = Some(MpUnreach { family, nlri: some(u, 12, |u| nlri(u, family, ctx))? });
+        update.mp_unreach =
+            Some(MpUnreach { family, nlri: some(u, 12, |u| nlri(u, family, ctx))? });
     }
     if !update.nlri.is_empty() || update.mp_reach.is_some() {
         update.attributes = attributes(u, ctx)?;
@@ -88,7 +90,8 @@ pub fn nlri(u: Source<'_, '_>, family: Family, ctx: &DecodeContext) -> Result<Nl
     let length = u.int_in_range(3..=128)?;
     // Global unicast and unique local: what is a route.
     let bits = u.arbitrary::<u128>()? & !(7 << 125) | if u.arbitrary()? { 1 << 125 } else { 0 };
-    let prefix = Ipv6Net::new(Ipv6Addr::from(bits | 1 << 124), length).expect("at most 128").trunc();
+    let prefix =
+        Ipv6Net::new(Ipv6Addr::from(bits | 1 << 124), length).expect("at most 128").trunc();
     Ok(Nlri { prefix: IpNet::V6(prefix), path_id: path_id(u, family, ctx)? })
 }
 
@@ -141,9 +144,15 @@ pub fn attributes(u: Source<'_, '_>, ctx: &DecodeContext) -> Result<Attributes> 
         med: u.arbitrary()?,
         local_pref: if internal { u.arbitrary()? } else { None },
         atomic_aggregate: u.arbitrary()?,
-        aggregator: maybe(u, |u| Ok(Aggregator { asn: asn(u)?, address: u.arbitrary::<u32>()?.into() }))?,
+        aggregator: maybe(u, |u| {
+            Ok(Aggregator { asn: asn(u)?, address: u.arbitrary::<u32>()?.into() })
+        })?,
         communities: some(u, 8, |u| u.arbitrary().map(Community))?,
-        originator_id: if internal { u.arbitrary::<Option<u32>>()?.map(Ipv4Addr::from) } else { None },
+        originator_id: if internal {
+            u.arbitrary::<Option<u32>>()?.map(Ipv4Addr::from)
+        } else {
+            None
+        },
         cluster_list: match internal {
             true => some(u, 4, |u| u.arbitrary::<u32>().map(Ipv4Addr::from))?,
             false => Vec::new(),
@@ -177,17 +186,22 @@ fn as_path(u: Source<'_, '_>, ctx: &DecodeContext) -> Result<AsPath> {
     kinds.extend(ctx.allow_as_sets.then_some(SegmentKind::Set));
     kinds.extend((!ctx.ebgp && ctx.allow_as_sets).then_some(SegmentKind::ConfedSet));
     let count = u.int_in_range(u8::from(ctx.ebgp)..=3)?;
-    let segments = (0..count).map(|_| {
+    let mut path = AsPath::default();
+    for _ in 0..count {
         let kind = *u.choose(&kinds)?;
         let count = if u.ratio(1, 40)? { 255 } else { u.int_in_range(1..=6)? };
         let number = |_| asn(u).map(|asn| if ctx.as4 { asn } else { asn % 65535 + 1 });
-        Ok(Segment { kind, asns: (0..count).map(number).collect::<Result<_>>()? })
-    });
-    Ok(AsPath { segments: segments.collect::<Result<_>>()? })
+        path.push(kind, (0..count).map(number).collect::<Result<Vec<_>>>()?);
+    }
+    Ok(path)
 }
 
 fn asn(u: Source<'_, '_>) -> Result<u32> {
-    Ok(if u.arbitrary()? { u.arbitrary::<u32>()?.max(1) } else { u.arbitrary::<u16>()?.max(1).into() })
+    Ok(if u.arbitrary()? {
+        u.arbitrary::<u32>()?.max(1)
+    } else {
+        u.arbitrary::<u16>()?.max(1).into()
+    })
 }
 
 fn open(u: Source<'_, '_>) -> Result<Open> {

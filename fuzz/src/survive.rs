@@ -1,6 +1,10 @@
 //! What holds of every message, whatever its octets.
 
-use vc5_bgp::wire::{Action, DecodeContext, Decoded, Message, WireError, decode, encode, frame};
+use std::collections::BTreeSet;
+
+use vc5_bgp::wire::{
+    Action, DecodeContext, Decoded, Frame, Message, UpdateView, WireError, decode, encode, frame,
+};
 
 use crate::{LONGEST, context};
 
@@ -16,6 +20,7 @@ pub fn survive(octets: &[u8], ctx: &DecodeContext) -> Option<Result<Decoded, Wir
         }
         Ok(decoded) => {
             add_up(decoded);
+            looks_alike(frame, decoded, ctx);
             comes_back(&decoded.clone().into_message(), octets.len(), ctx);
         }
     }
@@ -29,6 +34,38 @@ fn add_up(decoded: &Decoded) {
     assert_eq!(update.action, worst);
     assert!(worst < Action::SessionReset);
     assert!(worst < Action::TreatAsWithdraw || update.update.announcements().count() == 0);
+}
+
+/// What is read where it lies is what is read for keeping.
+fn looks_alike(frame: Frame<'_>, decoded: &Decoded, ctx: &DecodeContext) {
+    let Decoded::Update(decoded) = decoded else { return };
+    let view = UpdateView::new(frame, ctx).unwrap();
+    let (update, attributes) = (&decoded.update, view.attributes());
+    assert_eq!(view.errors(), decoded.errors);
+    assert_eq!(view.end_of_rib(), decoded.end_of_rib);
+    assert_eq!(view.action(), decoded.action);
+    assert!(view.announcements().eq(update.announcements()));
+    // A view leaves in what is announced as well.
+    let announced: BTreeSet<_> = view.announcements().map(|(nlri, _)| nlri).collect();
+    let withdrawn: BTreeSet<_> = view.withdrawals().filter(|it| !announced.contains(it)).collect();
+    assert_eq!(withdrawn, update.withdrawals().collect());
+    if !announced.is_empty() {
+        let kept = &update.attributes;
+        assert_eq!(attributes.origin(), kept.origin);
+        assert_eq!(attributes.med(), kept.med);
+        assert_eq!(attributes.local_pref(), kept.local_pref);
+        assert!(attributes.communities().eq(kept.communities.iter().copied()));
+        assert!(
+            attributes.large_communities().collect::<BTreeSet<_>>().iter().eq(kept
+                .large_communities
+                .iter()
+                .copied()
+                .collect::<BTreeSet<_>>()
+                .iter())
+        );
+        // AS4_PATH is merged in for keeping alone.
+        assert!(!ctx.as4 || attributes.as_path().to_path() == kept.as_path);
+    }
 }
 
 fn comes_back(message: &Message, length: usize, ctx: &DecodeContext) {

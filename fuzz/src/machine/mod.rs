@@ -18,8 +18,7 @@ use vc5_bgp::session::{
 };
 use vc5_bgp::wire::{Attributes, Family};
 
-const US: LocalSpeaker =
-    LocalSpeaker { router_id: Ipv4Addr::new(192, 0, 2, 1), local_as: 65001 };
+const US: LocalSpeaker = LocalSpeaker { router_id: Ipv4Addr::new(192, 0, 2, 1), local_as: 65001 };
 const OUR_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const THEIR_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 /// More than the longest timer: twice the longest hold time, with jitter.
@@ -90,7 +89,8 @@ impl Machine {
             17 => self.fire(),
             18 => self.export(u)?,
             _ => {
-                let config = PeerConfig { neighbor_as: self.peer.config().neighbor_as, ..config(u)? };
+                let config =
+                    PeerConfig { neighbor_as: self.peer.config().neighbor_as, ..config(u)? };
                 self.peer.reconfigure(self.now, Arc::new(config));
             }
         }
