@@ -107,11 +107,22 @@ impl Default for EncodeContext {
 pub fn decode(frame: Frame<'_>, ctx: &DecodeContext) -> Result<Decoded, WireError> {
     Ok(match frame.kind {
         MessageType::Open => Decoded::Open(open::decode(frame)?),
-        MessageType::Update => Decoded::Update(UpdateView::new(frame, ctx)?.into_decoded()),
+        MessageType::Update => return decode_update(frame, ctx),
         MessageType::Notification => Decoded::Notification(notification::decode(frame)?),
         MessageType::Keepalive => Decoded::Keepalive,
         MessageType::RouteRefresh => Decoded::RouteRefresh(refresh::decode(frame)?),
     })
+}
+
+fn decode_update(frame: Frame<'_>, ctx: &DecodeContext) -> Result<Decoded, WireError> {
+    let mut view = UpdateView::default();
+    view.read(frame, ctx)?;
+    // Made where it is returned: it is large.
+    let mut result = Ok(Decoded::Update(DecodedUpdate::default()));
+    if let Ok(Decoded::Update(decoded)) = &mut result {
+        view.decode_into(decoded);
+    }
+    result
 }
 
 impl Decoded {
@@ -128,12 +139,15 @@ impl Decoded {
     }
 }
 
+/// Octets that most messages do not need more of.
+const ENOUGH: usize = 256;
+
 /// Writes one message, always in the same form for equal messages.
 ///
 /// # Errors
 /// [`EncodeError`] if the message does not fit, or mixes families.
 pub fn encode(message: &Message, ctx: &EncodeContext) -> Result<Bytes, EncodeError> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(ENOUGH);
     encode_into(message, ctx, &mut out)?;
     Ok(Bytes::from(out))
 }

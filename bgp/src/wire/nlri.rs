@@ -74,27 +74,35 @@ pub(crate) trait Prefix: Copy {
 }
 
 impl Prefix for Ipv4Net {
+    #[inline]
     fn take(input: &[u8]) -> Option<(Self, &[u8])> {
         let (&length, rest) = input.split_first()?;
-        let (octets, rest) = rest.split_at_checked(usize::from(length).div_ceil(8))?;
-        let bits = u32::from_be_bytes(match *octets {
-            [a, b, c] => [a, b, c, 0],
-            [a, b, c, d] => [a, b, c, d],
-            [a, b] => [a, b, 0, 0],
-            [a] => [a, 0, 0, 0],
-            [] => [0; 4],
-            _ => return None,
-        });
-        let mask = u32::MAX.checked_shl(32_u32.checked_sub(length.into())?).unwrap_or(0);
-        Some((Self::new((bits & mask).into(), length).ok()?, rest))
+        let octets = usize::from(length).div_ceil(8);
+        // All but the last prefix of a list have four octets behind them, their own or not.
+        let address = match rest.first_chunk() {
+            Some(address) => *address,
+            None => match *rest.get(..octets)? {
+                [a, b, c] => [a, b, c, 0],
+                [a, b] => [a, b, 0, 0],
+                [a] => [a, 0, 0, 0],
+                _ => [0; 4],
+            },
+        };
+        let beyond = 32_u32.checked_sub(length.into())?;
+        // The cast keeps the low 32 bits.
+        let mask = (u64::from(u32::MAX) << beyond) as u32;
+        let net = Self::new((u32::from_be_bytes(address) & mask).into(), length).ok()?;
+        Some((net, rest.get(octets..)?))
     }
 
+    #[inline]
     fn is_routable(self) -> bool {
         !self.addr().is_multicast() && !self.addr().is_loopback()
     }
 }
 
 impl Prefix for Ipv6Net {
+    #[inline]
     fn take(input: &[u8]) -> Option<(Self, &[u8])> {
         let (&length, rest) = input.split_first()?;
         let (octets, rest) = rest.split_at_checked(usize::from(length).div_ceil(8))?;
@@ -119,6 +127,7 @@ pub(crate) struct Prefixes<'a, P> {
 
 impl<'a, P> Prefixes<'a, P> {
     /// The list in `octets`, with path identifiers if `add_path`.
+    #[inline]
     pub(crate) fn new(octets: &'a [u8], add_path: bool) -> Self {
         Self { rest: octets, add_path, kind: PhantomData }
     }
@@ -127,6 +136,7 @@ impl<'a, P> Prefixes<'a, P> {
 impl<P: Prefix> Iterator for Prefixes<'_, P> {
     type Item = Nlri<P>;
 
+    #[inline]
     fn next(&mut self) -> Option<Nlri<P>> {
         let (path_id, rest) = match self.add_path {
             false => (None, self.rest),
@@ -147,13 +157,14 @@ pub(crate) struct Routes<'a> {
     octets: &'a [u8],
     ipv6: bool,
     add_path: bool,
-    count: usize,
+    count: u16,
     /// How many of them make no sense as a route.
-    unroutable: usize,
+    unroutable: u16,
 }
 
 impl<'a> Routes<'a> {
     /// The prefixes of `family` that `octets` are; an error points at the one that it is in.
+    #[inline]
     pub(crate) fn check(
         octets: &'a [u8],
         family: Family,
@@ -180,26 +191,20 @@ impl<'a> Routes<'a> {
     }
 
     /// All of them.
-    pub(crate) fn iter(self) -> impl Iterator<Item = Nlri> + 'a {
-        let (mut ipv4, mut ipv6) = if self.ipv6 {
-            (Prefixes::new(&[], false), Prefixes::new(self.octets, self.add_path))
-        } else {
-            (Prefixes::new(self.octets, self.add_path), Prefixes::new(&[], false))
-        };
-        std::iter::from_fn(move || match self.ipv6 {
-            false => ipv4.next().map(Nlri::<Ipv4Net>::into),
-            true => ipv6.next().map(Nlri::<Ipv6Net>::into),
-        })
+    #[inline]
+    pub(crate) fn iter(self) -> RoutesIter<'a> {
+        RoutesIter { octets: self.octets, ipv6: self.ipv6, add_path: self.add_path, all: true }
     }
 
     /// Those that make sense as a route.
-    pub(crate) fn routable(self) -> impl Iterator<Item = Nlri> + 'a {
-        self.iter().filter(move |nlri| self.unroutable == 0 || is_routable(&nlri.prefix))
+    #[inline]
+    pub(crate) fn routable(self) -> RoutesIter<'a> {
+        RoutesIter { all: self.unroutable == 0, ..self.iter() }
     }
 
     /// Those that make sense as a route, in a list of their own.
     pub(crate) fn to_vec(self, routable: bool) -> Vec<Nlri> {
-        let mut all = Vec::with_capacity(self.count);
+        let mut all = Vec::with_capacity(self.count.into());
         match routable {
             true => all.extend(self.routable()),
             false => all.extend(self.iter()),
@@ -209,7 +214,7 @@ impl<'a> Routes<'a> {
 
     /// As [`to_vec`](Self::to_vec), of a list of IPv4 prefixes.
     pub(crate) fn to_ipv4(self, routable: bool) -> Vec<Nlri<Ipv4Net>> {
-        let mut all = Vec::with_capacity(self.count);
+        let mut all = Vec::with_capacity(self.count.into());
         let list = Prefixes::<Ipv4Net>::new(self.octets, self.add_path);
         match routable && self.unroutable > 0 {
             true => all.extend(list.filter(|nlri| nlri.prefix.is_routable())),
@@ -219,13 +224,59 @@ impl<'a> Routes<'a> {
     }
 }
 
+/// The prefixes of [`Routes`].
+#[derive(Debug, Clone)]
+pub(crate) struct RoutesIter<'a> {
+    octets: &'a [u8],
+    ipv6: bool,
+    add_path: bool,
+    /// Also those that make no sense as a route.
+    all: bool,
+}
+
+impl RoutesIter<'_> {
+    #[inline]
+    fn take<P: Prefix>(&mut self) -> Option<Nlri<P>> {
+        let mut list = Prefixes::<P>::new(self.octets, self.add_path);
+        let next = match self.all {
+            true => list.next(),
+            false => list.find(|nlri| nlri.prefix.is_routable()),
+        };
+        self.octets = list.rest;
+        next
+    }
+}
+
+impl RoutesIter<'_> {
+    /// The next one of a list of IPv4 prefixes.
+    #[inline]
+    pub(crate) fn next_ipv4(&mut self) -> Option<Nlri<Ipv4Net>> {
+        self.take()
+    }
+}
+
+impl Iterator for RoutesIter<'_> {
+    type Item = Nlri;
+
+    #[inline]
+    fn next(&mut self) -> Option<Nlri> {
+        match self.ipv6 {
+            false => self.take::<Ipv4Net>().map(Nlri::from),
+            true => self.take::<Ipv6Net>().map(Nlri::from),
+        }
+    }
+}
+
 /// How many prefixes a list has, and how many of them make no sense as a route.
-fn count<P: Prefix>(octets: &[u8], add_path: bool) -> Complete<'_, (usize, usize)> {
+fn count<P: Prefix>(octets: &[u8], add_path: bool) -> Complete<'_, (u16, u16)> {
     let mut list = Prefixes::<P>::new(octets, add_path);
-    let counts = list.by_ref().fold((0, 0), |(count, unroutable), nlri| {
-        (count + 1, unroutable + usize::from(!nlri.prefix.is_routable()))
-    });
-    if list.rest.is_empty() { Ok(counts) } else { Err(fault(list.rest)) }
+    // A message has no room for so many that a count could overflow.
+    let (mut all, mut unroutable) = (0_u16, 0_u16);
+    for nlri in list.by_ref() {
+        all = all.saturating_add(1);
+        unroutable = unroutable.saturating_add((!nlri.prefix.is_routable()).into());
+    }
+    if list.rest.is_empty() { Ok((all, unroutable)) } else { Err(fault(list.rest)) }
 }
 
 /// Whether a route to this prefix makes sense, see [`Prefix::is_routable`].

@@ -99,7 +99,7 @@ impl<'a> Scan<'a> {
         message: &'a [u8],
         ctx: &DecodeContext,
     ) -> Result<(), WireError> {
-        self.attributes = AttributesView::new(input, ctx.as4);
+        self.attributes.start(input, ctx.as4);
         let mut rest = input;
         while !rest.is_empty() {
             // RFC 7606 section 4: without a usable length nothing behind it can be read.

@@ -1,6 +1,7 @@
 //! Attributes read where they lie.
 
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 
 use bytes::Bytes;
 
@@ -20,19 +21,33 @@ pub struct AttributesView<'a> {
     as4: bool,
     /// Unknown attributes are among them that are passed on.
     opaque: bool,
-    /// The values, by the attribute's place in the table.
-    values: [Option<&'a [u8]>; TABLE.len()],
+    /// Where in the list the values are, by the attribute's place in the table.
+    values: [Option<Span>; TABLE.len()],
+}
+
+/// Octets of a message, which has no more than 65535 of them.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    /// Never 0, as the attribute's header is in front of its value.
+    start: NonZeroU16,
+    length: u16,
 }
 
 impl<'a> AttributesView<'a> {
-    pub(super) fn new(list: &'a [u8], as4: bool) -> Self {
-        Self { list, as4, ..Self::default() }
+    /// Starts to read `list`; there are no values as yet.
+    pub(super) fn start(&mut self, list: &'a [u8], as4: bool) {
+        self.list = list;
+        self.as4 = as4;
     }
 
-    /// Keeps a value that has been found good.
+    /// Keeps a value of the list that has been found good.
     pub(super) fn keep(&mut self, index: usize, value: &'a [u8]) {
-        if let Some(place) = self.values.get_mut(index) {
-            *place = Some(value);
+        let start = (value.as_ptr() as usize).wrapping_sub(self.list.as_ptr() as usize);
+        let start = u16::try_from(start).ok().and_then(NonZeroU16::new);
+        if let (Some(place), Some(start), Ok(length)) =
+            (self.values.get_mut(index), start, u16::try_from(value.len()))
+        {
+            *place = Some(Span { start, length });
         }
     }
 
@@ -41,8 +56,11 @@ impl<'a> AttributesView<'a> {
         self.opaque = true;
     }
 
+    #[inline]
     fn value(&self, index: usize) -> Option<&'a [u8]> {
-        self.values.get(index).copied().flatten()
+        let span = self.values.get(index).copied().flatten()?;
+        let start = usize::from(span.start.get());
+        self.list.get(start..start + usize::from(span.length))
     }
 
     fn list_of(&self, index: usize) -> &'a [u8] {
@@ -155,8 +173,8 @@ impl<'a> AttributesView<'a> {
 
     /// Reads all attributes into `into`, which has none yet.
     pub(crate) fn read(&self, into: &mut Attributes) {
-        for (row, value) in TABLE.iter().zip(&self.values) {
-            if let Some(value) = value {
+        for (index, row) in TABLE.iter().enumerate() {
+            if let Some(value) = self.value(index) {
                 (row.read)(value, self.as4, into);
             }
         }

@@ -8,32 +8,28 @@ use crate::wire::error::Action;
 use crate::wire::{Family, Nlri};
 
 impl UpdateView<'_> {
-    /// What is left to act on.
-    pub(super) fn to_update(&self) -> Update {
-        let mut update = Update {
-            withdrawn: self.withdrawn.to_ipv4(false),
-            nlri: self.nlri.to_ipv4(true),
-            mp_reach: self.reach().map(|reach| MpReach {
-                family: reach.family,
-                next_hop: reach.next_hop,
-                nlri: reach.routes.to_vec(true),
-            }),
-            mp_unreach: self.unreach().map(|unreach| MpUnreach {
-                family: unreach.family,
-                nlri: unreach.routes.to_vec(false),
-            }),
-            ..Update::default()
-        };
+    /// Fills in what is left to act on.
+    pub(super) fn update_into(&self, update: &mut Update) {
+        update.withdrawn = self.withdrawn.to_ipv4(false);
+        update.nlri = self.nlri.to_ipv4(true);
+        update.mp_reach = self.reach().map(|reach| MpReach {
+            family: reach.family,
+            next_hop: reach.next_hop,
+            nlri: reach.routes.to_vec(true),
+        });
+        update.mp_unreach = self.unreach().map(|unreach| MpUnreach {
+            family: unreach.family,
+            nlri: unreach.routes.to_vec(false),
+        });
         self.attributes().read(&mut update.attributes);
         if self.action() == Action::TreatAsWithdraw {
-            withdraw_all(&mut update);
+            withdraw_all(update);
         }
         if update.nlri.is_empty() {
             // RFC 4760 section 3: without NLRI, NEXT_HOP is to be ignored.
             update.attributes.next_hop = None;
         }
-        prefer_announcements(&mut update);
-        update
+        prefer_announcements(update);
     }
 }
 

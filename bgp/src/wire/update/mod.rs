@@ -145,7 +145,7 @@ impl Update {
 }
 
 /// A received UPDATE after its errors have been handled as RFC 7606 demands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DecodedUpdate {
     /// What is left to act on: discarded attributes are gone, and under
     /// [`Action::TreatAsWithdraw`] every announced route is listed as withdrawn.

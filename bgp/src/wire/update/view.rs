@@ -1,5 +1,7 @@
 //! UPDATE read where it lies, its errors resolved as RFC 7606 demands.
 
+use std::net::Ipv4Addr;
+
 use nom::Parser;
 use nom::combinator::rest;
 use nom::number::complete::be_u16;
@@ -19,7 +21,7 @@ use crate::wire::{Family, FamilySet};
 /// All checks are done when it is made, and what is read is what is left after the errors have been
 /// handled: discarded attributes are gone, and under [`Action::TreatAsWithdraw`] every announced
 /// route counts as withdrawn.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct UpdateView<'a> {
     pub(super) withdrawn: Routes<'a>,
     pub(super) nlri: Routes<'a>,
@@ -42,38 +44,48 @@ impl<'a> UpdateView<'a> {
     /// # Errors
     /// The first error that resets the session.
     pub fn new(frame: Frame<'a>, ctx: &DecodeContext) -> Result<Self, WireError> {
+        // Made where it is returned: a view is large, and to move it would cost a tenth of the time.
+        let mut result = Ok(Self::default());
+        if let Ok(view) = &mut result
+            && let Err(error) = view.read(frame, ctx)
+        {
+            result = Err(error);
+        }
+        result
+    }
+
+    /// Reads the UPDATE in `frame` into this view, which is new.
+    pub(crate) fn read(&mut self, frame: Frame<'a>, ctx: &DecodeContext) -> Result<(), WireError> {
         let malformed = update_error(Field::Attributes, subcode::MALFORMED_ATTRIBUTE_LIST);
         let parts = sections(frame).map_err(|error| locate(error, frame.bytes, malformed))?;
-        let mut view = Self {
-            withdrawn: routes(parts.withdrawn, Field::Withdrawn, parts.message, ctx)?,
-            nlri: routes(parts.nlri, Field::Nlri, parts.message, ctx)?,
-            scan: Scan::default(),
-            end_of_rib: None,
-            action: Action::None,
-        };
-        view.scan.read(parts.attributes, parts.message, ctx)?;
-        view.resolve(&parts, ctx)?;
-        Ok(view)
+        self.withdrawn = routes(parts.withdrawn, Field::Withdrawn, parts.message, ctx)?;
+        self.nlri = routes(parts.nlri, Field::Nlri, parts.message, ctx)?;
+        self.scan.read(parts.attributes, parts.message, ctx)?;
+        self.resolve(&parts, ctx)
     }
 
     /// All routes announced, of both encodings, each with its next hop.
-    pub fn announcements(&self) -> impl Iterator<Item = (Nlri, NextHop)> + '_ {
+    #[inline]
+    pub fn announcements(&self) -> impl Iterator<Item = (Nlri, NextHop)> + use<'a> {
         let stands = self.action != Action::TreatAsWithdraw;
-        let next_hop = self.scan.attributes.next_hop().map(NextHop::Ipv4);
-        let plain = next_hop
-            .filter(|_| stands)
-            .into_iter()
-            .flat_map(|next_hop| self.nlri.routable().map(move |nlri| (nlri, next_hop)));
-        let reach = self.scan.reach.filter(|_| stands).into_iter();
-        plain.chain(
-            reach.flat_map(|reach| reach.routes.routable().map(move |nlri| (nlri, reach.next_hop))),
-        )
+        let next_hop = self.scan.attributes.next_hop().filter(|_| stands);
+        let plain_hop = NextHop::Ipv4(next_hop.unwrap_or(Ipv4Addr::UNSPECIFIED));
+        let plain = next_hop.map(|_| self.nlri).unwrap_or_default();
+        let mut plain = plain.routable();
+        let reach = self.scan.reach.filter(|_| stands);
+        let reach_hop = reach.map_or(plain_hop, |reach| reach.next_hop);
+        let mut reached = reach.map(|reach| reach.routes).unwrap_or_default().routable();
+        std::iter::from_fn(move || match plain.next_ipv4() {
+            Some(nlri) => Some((nlri.into(), plain_hop)),
+            None => Some((reached.next()?, reach_hop)),
+        })
     }
 
     /// All routes withdrawn, of both encodings, and those announced that have to be taken as
     /// withdrawn. A route that is announced as well counts as announced (RFC 4271 section 4.3): so
     /// act on the withdrawals first.
-    pub fn withdrawals(&self) -> impl Iterator<Item = Nlri> + '_ {
+    #[inline]
+    pub fn withdrawals(&self) -> impl Iterator<Item = Nlri> + use<'a> {
         let refused = self.action == Action::TreatAsWithdraw;
         let nlri = if refused { self.nlri } else { Routes::default() };
         let reach = self.scan.reach.filter(|_| refused).map(|reach| reach.routes);
@@ -85,6 +97,7 @@ impl<'a> UpdateView<'a> {
 
     /// The attributes of all routes announced here; none if no route is.
     #[must_use]
+    #[inline]
     pub fn attributes(&self) -> &AttributesView<'a> {
         &self.scan.attributes
     }
@@ -110,14 +123,17 @@ impl<'a> UpdateView<'a> {
     /// The message for keeping.
     #[must_use]
     pub fn into_decoded(self) -> DecodedUpdate {
-        let mut decoded = DecodedUpdate {
-            update: self.to_update(),
-            end_of_rib: self.end_of_rib,
-            errors: Vec::new(),
-            action: self.action,
-        };
-        decoded.errors = self.scan.errors;
+        let mut decoded = DecodedUpdate::default();
+        self.decode_into(&mut decoded);
         decoded
+    }
+
+    /// Fills in what is new as yet.
+    pub(crate) fn decode_into(self, decoded: &mut DecodedUpdate) {
+        self.update_into(&mut decoded.update);
+        decoded.end_of_rib = self.end_of_rib;
+        decoded.action = self.action;
+        decoded.errors = self.scan.errors;
     }
 
     pub(super) const fn reach(&self) -> Option<&Reach<'a>> {
@@ -245,6 +261,7 @@ fn sections(frame: Frame<'_>) -> Complete<'_, Sections<'_>> {
 }
 
 /// The plain IPv4 routes of a part of the body.
+#[inline]
 fn routes<'a>(
     octets: &'a [u8],
     field: Field,
