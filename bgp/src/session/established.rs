@@ -78,8 +78,8 @@ pub struct RouteChanges {
     pub accepted: u64,
 }
 
-/// The most prefixes encoded at once: about one full message of IPv4 host routes.
-const BATCH: usize = 800;
+/// The most prefixes encoded at once are about one full message of IPv4 host routes, of so many octets.
+const HOST_ROUTE: usize = 5;
 
 impl Session {
     pub(super) fn new(
@@ -155,15 +155,16 @@ impl Session {
     /// Appends the next UPDATEs to `out`, withdrawals of all families first; false if there are none.
     pub(super) fn transmit(&mut self, out: &mut Vec<Bytes>) -> bool {
         let ctx = self.negotiated.encode_context();
+        let batch = ctx.max_len / HOST_ROUTE;
         for (family, channel) in &mut self.channels {
-            if let Some(batch) = channel.adj_out.next_withdrawal(BATCH) {
-                channel.encode(*family, batch, &ctx, out);
+            if let Some(next) = channel.adj_out.next_withdrawal(batch) {
+                channel.encode(*family, next, &ctx, out);
                 return true;
             }
         }
         for (family, channel) in &mut self.channels {
-            if let Some(batch) = channel.adj_out.next(BATCH) {
-                channel.encode(*family, batch, &ctx, out);
+            if let Some(next) = channel.adj_out.next(batch) {
+                channel.encode(*family, next, &ctx, out);
                 return true;
             }
         }

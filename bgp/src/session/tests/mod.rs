@@ -1,8 +1,10 @@
 //! Tests of the machine as a whole, on a virtual clock.
 
+mod capabilities;
 mod collisions;
 mod events;
 mod fixture;
+mod imports;
 mod malformed;
 mod pair;
 mod properties;

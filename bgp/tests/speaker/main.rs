@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod common;
+#[cfg(test)]
+mod transport;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
