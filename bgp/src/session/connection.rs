@@ -8,177 +8,20 @@
 //! are sent before an OPEN too (SendNOTIFICATIONwithoutOPEN).
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use ipnet::IpNet;
 
-use super::config::{LimitAction, LocalSpeaker, PeerConfig};
+use super::config::LimitAction;
 use super::established::Session;
 use super::event::{PeerEvent, Reason, Role};
 use super::import::{Breach, Importer};
+use super::input::{Ended, Env, Input, Penalty, is_oscillation};
 use super::negotiation::{Negotiated, open_message};
-use super::peer::MessageCounters;
-use super::rng::Rng;
-use super::timer::{SessionTimers, retry_at};
+use super::state::{Link, State, StateName};
+use super::timer::SessionTimers;
 use crate::wire::notification::subcode;
-use crate::wire::{
-    DecodedUpdate, EncodeContext, ErrorCode, Message, MessageType, Notification, RouteRefresh,
-    encode,
-};
-
-/// The states of RFC 4271 section 8.2.2, the more advanced the greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub enum StateName {
-    /// No connection, and none wanted for now.
-    #[default]
-    Idle,
-    /// Waiting for the neighbour to dial, or to dial again.
-    Active,
-    /// Dialling.
-    Connect,
-    /// Waiting for the neighbour's OPEN.
-    OpenSent,
-    /// Waiting for the neighbour's KEEPALIVE.
-    OpenConfirm,
-    /// Routes are exchanged.
-    Established,
-}
-
-impl fmt::Display for StateName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-/// A TCP connection that stands.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub(super) local: IpAddr,
-    pub(super) interface: Vec<IpNet>,
-    /// Octets received that are not a whole message yet.
-    pub(super) received: BytesMut,
-}
-
-#[derive(Debug)]
-pub(super) enum State {
-    Idle,
-    Connect {
-        retry: Instant,
-    },
-    /// Without `retry` only the neighbour can end it.
-    Active {
-        retry: Option<Instant>,
-    },
-    /// Connect or Active with a TCP connection and the DelayOpen timer running.
-    Delayed {
-        link: Link,
-        open_at: Instant,
-    },
-    OpenSent {
-        link: Link,
-        hold: Instant,
-    },
-    OpenConfirm {
-        link: Link,
-        timers: SessionTimers,
-        negotiated: Box<Negotiated>,
-    },
-    Established {
-        link: Link,
-        timers: SessionTimers,
-        session: Box<Session>,
-    },
-}
-
-/// The events of RFC 4271 section 8.1 after everything about octets and the other connection has
-/// been settled.
-#[derive(Debug)]
-pub(super) enum Input {
-    /// 1 and 3; 4 and 5 on the incoming connection.
-    Start,
-    /// 2 and 8, with the NOTIFICATION to send.
-    Stop(Notification),
-    /// The other connection is Established: this one is not needed.
-    Abandon,
-    /// 9
-    ConnectRetry,
-    /// 10
-    HoldExpired,
-    /// 11
-    KeepaliveDue,
-    /// 12
-    DelayOpenExpired,
-    /// 29 (RFC 9687)
-    SendHoldExpired,
-    /// 16 and 17
-    Connected(Link),
-    /// 18
-    Failed(String),
-    /// 19 and 20: an OPEN that suits.
-    Open(Box<Negotiated>),
-    /// 21, 22 and 28: the NOTIFICATION that the error asks for.
-    Malformed(Notification),
-    /// 23: lost against the other connection.
-    Collision,
-    /// 24 and 25
-    Notification(Notification),
-    /// 26
-    Keepalive,
-    /// 27
-    Update(Box<DecodedUpdate>),
-    /// ROUTE-REFRESH (RFC 2918)
-    RouteRefresh(RouteRefresh),
-    /// Any message that has no place in this state (RFC 6608).
-    Unexpected(MessageType),
-    /// The neighbour's TCP took octets.
-    Sent,
-    /// 8: the neighbour announced too much.
-    Breach(Breach),
-}
-
-/// What a step may use and change outside the connection.
-pub(super) struct Env<'a> {
-    pub(super) now: Instant,
-    pub(super) local: &'a LocalSpeaker,
-    pub(super) config: &'a PeerConfig,
-    pub(super) rng: &'a mut Rng,
-    pub(super) events: &'a mut VecDeque<PeerEvent>,
-    pub(super) counters: &'a mut MessageCounters,
-    /// Send an OPEN without capabilities.
-    pub(super) plain_open: bool,
-    /// The other connection got as far as OpenSent.
-    pub(super) other_busy: bool,
-    /// Set when an attempt or a session ended.
-    pub(super) ended: Option<Ended>,
-}
-
-/// How an attempt or a session ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Ended {
-    pub(super) reason: Reason,
-    pub(super) penalty: Penalty,
-}
-
-/// What an end means for the next attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Penalty {
-    None,
-    /// It counts as an oscillation: the peer is held down.
-    Wait,
-    /// The peer is held down for that long.
-    WaitFor(Duration),
-    /// The peer stays down until it is started.
-    Stay,
-}
-
-impl Penalty {
-    fn if_oscillation(is_one: bool) -> Self {
-        if is_one { Self::Wait } else { Self::None }
-    }
-}
+use crate::wire::{EncodeContext, ErrorCode, Message, MessageType, Notification, encode};
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -628,28 +471,5 @@ impl Connection {
     fn again(&self, env: &mut Env<'_>) -> State {
         let retry = (self.role == Role::Outgoing).then(|| env.retry_at());
         State::Active { retry }
-    }
-}
-
-/// Whether a NOTIFICATION from the neighbour says that trying again soon would only repeat itself.
-/// Its administrator's doings, a collision or its not being ready yet do not, nor does a version error
-/// (RFC 4271 section 8.2.2, event 24), nor the refusal of capabilities that we go without from now on.
-fn is_oscillation(notification: &Notification, plain_open: bool) -> bool {
-    // What counts is why the session was reset for good (RFC 8538), one level deep.
-    let reason = notification.hard_reset_reason();
-    let notification = reason.as_ref().unwrap_or(notification);
-    match (notification.code, notification.subcode) {
-        (ErrorCode::CEASE, cease) => {
-            matches!(cease, subcode::cease::MAXIMUM_PREFIXES | subcode::cease::OUT_OF_RESOURCES)
-        }
-        (ErrorCode::OPEN_MESSAGE, subcode::open::UNSUPPORTED_VERSION) => false,
-        (ErrorCode::OPEN_MESSAGE, subcode::open::UNSUPPORTED_OPTIONAL_PARAMETER) => plain_open,
-        _ => true,
-    }
-}
-
-impl Env<'_> {
-    fn retry_at(&mut self) -> Instant {
-        retry_at(self.now, self.config, self.rng)
     }
 }

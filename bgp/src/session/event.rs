@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::connection::StateName;
+use super::state::StateName;
 use crate::rib::Route;
 use crate::wire::Notification;
 

@@ -8,12 +8,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use ipnet::IpNet;
 
 use super::config::{LocalSpeaker, PeerConfig};
-use super::connection::{Connection, Ended, Env, Input, Link, Penalty, State, StateName};
+use super::connection::Connection;
 use super::established::Session;
 use super::event::{Event, PeerEvent, Reason, Role, StopCause};
 use super::import::Importer;
+use super::input::{Ended, Env, Input, Penalty};
 use super::negotiation::{negotiate, open_message};
 use super::rng::Rng;
+use super::state::{Link, State, StateName};
 use super::timer::{Backoff, retry_at};
 use crate::rib::Route;
 use crate::wire::notification::subcode::{cease, open as open_subcode};

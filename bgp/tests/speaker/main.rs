@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod scoped;
+#[cfg(test)]
 mod transport;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -166,7 +166,7 @@ async fn a_wrong_key_is_not_heard() {
 
 /// Many connections at once from somebody unknown: each is accepted, closed and counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_are_closed_and_counted() {
+async fn a_crowd_of_strangers_is_closed_and_counted() {
     const STRANGERS: u64 = 400;
     let node = speaker(181, LOCAL_AS).await;
     let address = node.listen_addresses()[0];

@@ -407,3 +407,80 @@ fn keepalives_do_not_pile_up() {
     }
     assert_eq!(bench.sent(Role::Outgoing).len(), 1);
 }
+
+/// SendNOTIFICATIONwithoutOPEN, in each way that a connection ends before our OPEN.
+#[test]
+fn no_word_before_the_open_unless_allowed() {
+    for allowed in [true, false] {
+        let endings: [(fn(&mut Bench), (u8, u8)); 3] = [
+            (|bench| bench.receive(Role::Outgoing, &Message::Keepalive), (5, 0)),
+            (
+                |bench| bench.handle(Event::Received { role: Role::Outgoing, bytes: &[0; 19] }),
+                (1, 1),
+            ),
+            (
+                |bench| bench.handle(Event::Stop { cause: StopCause::Shutdown, message: None }),
+                (6, 2),
+            ),
+        ];
+        for (end, notification) in endings {
+            let mut bench = Bench::new(PeerConfig {
+                delay_open_time: Duration::from_secs(7),
+                notification_without_open: allowed,
+                ..config(&THEM)
+            });
+            bench.start();
+            bench.connected(Role::Outgoing);
+            end(&mut bench);
+            assert_eq!(bench.peer.state(), Idle);
+            assert!(bench.closed(Role::Outgoing));
+            assert_eq!(bench.notified(Role::Outgoing), allowed.then_some(notification));
+        }
+    }
+}
+
+/// The least hold time there is, and others: KEEPALIVEs at a third of it but not below 1 s, each
+/// shortened by up to a quarter (RFC 4271 sections 4.4 and 10); the hold timer as agreed on.
+#[test]
+fn keepalives_are_jittered_and_the_hold_timer_is_not() {
+    for (ours, theirs, agreed) in [(3, 90, 3_u32), (9, 4, 4), (90, 90, 90), (9, 3, 3)] {
+        let hold_time = Duration::from_secs(ours);
+        let mut bench =
+            Bench::at(PeerConfig { hold_time, ..config(&THEM) }, OpenSent, Role::Outgoing);
+        bench.receive(Role::Outgoing, &Message::Open(Open { hold_time: theirs, ..their_open() }));
+        bench.receive(Role::Outgoing, &Message::Keepalive);
+        let whole = (f64::from(agreed) / 3.0).max(1.0);
+        let mut shortest = f64::MAX;
+        let mut longest = 0.0_f64;
+        for _ in 0..200 {
+            bench.receive(Role::Outgoing, &Message::Keepalive);
+            let (hold, _) = bench.peer.session_timers();
+            assert_eq!(hold, Some(bench.now + Duration::from_secs(agreed.into())));
+            let waited = bench.fire().as_secs_f64();
+            assert_eq!(bench.sent(Role::Outgoing).len(), 1);
+            bench.handle(Event::Sent { role: Role::Outgoing });
+            assert!((0.75 * whole..=whole).contains(&waited), "{waited} of {whole}");
+            (shortest, longest) = (shortest.min(waited), longest.max(waited));
+        }
+        assert!(longest - shortest > 0.2 * whole, "all of the range is used");
+    }
+}
+
+/// RFC 9687: the time is configurable, and zero means for ever.
+#[test]
+fn send_hold_time() {
+    let seconds = Duration::from_secs;
+    for (send_hold_time, expected) in [(None, Some(18)), (Some(40), Some(40)), (Some(0), None)] {
+        let config = PeerConfig { send_hold_time: send_hold_time.map(seconds), ..config(&THEM) };
+        let mut bench = Bench::at(config, Established, Role::Outgoing);
+        let start = bench.now;
+        while bench.peer.state() == Established && bench.now - start < seconds(100) {
+            bench.fire();
+            bench.receive(Role::Outgoing, &Message::Keepalive);
+        }
+        let lasted = (bench.peer.state() == Idle).then(|| (bench.now - start).as_secs());
+        assert_eq!(lasted, expected);
+        let told = bench.notified(Role::Outgoing);
+        assert_eq!(told, expected.map(|_| (8, 0)));
+    }
+}
