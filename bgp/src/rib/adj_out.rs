@@ -76,6 +76,8 @@ struct Bucket {
 struct Entry {
     wanted: Option<Arc<OutSet>>,
     sent: Option<Arc<OutSet>>,
+    /// A refresh has to send it even if the neighbour has it already.
+    again: bool,
 }
 
 impl AdjRibOut {
@@ -91,7 +93,7 @@ impl AdjRibOut {
             return false;
         }
         let old = std::mem::replace(&mut entry.wanted, wanted.clone());
-        let sent = entry.sent.clone();
+        let sent = entry.sent.clone().filter(|_| !entry.again || wanted.is_none());
         self.announced += usize::from(wanted.is_some());
         self.announced -= usize::from(old.is_some());
         if let Some(old) = old {
@@ -127,6 +129,9 @@ impl AdjRibOut {
             .filter_map(|(prefix, entry)| Some((*prefix, entry.wanted.clone()?)))
             .collect();
         for (prefix, set) in all {
+            if let Some(entry) = self.entries.get_mut(&prefix) {
+                entry.again = true;
+            }
             self.enter_bucket(set, prefix);
         }
     }
@@ -153,6 +158,7 @@ impl AdjRibOut {
                 self.leave_bucket(&set, prefix);
                 if let Some(entry) = self.entries.get_mut(prefix) {
                     entry.sent = Some(set.clone());
+                    entry.again = false;
                 }
             }
             Some(Batch::Announce(set, prefixes))

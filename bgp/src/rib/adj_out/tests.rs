@@ -74,6 +74,22 @@ fn refresh_sends_all_again_and_unsendable_is_withdrawn() {
     assert_eq!(rib.prefixes().collect::<Vec<_>>(), [&net(1)]);
 }
 
+#[test]
+fn a_refresh_sends_also_what_changed_and_changed_back_meanwhile() {
+    let mut rib = AdjRibOut::default();
+    rib.set(net(1), Some(set(1)));
+    assert_eq!(announced(rib.next(9)), (1, vec![net(1)]));
+    rib.refresh();
+    rib.set(net(1), Some(set(2)));
+    rib.set(net(1), Some(set(1)));
+    assert_eq!(announced(rib.next(9)), (1, vec![net(1)]));
+    assert_eq!(rib.next(9), None);
+    rib.refresh();
+    rib.set(net(1), None);
+    assert_eq!(rib.next(9), Some(Batch::Withdraw(vec![net(1)])));
+    assert_eq!(rib.next(9), None);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Set(u8, Option<u32>),
