@@ -65,7 +65,7 @@ impl Machine {
     /// # Errors
     /// The octets are used up.
     pub fn step(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
-        match u.int_in_range(0..=19)? {
+        match u.int_in_range(0..=27)? {
             0 | 1 => self.handle(Event::Start),
             2 => {
                 let causes = [
@@ -88,6 +88,7 @@ impl Machine {
             16 => self.wait(Duration::from_millis(u.int_in_range(0..=30_000)?)),
             17 => self.fire(),
             18 => self.export(u)?,
+            20.. => self.advance(u)?,
             _ => {
                 let config =
                     PeerConfig { neighbor_as: self.peer.config().neighbor_as, ..config(u)? };
@@ -96,6 +97,32 @@ impl Machine {
         }
         self.collect();
         self.check();
+        Ok(())
+    }
+
+    /// What a good neighbour would let happen next.
+    fn advance(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        if !self.peer.is_running() {
+            self.handle(Event::Start);
+            return Ok(());
+        }
+        let role = if self.connected[0] { Role::Outgoing } else { Role::Incoming };
+        match self.state {
+            StateName::Idle => self.fire(),
+            StateName::Active | StateName::Connect if self.dialling => self.connect(Role::Outgoing),
+            StateName::Active | StateName::Connect if self.connected == [false; 2] => {
+                self.connect(Role::Incoming);
+            }
+            StateName::Active | StateName::Connect | StateName::OpenSent => {
+                let octets = neighbour::good_open(u, &self.peer)?;
+                self.receive(role, &octets);
+            }
+            StateName::OpenConfirm => self.receive(role, &neighbour::keepalive()),
+            StateName::Established => {
+                let octets = neighbour::update(u, &self.peer, self.external)?;
+                self.receive(self.peer.session_role().unwrap_or(role), &octets);
+            }
+        }
         Ok(())
     }
 

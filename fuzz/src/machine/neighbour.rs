@@ -1,14 +1,18 @@
 //! What the neighbour sends: mostly what a session needs to get far, and now and then rubbish.
 
+use std::net::Ipv4Addr;
+
 use arbitrary::{Result, Unstructured};
 use vc5_bgp::session::Peer;
 use vc5_bgp::wire::{
-    Capability, DecodeContext, EncodeContext, ErrorCode, Family, FamilySet, MAX_LEN, Message,
-    Notification, Open, RouteRefresh, encode,
+    AddPath, Capability, DecodeContext, EncodeContext, ErrorCode, ExtendedNextHop, Family,
+    FamilySet, MAX_LEN, Message, Notification, Open, RouteRefresh, encode,
 };
 
 use super::US;
 use crate::generate;
+
+const THEIR_ID: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
 /// A piece of the neighbour's stream.
 pub(super) fn octets(u: &mut Unstructured<'_>, peer: &Peer, external: bool) -> Result<Vec<u8>> {
@@ -38,13 +42,38 @@ fn written(message: &Message, ctx: &EncodeContext) -> Vec<u8> {
     encode(message, ctx).map(|octets| octets.to_vec()).unwrap_or_default()
 }
 
+/// A KEEPALIVE.
+pub(super) fn keepalive() -> Vec<u8> {
+    written(&Message::Keepalive, &EncodeContext::default())
+}
+
+/// The OPEN of the neighbour that is configured, able to do this and that.
+pub(super) fn good_open(u: &mut Unstructured<'_>, peer: &Peer) -> Result<Vec<u8>> {
+    let families = [Family::IPV4_UNICAST, Family::IPV6_UNICAST];
+    let hold_time = *u.choose(&[90, 3, 0])?;
+    let mut open = Open::new(peer.config().neighbor_as, hold_time, THEIR_ID, &families);
+    let both = |family| AddPath { family, receive: true, send: true };
+    let hop = ExtendedNextHop { family: Family::IPV4_UNICAST, next_hop_afi: 2 };
+    for capability in [
+        Capability::AddPath(families.map(both).to_vec()),
+        Capability::ExtendedNextHop(vec![hop]),
+        Capability::ExtendedMessage,
+        Capability::EnhancedRouteRefresh,
+    ] {
+        if u.arbitrary()? {
+            open.capabilities.push(capability);
+        }
+    }
+    Ok(written(&Message::Open(open), &EncodeContext::default()))
+}
+
 fn open(u: &mut Unstructured<'_>, peer: &Peer) -> Result<Open> {
     let wrong: u8 = u.arbitrary()?;
     let asn = if wrong < 10 { 64_999 } else { peer.config().neighbor_as };
     let identifier = match wrong {
         250.. => US.router_id,
         200.. => [192, 0, 2, 0].into(),
-        _ => [192, 0, 2, 2].into(),
+        _ => THEIR_ID,
     };
     let families = [Family::IPV4_UNICAST, Family::IPV6_UNICAST];
     let families = &families[u.int_in_range(0..=1)?..];
@@ -58,7 +87,7 @@ fn open(u: &mut Unstructured<'_>, peer: &Peer) -> Result<Open> {
 }
 
 /// As the session has agreed, from the neighbour's own AS, with some of few prefixes.
-fn update(u: &mut Unstructured<'_>, peer: &Peer, external: bool) -> Result<Vec<u8>> {
+pub(super) fn update(u: &mut Unstructured<'_>, peer: &Peer, external: bool) -> Result<Vec<u8>> {
     let agreed = peer.session().map(|session| &session.negotiated);
     let ctx = DecodeContext {
         as4: agreed.is_none_or(|agreed| agreed.as4),
