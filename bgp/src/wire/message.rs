@@ -115,10 +115,10 @@ pub fn decode(frame: Frame<'_>, ctx: &DecodeContext) -> Result<Decoded, WireErro
 }
 
 fn decode_update(frame: Frame<'_>, ctx: &DecodeContext) -> Result<Decoded, WireError> {
-    let mut view = UpdateView::default();
+    let mut view = UpdateView::EMPTY;
     view.read(frame, ctx)?;
     // Made where it is returned: it is large.
-    let mut result = Ok(Decoded::Update(DecodedUpdate::default()));
+    let mut result = Ok(Decoded::Update(DecodedUpdate::EMPTY));
     if let Ok(Decoded::Update(decoded)) = &mut result {
         view.decode_into(decoded);
     }

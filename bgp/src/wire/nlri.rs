@@ -152,7 +152,7 @@ impl<P: Prefix> Iterator for Prefixes<'_, P> {
 }
 
 /// A list of prefixes that was found good, as it lies in a message.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Routes<'a> {
     octets: &'a [u8],
     ipv6: bool,
@@ -163,6 +163,10 @@ pub(crate) struct Routes<'a> {
 }
 
 impl<'a> Routes<'a> {
+    /// No prefixes.
+    pub(crate) const EMPTY: Self =
+        Self { octets: &[], ipv6: false, add_path: false, count: 0, unroutable: 0 };
+
     /// The prefixes of `family` that `octets` are; an error points at the one that it is in.
     #[inline]
     pub(crate) fn check(
@@ -170,6 +174,9 @@ impl<'a> Routes<'a> {
         family: Family,
         add_path: FamilySet,
     ) -> Complete<'a, Self> {
+        if octets.is_empty() {
+            return Ok(Self::EMPTY);
+        }
         let (ipv6, add_path) = (family == Family::IPV6_UNICAST, add_path.contains(family));
         let (count, unroutable) = match ipv6 {
             false => count::<Ipv4Net>(octets, add_path)?,
@@ -216,9 +223,10 @@ impl<'a> Routes<'a> {
     pub(crate) fn to_ipv4(self, routable: bool) -> Vec<Nlri<Ipv4Net>> {
         let mut all = Vec::with_capacity(self.count.into());
         let list = Prefixes::<Ipv4Net>::new(self.octets, self.add_path);
-        match routable && self.unroutable > 0 {
-            true => all.extend(list.filter(|nlri| nlri.prefix.is_routable())),
-            false => all.extend(list),
+        for nlri in list {
+            if !routable || nlri.prefix.is_routable() {
+                all.push(nlri);
+            }
         }
         all
     }
@@ -268,6 +276,7 @@ impl Iterator for RoutesIter<'_> {
 }
 
 /// How many prefixes a list has, and how many of them make no sense as a route.
+#[inline]
 fn count<P: Prefix>(octets: &[u8], add_path: bool) -> Complete<'_, (u16, u16)> {
     let mut list = Prefixes::<P>::new(octets, add_path);
     // A message has no room for so many that a count could overflow.
@@ -277,14 +286,6 @@ fn count<P: Prefix>(octets: &[u8], add_path: bool) -> Complete<'_, (u16, u16)> {
         unroutable = unroutable.saturating_add((!nlri.prefix.is_routable()).into());
     }
     if list.rest.is_empty() { Ok((all, unroutable)) } else { Err(fault(list.rest)) }
-}
-
-/// Whether a route to this prefix makes sense, see [`Prefix::is_routable`].
-pub(crate) fn is_routable(prefix: &IpNet) -> bool {
-    match prefix {
-        IpNet::V4(net) => net.is_routable(),
-        IpNet::V6(net) => net.is_routable(),
-    }
 }
 
 /// Octets that a prefix takes.
@@ -384,11 +385,15 @@ mod tests {
 
     #[test]
     fn multicast_and_loopback_are_not_routable() {
+        let is_routable = |text: &str| match text.parse().unwrap() {
+            IpNet::V4(net) => net.is_routable(),
+            IpNet::V6(net) => net.is_routable(),
+        };
         for text in ["224.0.0.0/4", "239.1.2.3/32", "127.0.0.0/8", "ff02::/16", "::1/128"] {
-            assert!(!is_routable(&text.parse().unwrap()), "{text}");
+            assert!(!is_routable(text), "{text}");
         }
         for text in ["0.0.0.0/0", "10.0.0.0/8", "::/0", "2001:db8::/32"] {
-            assert!(is_routable(&text.parse().unwrap()), "{text}");
+            assert!(is_routable(text), "{text}");
         }
     }
 }

@@ -43,6 +43,9 @@ pub enum SegmentKind {
 }
 
 impl AsPath {
+    /// No segments.
+    pub(crate) const EMPTY: Self = Self { octets: Vec::new() };
+
     /// A path of one sequence; empty if `asns` is.
     #[must_use]
     pub fn sequence(asns: impl IntoIterator<Item = u32>) -> Self {

@@ -60,6 +60,27 @@ pub struct Attributes {
     pub opaque: Vec<OpaqueAttribute>,
 }
 
+impl Attributes {
+    /// No attributes, as [`Attributes::default`].
+    pub(crate) const EMPTY: Self = Self {
+        origin: Origin::Igp,
+        as_path: AsPath::EMPTY,
+        next_hop: None,
+        med: None,
+        local_pref: None,
+        atomic_aggregate: false,
+        aggregator: None,
+        communities: Vec::new(),
+        originator_id: None,
+        cluster_list: Vec::new(),
+        extended_communities: Vec::new(),
+        aigp: None,
+        large_communities: Vec::new(),
+        only_to_customer: None,
+        opaque: Vec::new(),
+    };
+}
+
 /// ORIGIN (RFC 4271 section 5.1.1); the order is that of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Origin {

@@ -25,7 +25,7 @@ pub(crate) struct Raw<'a> {
 }
 
 /// What the attributes amount to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scan<'a> {
     pub(crate) attributes: AttributesView<'a>,
     pub(crate) reach: Option<Reach<'a>>,
@@ -89,6 +89,16 @@ impl<'a> Raw<'a> {
 }
 
 impl<'a> Scan<'a> {
+    /// Nothing read as yet.
+    pub(crate) const EMPTY: Self = Self {
+        attributes: AttributesView::EMPTY,
+        reach: None,
+        unreach: None,
+        foreign_routes: false,
+        errors: Vec::new(),
+        seen: CodeSet([0; 4]),
+    };
+
     /// Reads the attributes in `input`, which lies in `message`.
     ///
     /// # Errors

@@ -1,9 +1,8 @@
-//! One row per known attribute: what is valid, what an error leads to, how to read and write it.
+//! One row per known attribute: what is valid, what an error leads to, how to write it. Values found
+//! good are read by [`AttributesView`](super::AttributesView).
 //!
 //! The rules are those of RFC 7606 section 7 and of the RFC that defines the attribute. Attributes
 //! without a field are checked here all the same and kept opaque.
-
-use std::collections::BTreeSet;
 
 use super::encode::{put, put_header};
 use super::scan::{Raw, Scan};
@@ -34,16 +33,12 @@ pub(super) struct Row {
     pub(super) subcode: u8,
     /// Judges a value whose length is valid.
     pub(super) check: Check,
-    /// Reads a value that was found good.
-    pub(super) read: Read,
     /// Appends the attribute if there is something to send.
     pub(super) encode: Encode,
 }
 
 /// Judges one attribute whose flags and length have been checked.
 type Check = for<'a> fn(&Raw<'a>, &DecodeContext, &mut Scan<'a>) -> Complete<'a, ()>;
-/// Reads a value; the flag says whether AS numbers have 4 octets.
-type Read = fn(&[u8], bool, &mut Attributes);
 /// Appends an attribute; the flag says whether AS numbers have 4 octets.
 type Encode = fn(&Row, &Attributes, bool, &mut Vec<u8>) -> Result<(), EncodeError>;
 
@@ -86,7 +81,6 @@ const OPTIONAL_ATTRIBUTE: Row = Row {
     internal_only: false,
     subcode: subcode::OPTIONAL_ATTRIBUTE,
     check: |_, _, _| Ok(()),
-    read: |_, _, _| {},
     encode: |_, _, _, _| Ok(()),
 };
 
@@ -149,7 +143,6 @@ pub(super) const TABLE: &[Row; 19] = &[
         length: Length::Exactly(1),
         subcode: subcode::INVALID_ORIGIN,
         check: |raw, _, _| good(raw, value::origin(raw.value).is_some()),
-        read: |octets, _, into| into.origin = value::origin(octets).unwrap_or_default(),
         encode: |row, attributes, _, out| put(row.flags, row.code, &[attributes.origin as u8], out),
         ..OPTIONAL_ATTRIBUTE
     },
@@ -165,7 +158,6 @@ pub(super) const TABLE: &[Row; 19] = &[
             // An external neighbour is in its own path.
             good(raw, !(ctx.ebgp && path.is_empty()))
         },
-        read: |octets, as4, into| into.as_path = super::AsPathView::new(octets, as4).into(),
         encode: |row, attributes, as4, out| {
             let path = attributes.as_path.view();
             put_header(row.flags, row.code, segments::wire_len(path, as4), out)?;
@@ -181,7 +173,6 @@ pub(super) const TABLE: &[Row; 19] = &[
         length: Length::Exactly(4),
         subcode: subcode::INVALID_NEXT_HOP,
         check: |raw, _, _| good(raw, value::is_next_hop(raw.value)),
-        read: |octets, _, into| into.next_hop = value::ipv4(octets),
         encode: |row, attributes, _, out| {
             put_some(row, attributes.next_hop.map(|address| address.octets()), out)
         },
@@ -192,7 +183,6 @@ pub(super) const TABLE: &[Row; 19] = &[
         name: "MULTI_EXIT_DISC",
         flags: OPTIONAL,
         length: Length::Exactly(4),
-        read: |octets, _, into| into.med = value::number(octets),
         encode: |row, attributes, _, out| put_some(row, attributes.med.map(u32::to_be_bytes), out),
         ..OPTIONAL_ATTRIBUTE
     },
@@ -203,7 +193,6 @@ pub(super) const TABLE: &[Row; 19] = &[
         length: Length::Exactly(4),
         internal_only: true,
         subcode: UNSPECIFIC,
-        read: |octets, _, into| into.local_pref = value::number(octets),
         encode: |row, attributes, _, out| {
             put_some(row, attributes.local_pref.map(u32::to_be_bytes), out)
         },
@@ -216,7 +205,6 @@ pub(super) const TABLE: &[Row; 19] = &[
         length: Length::Exactly(0),
         on_error: Action::AttributeDiscard,
         subcode: UNSPECIFIC,
-        read: |_, _, into| into.atomic_aggregate = true,
         encode: |row, attributes, _, out| {
             put_some(row, attributes.atomic_aggregate.then_some([]), out)
         },
@@ -228,7 +216,6 @@ pub(super) const TABLE: &[Row; 19] = &[
         length: Length::AsNumberAnd(4),
         on_error: Action::AttributeDiscard,
         check: |raw, ctx, _| good(raw, value::aggregator(raw.value, ctx.as4).is_some()),
-        read: |octets, as4, into| into.aggregator = value::aggregator(octets, as4),
         encode: |row, attributes, as4, out| match attributes.aggregator {
             Some(value) if !as4 => put(row.flags, row.code, &narrow_aggregator(value), out),
             value => put_some(row, value.map(wide_aggregator), out),
@@ -239,7 +226,6 @@ pub(super) const TABLE: &[Row; 19] = &[
         code: code::COMMUNITIES,
         name: "COMMUNITIES",
         length: Length::Multiple(4),
-        read: |octets, _, into| into.communities = value::communities(octets).collect(),
         encode: |row, attributes, _, out| {
             put_list(row, &attributes.communities, |value| value.0.to_be_bytes(), out)
         },
@@ -251,7 +237,6 @@ pub(super) const TABLE: &[Row; 19] = &[
         flags: OPTIONAL,
         length: Length::Exactly(4),
         internal_only: true,
-        read: |octets, _, into| into.originator_id = value::ipv4(octets),
         encode: |row, attributes, _, out| {
             put_some(row, attributes.originator_id.map(|id| id.octets()), out)
         },
@@ -263,7 +248,6 @@ pub(super) const TABLE: &[Row; 19] = &[
         flags: OPTIONAL,
         length: Length::Multiple(4),
         internal_only: true,
-        read: |octets, _, into| into.cluster_list = value::cluster_list(octets).collect(),
         encode: |row, attributes, _, out| {
             put_list(row, &attributes.cluster_list, |id| id.octets(), out)
         },
@@ -289,9 +273,6 @@ pub(super) const TABLE: &[Row; 19] = &[
         code: code::EXTENDED_COMMUNITIES,
         name: "EXTENDED COMMUNITIES",
         length: Length::Multiple(8),
-        read: |octets, _, into| {
-            into.extended_communities = value::extended_communities(octets).collect();
-        },
         encode: |row, attributes, _, out| {
             put_list(row, &attributes.extended_communities, |value| value.0, out)
         },
@@ -349,7 +330,6 @@ pub(super) const TABLE: &[Row; 19] = &[
         on_error: Action::AttributeDiscard,
         internal_only: true,
         check: |raw, _, _| good(raw, value::aigp(raw.value).is_some()),
-        read: |octets, _, into| into.aigp = value::aigp(octets).flatten(),
         encode: |row, attributes, _, out| put_some(row, attributes.aigp.map(aigp_tlv), out),
         ..OPTIONAL_ATTRIBUTE
     },
@@ -357,12 +337,6 @@ pub(super) const TABLE: &[Row; 19] = &[
         code: code::LARGE_COMMUNITIES,
         name: "LARGE_COMMUNITY",
         length: Length::Multiple(12),
-        read: |octets, _, into| {
-            // RFC 8092 section 2: repeated values are dropped without a word.
-            let mut seen = BTreeSet::new();
-            let first = value::large_communities(octets).filter(|value| seen.insert(*value));
-            into.large_communities = first.collect();
-        },
         encode: |row, attributes, _, out| {
             put_list(row, &attributes.large_communities, |value| value.octets(), out)
         },
@@ -372,7 +346,6 @@ pub(super) const TABLE: &[Row; 19] = &[
         code: code::ONLY_TO_CUSTOMER,
         name: "ONLY_TO_CUSTOMER",
         length: Length::Exactly(4),
-        read: |octets, _, into| into.only_to_customer = value::number(octets),
         encode: |row, attributes, _, out| {
             put_some(row, attributes.only_to_customer.map(u32::to_be_bytes), out)
         },

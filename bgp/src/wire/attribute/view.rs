@@ -1,11 +1,11 @@
 //! Attributes read where they lie.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::num::NonZeroU16;
 
 use bytes::Bytes;
 
-use super::as_path::{AsPath, AsPathView};
+use super::as_path::AsPathView;
 use super::scan::{CodeSet, attribute};
 use super::table::{self, TABLE};
 use super::{Aggregator, Attributes, OpaqueAttribute, Origin, code, flag, segments, value};
@@ -15,25 +15,43 @@ use crate::wire::open::AS_TRANS;
 /// The attributes of a received UPDATE, read where they lie. Those with errors are not there.
 ///
 /// All have been checked; to read one again costs little, and nothing is allocated.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AttributesView<'a> {
     list: &'a [u8],
     as4: bool,
     /// Unknown attributes are among them that are passed on.
     opaque: bool,
     /// Where in the list the values are, by the attribute's place in the table.
-    values: [Option<Span>; TABLE.len()],
+    values: [Span; TABLE.len()],
 }
 
-/// Octets of a message, which has no more than 65535 of them.
+/// Octets of a message, which has no more than 65535 of them: the place of the first in the upper
+/// half, their number in the lower. Never 0, as an attribute's header is in front of its value; 0
+/// stands for none. (One number, as views are made by the million.)
 #[derive(Debug, Clone, Copy)]
-struct Span {
-    /// Never 0, as the attribute's header is in front of its value.
-    start: NonZeroU16,
-    length: u16,
+struct Span(u32);
+
+impl Span {
+    fn new(start: usize, length: usize) -> Option<Self> {
+        let [start, length] = [u16::try_from(start).ok()?, u16::try_from(length).ok()?];
+        Some(Self(u32::from(start) << 16 | u32::from(length)))
+    }
+
+    fn of(self, list: &[u8]) -> Option<&[u8]> {
+        if self.0 == 0 {
+            return None;
+        }
+        // Both halves have 16 bits.
+        let (start, length) = ((self.0 >> 16) as usize, (self.0 & 0xFFFF) as usize);
+        list.get(start..start + length)
+    }
 }
 
 impl<'a> AttributesView<'a> {
+    /// No attributes.
+    pub(crate) const EMPTY: Self =
+        Self { list: &[], as4: false, opaque: false, values: [Span(0); TABLE.len()] };
+
     /// Starts to read `list`; there are no values as yet.
     pub(super) fn start(&mut self, list: &'a [u8], as4: bool) {
         self.list = list;
@@ -43,11 +61,10 @@ impl<'a> AttributesView<'a> {
     /// Keeps a value of the list that has been found good.
     pub(super) fn keep(&mut self, index: usize, value: &'a [u8]) {
         let start = (value.as_ptr() as usize).wrapping_sub(self.list.as_ptr() as usize);
-        let start = u16::try_from(start).ok().and_then(NonZeroU16::new);
-        if let (Some(place), Some(start), Ok(length)) =
-            (self.values.get_mut(index), start, u16::try_from(value.len()))
+        if let (Some(place), Some(span)) =
+            (self.values.get_mut(index), Span::new(start, value.len()))
         {
-            *place = Some(Span { start, length });
+            *place = span;
         }
     }
 
@@ -58,9 +75,7 @@ impl<'a> AttributesView<'a> {
 
     #[inline]
     fn value(&self, index: usize) -> Option<&'a [u8]> {
-        let span = self.values.get(index).copied().flatten()?;
-        let start = usize::from(span.start.get());
-        self.list.get(start..start + usize::from(span.length))
+        self.values.get(index)?.of(self.list)
     }
 
     fn list_of(&self, index: usize) -> &'a [u8] {
@@ -173,11 +188,23 @@ impl<'a> AttributesView<'a> {
 
     /// Reads all attributes into `into`, which has none yet.
     pub(crate) fn read(&self, into: &mut Attributes) {
-        for (index, row) in TABLE.iter().enumerate() {
-            if let Some(value) = self.value(index) {
-                (row.read)(value, self.as4, into);
-            }
-        }
+        into.origin = self.origin();
+        into.as_path = self.as_path().to_path();
+        into.next_hop = self.next_hop();
+        into.med = self.med();
+        into.local_pref = self.local_pref();
+        into.atomic_aggregate = self.atomic_aggregate();
+        into.aggregator = self.aggregator();
+        into.communities = self.communities().collect();
+        into.originator_id = self.originator_id();
+        into.cluster_list = self.cluster_list().collect();
+        into.extended_communities = self.extended_communities().collect();
+        into.aigp = self.aigp();
+        into.only_to_customer = self.only_to_customer();
+        // RFC 8092 section 2: repeated values are dropped without a word.
+        let mut seen = BTreeSet::new();
+        let first = self.large_communities().filter(|value| seen.insert(*value));
+        into.large_communities = first.collect();
         if !self.as4 {
             self.merge_as4(into);
         }
@@ -200,11 +227,5 @@ impl<'a> AttributesView<'a> {
         if let Some(octets) = self.value(table::AS4_PATH) {
             into.as_path = segments::merge(self.as_path(), AsPathView::new(octets, true));
         }
-    }
-}
-
-impl From<AsPathView<'_>> for AsPath {
-    fn from(view: AsPathView<'_>) -> Self {
-        view.to_path()
     }
 }

@@ -10,20 +10,20 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::nlri::is_routable;
+use crate::wire::nlri::Prefix;
 
 pub(super) fn ipv4_nets(count: Range<usize>) -> impl Strategy<Value = Vec<Ipv4Net>> {
     let net = (any::<u32>(), 0..=32_u8)
         .prop_map(|(bits, length)| Ipv4Net::new(bits.into(), length).unwrap().trunc())
-        .prop_filter("routable", |net| is_routable(&IpNet::V4(*net)));
+        .prop_filter("routable", |net| net.is_routable());
     vec(net, count)
 }
 
 pub(super) fn ipv6_nets(count: Range<usize>) -> impl Strategy<Value = Vec<IpNet>> {
     let net = (any::<u128>(), 0..=128_u8)
         .prop_map(|(bits, length)| Ipv6Net::new(bits.into(), length).unwrap().trunc())
-        .prop_map(IpNet::V6)
-        .prop_filter("routable", is_routable);
+        .prop_filter("routable", |net| net.is_routable())
+        .prop_map(IpNet::V6);
     vec(net, count)
 }
 

@@ -145,7 +145,7 @@ impl Update {
 }
 
 /// A received UPDATE after its errors have been handled as RFC 7606 demands.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodedUpdate {
     /// What is left to act on: discarded attributes are gone, and under
     /// [`Action::TreatAsWithdraw`] every announced route is listed as withdrawn.
@@ -156,4 +156,20 @@ pub struct DecodedUpdate {
     pub errors: Vec<WireError>,
     /// The strongest action among `errors`; never [`Action::SessionReset`].
     pub action: Action,
+}
+
+impl DecodedUpdate {
+    /// Nothing decoded as yet.
+    pub(crate) const EMPTY: Self = Self {
+        update: Update {
+            withdrawn: Vec::new(),
+            attributes: Attributes::EMPTY,
+            nlri: Vec::new(),
+            mp_reach: None,
+            mp_unreach: None,
+        },
+        end_of_rib: None,
+        errors: Vec::new(),
+        action: Action::None,
+    };
 }
