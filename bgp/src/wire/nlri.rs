@@ -219,16 +219,14 @@ impl<'a> Routes<'a> {
         all
     }
 
-    /// As [`to_vec`](Self::to_vec), of a list of IPv4 prefixes.
-    pub(crate) fn to_ipv4(self, routable: bool) -> Vec<Nlri<Ipv4Net>> {
-        let mut all = Vec::with_capacity(self.count.into());
-        let list = Prefixes::<Ipv4Net>::new(self.octets, self.add_path);
-        for nlri in list {
+    /// Appends those of a list of IPv4 prefixes, either all or those that make sense as a route.
+    pub(crate) fn ipv4_into(self, routable: bool, into: &mut Vec<Nlri<Ipv4Net>>) {
+        into.reserve_exact(self.count.into());
+        for nlri in Prefixes::<Ipv4Net>::new(self.octets, self.add_path) {
             if !routable || nlri.prefix.is_routable() {
-                all.push(nlri);
+                into.push(nlri);
             }
         }
-        all
     }
 }
 

@@ -70,6 +70,14 @@ impl AsPath {
         }
     }
 
+    /// Appends the segments of another path.
+    pub(crate) fn extend(&mut self, other: AsPathView<'_>) {
+        match other.wide_octets() {
+            Some(octets) => self.octets.extend_from_slice(octets),
+            None => other.segments().for_each(|segment| self.push(segment.kind, segment.asns())),
+        }
+    }
+
     /// The path, to be read in the same way as one in a message.
     #[must_use]
     pub fn view(&self) -> AsPathView<'_> {
@@ -178,11 +186,8 @@ impl<'a> AsPathView<'a> {
     /// The path for keeping.
     #[must_use]
     pub fn to_path(self) -> AsPath {
-        if self.as4 {
-            return AsPath { octets: self.octets.to_vec() };
-        }
-        let mut path = AsPath { octets: Vec::with_capacity(self.octets.len() * 2) };
-        self.segments().for_each(|segment| path.push(segment.kind, segment.asns()));
+        let mut path = AsPath::default();
+        path.extend(self);
         path
     }
 

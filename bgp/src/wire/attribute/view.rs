@@ -186,25 +186,26 @@ impl<'a> AttributesView<'a> {
         into.sort_by_key(|attribute| attribute.code);
     }
 
-    /// Reads all attributes into `into`, which has none yet.
+    /// Reads all attributes into `into`, which has none yet. (Lists are filled where they are: a
+    /// list made elsewhere would have to be moved and the empty one dropped.)
     pub(crate) fn read(&self, into: &mut Attributes) {
         into.origin = self.origin();
-        into.as_path = self.as_path().to_path();
+        into.as_path.extend(self.as_path());
         into.next_hop = self.next_hop();
         into.med = self.med();
         into.local_pref = self.local_pref();
         into.atomic_aggregate = self.atomic_aggregate();
         into.aggregator = self.aggregator();
-        into.communities = self.communities().collect();
+        into.communities.extend(self.communities());
         into.originator_id = self.originator_id();
-        into.cluster_list = self.cluster_list().collect();
-        into.extended_communities = self.extended_communities().collect();
+        into.cluster_list.extend(self.cluster_list());
+        into.extended_communities.extend(self.extended_communities());
         into.aigp = self.aigp();
         into.only_to_customer = self.only_to_customer();
         // RFC 8092 section 2: repeated values are dropped without a word.
         let mut seen = BTreeSet::new();
         let first = self.large_communities().filter(|value| seen.insert(*value));
-        into.large_communities = first.collect();
+        into.large_communities.extend(first);
         if !self.as4 {
             self.merge_as4(into);
         }

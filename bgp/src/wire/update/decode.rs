@@ -10,8 +10,8 @@ use crate::wire::{Family, Nlri};
 impl UpdateView<'_> {
     /// Fills in what is left to act on.
     pub(super) fn update_into(&self, update: &mut Update) {
-        update.withdrawn = self.withdrawn.to_ipv4(false);
-        update.nlri = self.nlri.to_ipv4(true);
+        self.withdrawn.ipv4_into(false, &mut update.withdrawn);
+        self.nlri.ipv4_into(true, &mut update.nlri);
         update.mp_reach = self.reach().map(|reach| MpReach {
             family: reach.family,
             next_hop: reach.next_hop,
