@@ -17,6 +17,31 @@ const SEEDS: u64 = 10_000;
 /// From so many seeds on every kind of fault must have happened.
 const MANY: u64 = 2000;
 
+/// NOTIFICATIONs, by code and subcode, that have to be among the answers then.
+const ANSWERS: [(u8, u8); 21] = [
+    (1, 1),
+    (1, 2),
+    (1, 3),
+    (2, 1),
+    (2, 2),
+    (2, 3),
+    (2, 4),
+    (2, 6),
+    (3, 1),
+    (3, 10),
+    (4, 0),
+    (5, 0),
+    (5, 1),
+    (5, 2),
+    (5, 3),
+    (6, 3),
+    (6, 4),
+    (6, 6),
+    (6, 7),
+    (7, 1),
+    (8, 0),
+];
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
 }
@@ -93,6 +118,10 @@ fn speakers_in_a_bad_network() {
     if seeds >= MANY {
         for fault in Fault::ALL {
             assert!(stats.count(fault) > 0, "{fault:?} never happened");
+        }
+        for notification in ANSWERS {
+            let sent = stats.notifications.contains_key(&notification);
+            assert!(sent, "NOTIFICATION {notification:?} was never sent");
         }
     }
 }

@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use vc5_bgp::session::{Event, Role};
 
-use super::network::{Conn, HIGH_WATER, Pieces, Segment, role, side};
+use super::network::{Conn, Pieces, Segment, role, side};
 use super::stats::Fault;
 use super::tap::Phase;
 use super::world::{Item, World, trace};
 
-/// What a peer may still have to say when its connection is closed: a NOTIFICATION and a few short
-/// messages, octets.
-const LAST_WORDS: usize = 4096 + 256;
-/// What lies in a driver's buffer at most: up to the high water mark, then one batch of UPDATEs and what was
-/// thrown in.
-const BUFFERED: usize = HIGH_WATER + 16 * 1024;
+/// Messages that a peer may still have to send when its connection is closed: OPEN, KEEPALIVE,
+/// NOTIFICATION.
+const LAST_WORDS: u64 = 3;
+/// Octets in a driver's buffer beyond its high water mark: one batch of UPDATEs and what was thrown in.
+const BEYOND: usize = 16 * 1024;
 
 impl World {
     pub(crate) fn dial(&mut self, end: usize) {
@@ -125,7 +124,7 @@ impl World {
         for role in Role::ALL {
             let side = side(role);
             let Some(id) = self.ends[end].links[side] else { continue };
-            while self.conns[id].pipes[side].out.len() < HIGH_WATER
+            while self.conns[id].pipes[side].out.len() < self.conns[id].pipes[side].high_water
                 && let Some(bytes) = self.ends[end].peer.poll_transmit(role)
             {
                 self.queue_octets(id, side, &bytes);
@@ -149,13 +148,15 @@ impl World {
             bytes = rest;
         }
         assert!(bytes.is_empty(), "octets to send that are no message");
-        let buffered = self.conns[id].pipes[side].out.len();
-        assert!(buffered <= BUFFERED, "{buffered} octets wait for a connection");
+        let pipe = &self.conns[id].pipes[side];
+        let buffered = pipe.out.len();
+        assert!(buffered <= pipe.high_water + BEYOND, "{buffered} octets wait for #{id}");
     }
 
     fn queue_message(&mut self, id: usize, side: usize, message: &[u8]) {
         self.stats.messages += 1;
-        trace!(self, "#{id} side {side} says {} of {} octets", message[18], message.len());
+        self.inject_due(id, side);
+        trace!(self, "#{id} side {side} says {}", words(message));
         let conn = &mut self.conns[id];
         let sent = &mut conn.sent[side];
         assert!(sent.notification.is_none(), "#{id}: a message after a NOTIFICATION");
@@ -206,6 +207,9 @@ impl World {
             "#{id} side {side}: NOTIFICATION {notification:?} after {silent:?} of silence, nothing taken \
              for {full:?}, hold time {hold:?}"
         );
+        if notification == (6, 7) {
+            self.right_one_gives_way(id, side);
+        }
     }
 
     /// Moves octets from the driver's buffer to the kernel.
@@ -347,12 +351,6 @@ impl World {
         while let Some(bytes) = self.ends[end].peer.poll_transmit(role) {
             rest.extend_from_slice(&bytes);
         }
-        assert!(
-            rest.len() <= LAST_WORDS,
-            "{}: {} octets of control messages waited",
-            self.name(end),
-            rest.len()
-        );
         if role == Role::Outgoing
             && let Some(id) = self.ends[end].dialing.take()
         {
@@ -360,7 +358,10 @@ impl World {
         }
         let Some(id) = self.ends[end].links[side].take() else { return };
         trace!(self, "{} closes #{id}", self.name(end));
+        let before = self.conns[id].sent[side].messages;
         self.queue_octets(id, side, &rest);
+        let waited = self.conns[id].sent[side].messages - before;
+        assert!(waited <= LAST_WORDS, "{}: {waited} messages waited for the end", self.name(end));
         self.conns[id].up[side] = false;
         self.write(id, side);
         self.send(id, side, Segment::Fin);
@@ -418,4 +419,17 @@ impl World {
     pub(crate) fn side_name(&self, id: usize, at: usize) -> String {
         format!("{} {:?} #{id}", self.name(self.conns[id].ends[at]), role(at))
     }
+}
+
+/// A message as the trace shows it: its type, then what follows the header.
+fn words(message: &[u8]) -> String {
+    let kind = match message[18] {
+        1 => "OPEN",
+        2 => "UPDATE",
+        3 => "NOTIFICATION",
+        4 => "KEEPALIVE",
+        _ => "ROUTE-REFRESH",
+    };
+    let hex: String = message[19..].iter().map(|octet| format!("{octet:02x}")).collect();
+    format!("{kind} {hex}")
 }

@@ -83,6 +83,27 @@ impl World {
         }
     }
 
+    /// A connection is given up for another one, which is Established, or was dialled by the speaker
+    /// with the greater identifier, or, if those are equal, with the greater AS (RFC 4271 section 6.8,
+    /// RFC 6286 section 2.3).
+    pub(crate) fn right_one_gives_way(&self, id: usize, at: usize) {
+        let end = self.conns[id].ends[at];
+        let who = self.side_name(id, at);
+        let Some(rival) = self.ends[end].links[1 - at] else {
+            panic!("{who}: collides with nothing");
+        };
+        let known = &self.conns[rival];
+        if known.tainted || self.conns[id].tainted || known.taps[1 - at].phase == Phase::Established
+        {
+            return;
+        }
+        let [dialler, other] = known.ends.map(|end| {
+            let local = self.nodes[self.ends[end].node].local;
+            (local.router_id, local.local_as)
+        });
+        assert!(dialler > other, "{who}: gives way to #{rival}, which has to");
+    }
+
     /// The time that a network needs has passed: a withdrawal must have arrived, whatever the other
     /// neighbours of the one that withdrew do.
     pub(crate) fn deadline(&mut self, deadline: &Deadline) {

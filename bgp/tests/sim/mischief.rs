@@ -157,6 +157,12 @@ impl World {
                 pipe.unread_until = until;
                 pipe.window = pipe.window.min(512);
                 self.at(until, Item::Read(id, 1 - at));
+                // What waits for the one that does not read is to change while it waits.
+                let sender = self.ends[end ^ 1].node;
+                for _ in 0..self.rng.between(0, 4) {
+                    let soon = now + self.rng.millis(0, 2500);
+                    self.at(soon, Item::Flood(sender));
+                }
             }
             Fault::Stall => {
                 let until = now + self.rng.millis(200, 12_000);

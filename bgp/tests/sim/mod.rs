@@ -202,6 +202,8 @@ impl World {
             }
             Item::Mischief => self.mischief(),
             Item::Churn => self.churn(),
+            Item::Flood(node) if !self.quiet => self.flood(node),
+            Item::Flood(_) => {}
             Item::Sweep => {
                 self.sweep();
                 self.at(self.now + SECOND, Item::Sweep);

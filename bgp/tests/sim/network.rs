@@ -8,9 +8,6 @@ use vc5_bgp::session::Role;
 use super::rng::Rng;
 use super::tap::{Injection, Tap};
 
-/// A driver's buffer is filled up to here, in octets.
-pub(crate) const HIGH_WATER: usize = 4096;
-
 /// What is under way.
 #[derive(Debug)]
 pub(crate) enum Segment {
@@ -35,6 +32,8 @@ pub(crate) struct Pipe {
     pub(crate) pieces: Pieces,
     /// Octets that may be under way or unread, as socket buffers allow.
     pub(crate) window: usize,
+    /// The sender's driver asks for more while it holds fewer octets.
+    pub(crate) high_water: usize,
     /// The sender's driver holds these; whole messages but for the first.
     pub(crate) out: Vec<u8>,
     pub(crate) flight: VecDeque<(Duration, Segment)>,
@@ -70,6 +69,7 @@ impl Pipe {
                 Pieces::Single(100),
             ]),
             window: rng.pick(&[128, 1024, 4096, 16_384, 65_536]),
+            high_water: rng.pick(&[1, 256, 4096]),
             out: Vec::new(),
             flight: VecDeque::new(),
             in_flight: 0,

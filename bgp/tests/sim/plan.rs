@@ -160,20 +160,18 @@ impl World {
         self.propagate(node);
     }
 
-    /// Many routes at once, or all of them gone again.
-    fn flood(&mut self, node: usize) {
-        self.stats.fault(Fault::Flood);
-        let gone = self.nodes[node].own.contains_key(&unique(node, 300));
-        trace!(self, "node {node} floods, gone: {gone}");
-        let now = self.instant();
-        for index in 300..300 + self.rng.between(30, 90) {
-            let route = (!gone).then(|| route(&mut self.rng, now));
-            self.announce(node, unique(node, index), route);
+    /// Many routes change at once.
+    pub(crate) fn flood(&mut self, node: usize) {
+        if self.hung(node) {
+            return;
         }
-        if gone {
-            for index in 300..390 {
-                self.announce(node, unique(node, index), None);
-            }
+        self.stats.fault(Fault::Flood);
+        trace!(self, "node {node} floods");
+        let now = self.instant();
+        for index in 300..300 + self.rng.between(10, 40) {
+            let announced = self.rng.percent(60);
+            let route = announced.then(|| route(&mut self.rng, now));
+            self.announce(node, unique(node, index), route);
         }
         self.propagate(node);
     }

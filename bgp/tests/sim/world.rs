@@ -91,6 +91,8 @@ pub(crate) enum Item {
     Start(usize),
     Mischief,
     Churn,
+    /// Many routes of this node change.
+    Flood(usize),
     Sweep,
     /// A withdrawal must have arrived.
     Deadline(Deadline),
