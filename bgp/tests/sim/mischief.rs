@@ -8,7 +8,6 @@ use vc5_bgp::session::{Event, PeerConfig, StopCause};
 use vc5_bgp::wire::Family;
 
 use super::garbage::{self, Sender};
-use super::network::side;
 use super::stats::Fault;
 use super::tap::Injection;
 use super::world::{Item, World, trace};
@@ -382,11 +381,7 @@ impl World {
         self.nodes[node].rib = rib;
         for end in self.nodes[node].ends.clone() {
             for link in std::mem::take(&mut self.ends[end].links).into_iter().flatten() {
-                let at = side(if self.conns[link].ends[0] == end {
-                    vc5_bgp::session::Role::Outgoing
-                } else {
-                    vc5_bgp::session::Role::Incoming
-                });
+                let at = usize::from(self.conns[link].ends[0] != end);
                 self.conns[link].up[at] = false;
                 self.forget(link, at, true);
             }

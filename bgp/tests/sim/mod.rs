@@ -6,6 +6,7 @@
 //! happens: see [`judge`] for errors and their NOTIFICATIONs, [`world`] for timers and sessions,
 //! [`driver`] for what waits in memory, [`check`] for the routes.
 
+pub(crate) mod campaign;
 mod check;
 mod driver;
 mod garbage;

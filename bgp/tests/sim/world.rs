@@ -304,8 +304,6 @@ impl World {
                     node.changed.insert(prefix);
                 }
             }
-            #[allow(unreachable_patterns, reason = "whatever else a peer tells is for its reader")]
-            _ => {}
         }
     }
 
