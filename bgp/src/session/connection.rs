@@ -21,7 +21,9 @@ use super::negotiation::{Negotiated, open_message};
 use super::state::{Link, State, StateName};
 use super::timer::SessionTimers;
 use crate::wire::notification::subcode;
-use crate::wire::{EncodeContext, ErrorCode, Message, MessageType, Notification, encode};
+use crate::wire::{
+    EncodeContext, ErrorCode, Message, MessageType, Notification, RouteRefresh, encode,
+};
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -309,6 +311,11 @@ impl Connection {
                 return self.unexpected(env, subcode::fsm::UNEXPECTED_IN_ESTABLISHED, kind);
             }
             Input::Breach(breach) => return self.breach(env, breach),
+            Input::Refresh if session.negotiated.route_refresh => {
+                for family in &session.negotiated.families {
+                    self.send(env, &Message::RouteRefresh(RouteRefresh::request(*family)));
+                }
+            }
             Input::Stop(notification) => {
                 // RFC 8538 section 3: what is stopped for good is not to be preserved.
                 let for_good =
@@ -362,7 +369,8 @@ impl Connection {
 
     fn confirm(&mut self, env: &mut Env<'_>, link: Link, negotiated: Box<Negotiated>) -> State {
         self.send(env, &Message::Keepalive);
-        let timers = SessionTimers::start(env.now, &negotiated, env.rng);
+        let timers =
+            SessionTimers::start(env.now, &negotiated, env.config.startup_hold_time, env.rng);
         State::OpenConfirm { link, timers, negotiated }
     }
 

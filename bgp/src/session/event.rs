@@ -44,6 +44,8 @@ pub enum Event<'a> {
         /// RFC 9003; `None` for the configured one.
         message: Option<&'a str>,
     },
+    /// Ask the neighbour to announce everything again (RFC 2918), if it is Established and can.
+    Refresh,
     /// The TCP connection that was asked for stands, or the neighbour's was accepted (events 16 and
     /// 17). An incoming one that the peer cannot use is answered by [`PeerEvent::Close`].
     TcpConnected {

@@ -54,6 +54,8 @@ pub(super) enum Input {
     RouteRefresh(RouteRefresh),
     /// Any message that has no place in this state (RFC 6608).
     Unexpected(MessageType),
+    /// The neighbour is to announce everything again.
+    Refresh,
     /// The neighbour's TCP took octets.
     Sent,
     /// 8: the neighbour announced too much.

@@ -97,6 +97,11 @@ impl Peer {
             Event::TcpFailed { role, error } => {
                 self.step(now, role, Input::Failed(error.to_owned()));
             }
+            Event::Refresh => {
+                if let Some(role) = self.session_role() {
+                    self.step(now, role, Input::Refresh);
+                }
+            }
             Event::Received { role, bytes } => self.receive(now, role, bytes),
             Event::Sent { role } => self.step(now, role, Input::Sent),
         }

@@ -19,7 +19,14 @@ pub(super) struct SessionTimers {
 }
 
 impl SessionTimers {
-    pub(super) fn start(now: Instant, negotiated: &Negotiated, rng: &mut Rng) -> Self {
+    /// Starts them with OpenConfirm. Without a hold time, `patience` is how long the neighbour's first
+    /// KEEPALIVE may take: RFC 4271 lets it take for ever, and the connection with it.
+    pub(super) fn start(
+        now: Instant,
+        negotiated: &Negotiated,
+        patience: Duration,
+        rng: &mut Rng,
+    ) -> Self {
         let mut timers = Self {
             hold_time: negotiated.hold_time,
             keepalive_time: negotiated.keepalive_time,
@@ -29,6 +36,7 @@ impl SessionTimers {
             send_hold: None,
         };
         timers.received(now);
+        timers.hold.get_or_insert(now + patience);
         timers.sent(now);
         timers.restart_keepalive(now, rng);
         timers

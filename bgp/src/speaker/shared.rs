@@ -38,6 +38,7 @@ pub(super) enum Command {
     Enable,
     Disable(Option<String>),
     Restart(Option<String>),
+    Refresh,
     Remove,
     Shutdown(Option<String>),
 }

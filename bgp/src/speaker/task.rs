@@ -168,6 +168,7 @@ impl PeerTask {
                 self.handle(Event::Start);
                 self.message = message;
             }
+            Some(Command::Refresh) => self.handle(Event::Refresh),
             Some(Command::Remove) | None => {
                 self.handle(stop(StopCause::Deconfigured, None));
                 self.leaving = true;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use vc5_bgp::session::{GracefulRestart, Password, PrefixLimit};
-use vc5_bgp::wire::BgpRole;
+use vc5_bgp::wire::{BgpRole, ExtendedCommunity, LargeCommunity};
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,6 +164,10 @@ pub struct FilterRule {
     pub local_pref: Option<u32>,
     /// `set.add-communities`, as the 32-bit value of RFC 1997.
     pub add_communities: Vec<u32>,
+    /// `set.add-extended-communities`
+    pub add_extended_communities: Vec<ExtendedCommunity>,
+    /// `set.add-large-communities`
+    pub add_large_communities: Vec<LargeCommunity>,
     /// `set.prepend`: how many times the local AS is prepended more, 0 to 32.
     pub prepend: u8,
     /// `then`

@@ -125,6 +125,8 @@ fn rule(rule: &FilterRule) -> Rule {
             med: rule.med,
             local_pref: rule.local_pref,
             add_communities: rule.add_communities.iter().copied().map(Community).collect(),
+            add_extended_communities: rule.add_extended_communities.clone(),
+            add_large_communities: rule.add_large_communities.clone(),
             prepend: rule.prepend,
         },
         then: match rule.then {

@@ -221,8 +221,14 @@ fn base(source: &str, prefix: ipnet::IpNet, since: SystemTime, attributes: &Attr
             .iter()
             .map(|community| format!("{}:{}", community.0 >> 16, community.0 & 0xffff))
             .collect(),
+        extended_communities: strings(&attributes.extended_communities),
+        large_communities: strings(&attributes.large_communities),
         exported_to: Vec::new(),
     }
+}
+
+fn strings(list: &[impl ToString]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
 }
 
 fn left(at: Instant, now: Instant) -> f64 {

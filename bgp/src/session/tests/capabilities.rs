@@ -518,3 +518,21 @@ fn only_global_addresses_are_next_hops() {
 fn address_of_us() -> IpAddr {
     address(&US)
 }
+
+#[test]
+fn a_refresh_is_asked_for() {
+    let mut bench = session(config(&THEM), &[]);
+    bench.handle(Event::Refresh);
+    let request = RouteRefresh::request(IPV4);
+    assert_eq!(bench.sent(US_AT), [Decoded::RouteRefresh(request)]);
+    let mut bench = Bench::at(config(&THEM), StateName::OpenConfirm, Role::Outgoing);
+    bench.handle(Event::Refresh);
+    assert!(bench.sent(Role::Outgoing).is_empty());
+    let plain = Open { capabilities: vec![], ..their_open() };
+    let mut bench = Bench::at(config(&THEM), StateName::OpenSent, Role::Outgoing);
+    bench.receive(Role::Outgoing, &Message::Open(plain));
+    bench.receive(Role::Outgoing, &Message::Keepalive);
+    let _ = bench.sent(Role::Outgoing);
+    bench.handle(Event::Refresh);
+    assert!(bench.sent(Role::Outgoing).is_empty(), "the neighbour would not understand");
+}

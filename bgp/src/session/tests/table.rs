@@ -399,6 +399,14 @@ fn no_hold_time_no_keepalives() {
 }
 
 #[test]
+fn no_hold_time_and_no_first_keepalive() {
+    let mut bench = Bench::at(config(&THEM), OpenSent, Role::Outgoing);
+    bench.receive(Role::Outgoing, &Message::Open(Open { hold_time: 0, ..their_open() }));
+    assert_eq!(bench.fire(), Duration::from_secs(240), "not for ever");
+    assert_eq!(bench.notified(Role::Outgoing), Some((4, 0)));
+}
+
+#[test]
 fn keepalives_do_not_pile_up() {
     let mut bench = Bench::at(config(&THEM), Established, Role::Outgoing);
     for _ in 0..5 {
@@ -412,7 +420,8 @@ fn keepalives_do_not_pile_up() {
 #[test]
 fn no_word_before_the_open_unless_allowed() {
     for allowed in [true, false] {
-        let endings: [(fn(&mut Bench), (u8, u8)); 3] = [
+        type End = fn(&mut Bench);
+        let endings: [(End, (u8, u8)); 3] = [
             (|bench| bench.receive(Role::Outgoing, &Message::Keepalive), (5, 0)),
             (
                 |bench| bench.handle(Event::Received { role: Role::Outgoing, bytes: &[0; 19] }),
