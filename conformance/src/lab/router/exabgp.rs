@@ -222,7 +222,9 @@ neighbor {remote} {{
             on(session.extended_messages),
             if session.add_paths { "send" } else { "disable" },
         );
-        let families: String = [("ipv4", session.ipv4), ("ipv6", session.ipv6)]
+        // It offers IPv6 next hops only with the family IPv6 beside.
+        let ipv6 = session.ipv6 || session.extended_next_hop;
+        let families: String = [("ipv4", session.ipv4), ("ipv6", ipv6)]
             .iter()
             .filter(|(_, on)| *on)
             .map(|(family, _)| format!(" {family} unicast;"))
