@@ -12,6 +12,8 @@ use vc5_fuzz::{context, message};
 
 /// The route of the UPDATE.
 const NLRI: [u8; 4] = [24, 203, 0, 113];
+/// Its path identifier, where it has one.
+const PATH_ID: u32 = 7;
 const ORIGIN: u8 = 1;
 const MP_REACH_NLRI: u8 = 14;
 const MP_UNREACH_NLRI: u8 = 15;
@@ -40,7 +42,9 @@ fuzz_target!(|data: &[u8]| {
     if !ctx.families.contains(Family::IPV4_UNICAST) {
         return;
     }
-    let ours = |nlri: &Nlri| nlri.prefix.to_string() == "203.0.113.0/24";
+    // Another path to the same prefix is another route.
+    let path_id = ctx.add_path.contains(Family::IPV4_UNICAST).then_some(PATH_ID);
+    let ours = |nlri: &Nlri| nlri.prefix.to_string() == "203.0.113.0/24" && nlri.path_id == path_id;
     let announced = decoded.update.announcements().any(|(nlri, _)| ours(&nlri));
     let withdrawn = decoded.update.withdrawals().any(|nlri| ours(&nlri));
     assert_eq!(announced, decoded.action < Action::TreatAsWithdraw, "{decoded:?}");
@@ -60,8 +64,8 @@ fn update(code: u8, flags: u8, value: &[u8], ctx: &vc5_bgp::wire::DecodeContext)
     }
     put(code, flags, value, &mut list);
     let length = u16::try_from(list.len()).unwrap_or(u16::MAX).to_be_bytes();
-    let path_id: &[u8] =
-        if ctx.add_path.contains(Family::IPV4_UNICAST) { &[0, 0, 0, 7] } else { &[] };
+    let path_id = ctx.add_path.contains(Family::IPV4_UNICAST).then_some(PATH_ID.to_be_bytes());
+    let path_id = path_id.as_ref().map_or(&[][..], |octets| octets);
     message(2, &[&[0, 0][..], &length, &list, path_id, &NLRI].concat())
 }
 
