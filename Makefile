@@ -31,6 +31,7 @@ test:
 bench:
 	@.ci/install demo
 	cargo build --locked --release -p vc5d -p vc5-conformance
+	cargo build --locked --release --manifest-path conformance/peers-bench/Cargo.toml
 	target/release/bench $(if $(ONLY),--only $(ONLY))
 
 ebpf:

@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vc5_bgp::wire::{DecodeContext, Decoded, Family, MAX_LEN, WireError, decode, frame};
+use vc5_bgp::wire::{DecodeContext, Decoded, FamilySet, MAX_LEN, WireError, decode, frame};
 
 type Read = Result<Decoded, WireError>;
 
@@ -32,12 +32,7 @@ fn pieces<'a>(mut stream: &'a [u8], sizes: &'a [u8]) -> impl Iterator<Item = &'a
 /// Everything read until the stream or the session ends, and how many octets are left over; those
 /// behind an error count for nothing.
 fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Read>, usize) {
-    let ctx = DecodeContext {
-        as4: true,
-        ebgp: true,
-        allow_as_sets: false,
-        families: vec![Family::IPV4_UNICAST, Family::IPV6_UNICAST],
-    };
+    let ctx = DecodeContext { families: FamilySet::ALL, ..DecodeContext::default() };
     let (mut buffer, mut messages) = (Vec::new(), Vec::new());
     for piece in pieces {
         buffer.extend_from_slice(piece);

@@ -226,6 +226,10 @@ pub struct Route {
     pub local_pref: Option<u32>,
     /// `65000:100`
     pub communities: Vec<String>,
+    /// `rt:65000:100`, `generic:0x40040000:0x0` and the like (RFC 4360).
+    pub extended_communities: Vec<String>,
+    /// `65000:1:2` (RFC 8092).
+    pub large_communities: Vec<String>,
     /// For our own: names of the neighbours it is exported to.
     pub exported_to: Vec<String>,
 }

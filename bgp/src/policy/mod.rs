@@ -7,7 +7,7 @@
 
 use ipnet::IpNet;
 
-use crate::wire::{Attributes, Community};
+use crate::wire::{Attributes, Community, ExtendedCommunity, LargeCommunity};
 
 /// A named filter for one neighbour, family and direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,10 @@ pub struct Changes {
     pub local_pref: Option<u32>,
     /// Communities added unless they are there already (RFC 1997).
     pub add_communities: Vec<Community>,
+    /// Extended communities added unless they are there already (RFC 4360).
+    pub add_extended_communities: Vec<ExtendedCommunity>,
+    /// Large communities added unless they are there already (RFC 8092).
+    pub add_large_communities: Vec<LargeCommunity>,
     /// How many more times the AS that would be prepended anyway is prepended, 0 to 32; nothing on
     /// the way to an internal neighbour.
     pub prepend: u8,
@@ -186,13 +190,19 @@ impl Changes {
     fn apply(&self, prepend_as: Option<u32>, attributes: &mut Attributes) {
         attributes.med = self.med.or(attributes.med);
         attributes.local_pref = self.local_pref.or(attributes.local_pref);
-        for community in &self.add_communities {
-            if !attributes.communities.contains(community) {
-                attributes.communities.push(*community);
-            }
-        }
+        add(&self.add_communities, &mut attributes.communities);
+        add(&self.add_extended_communities, &mut attributes.extended_communities);
+        add(&self.add_large_communities, &mut attributes.large_communities);
         if let Some(asn) = prepend_as {
             attributes.as_path.prepend(asn, usize::from(self.prepend));
+        }
+    }
+}
+
+fn add<T: Copy + PartialEq>(more: &[T], to: &mut Vec<T>) {
+    for one in more {
+        if !to.contains(one) {
+            to.push(*one);
         }
     }
 }

@@ -57,6 +57,8 @@ fn prefix_ranges() {
 #[test]
 fn rules_are_asked_in_order_and_continue_keeps_what_was_set() {
     let community = Community::new(65000, 100);
+    let extended: ExtendedCommunity = "rt:65000:100".parse().unwrap();
+    let large: LargeCommunity = "65000:1:2".parse().unwrap();
     let policy = Policy {
         name: "t".to_owned(),
         default: Verdict::Reject,
@@ -66,6 +68,8 @@ fn rules_are_asked_in_order_and_continue_keeps_what_was_set() {
                 set: Changes {
                     med: Some(10),
                     add_communities: vec![community, community],
+                    add_extended_communities: vec![extended, extended],
+                    add_large_communities: vec![large, large],
                     prepend: 2,
                     ..Changes::default()
                 },
@@ -89,6 +93,8 @@ fn rules_are_asked_in_order_and_continue_keeps_what_was_set() {
     assert_eq!(attributes.med, Some(10));
     assert_eq!(attributes.local_pref, Some(200));
     assert_eq!(attributes.communities, vec![community]);
+    assert_eq!(attributes.extended_communities, vec![extended]);
+    assert_eq!(attributes.large_communities, vec![large]);
     assert_eq!(attributes.as_path.to_string(), "65001 65001");
 
     let mut attributes = Attributes::default();

@@ -8,6 +8,10 @@ use ipnet::IpNet;
 
 use crate::wire::{Attributes, NextHop};
 
+/// A path to a prefix: the prefix, and the neighbour's identifier of the path (RFC 7911), 0 where it
+/// announces one path a prefix.
+pub type PathKey = (IpNet, u32);
+
 /// One route of a neighbour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InEntry {
@@ -19,32 +23,34 @@ pub struct InEntry {
     pub since: Instant,
     /// Attributes after the import policy; `None` if that refused the route.
     pub accepted: Option<Arc<Attributes>>,
+    /// Not announced again since the neighbour began to announce everything anew (RFC 7313).
+    pub stale: bool,
 }
 
 /// The Adj-RIB-In of one family.
 #[derive(Debug, Default)]
 pub struct AdjRibIn {
-    routes: BTreeMap<IpNet, InEntry>,
+    routes: BTreeMap<PathKey, InEntry>,
     accepted: usize,
 }
 
 impl AdjRibIn {
-    /// The route to `prefix`.
+    /// The route by a path.
     #[must_use]
-    pub fn get(&self, prefix: &IpNet) -> Option<&InEntry> {
-        self.routes.get(prefix)
+    pub fn get(&self, path: &PathKey) -> Option<&InEntry> {
+        self.routes.get(path)
     }
 
     /// Adds a route in place of the one there was, which is returned.
-    pub fn insert(&mut self, prefix: IpNet, entry: InEntry) -> Option<InEntry> {
+    pub fn insert(&mut self, path: PathKey, entry: InEntry) -> Option<InEntry> {
         self.accepted += usize::from(entry.accepted.is_some());
-        let old = self.routes.insert(prefix, entry);
+        let old = self.routes.insert(path, entry);
         self.forget(old)
     }
 
     /// Removes and returns a route.
-    pub fn remove(&mut self, prefix: &IpNet) -> Option<InEntry> {
-        let old = self.routes.remove(prefix);
+    pub fn remove(&mut self, path: &PathKey) -> Option<InEntry> {
+        let old = self.routes.remove(path);
         self.forget(old)
     }
 
@@ -53,8 +59,26 @@ impl AdjRibIn {
         old
     }
 
+    /// Notes that a route was announced again as it is.
+    pub fn confirm(&mut self, path: &PathKey) {
+        if let Some(entry) = self.routes.get_mut(path) {
+            entry.stale = false;
+        }
+    }
+
+    /// All routes have to be announced again, or [`stale`](Self::stale) lists them.
+    pub fn begin_refresh(&mut self) {
+        self.routes.values_mut().for_each(|entry| entry.stale = true);
+    }
+
+    /// What was not announced again since [`begin_refresh`](Self::begin_refresh).
+    #[must_use]
+    pub fn stale(&self) -> Vec<PathKey> {
+        self.routes.iter().filter(|(_, entry)| entry.stale).map(|(path, _)| *path).collect()
+    }
+
     /// All routes.
-    pub fn iter(&self) -> impl Iterator<Item = (&IpNet, &InEntry)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&PathKey, &InEntry)> {
         self.routes.iter()
     }
 
@@ -75,23 +99,44 @@ impl AdjRibIn {
 mod tests {
     use super::*;
 
-    #[test]
-    fn counts_follow_the_routes() {
-        let prefix: IpNet = "192.0.2.0/24".parse().unwrap();
-        let attributes = Arc::new(Attributes::default());
-        let entry = |accepted: bool| InEntry {
-            received: attributes.clone(),
+    fn entry(accepted: bool) -> InEntry {
+        let received = Arc::new(Attributes::default());
+        InEntry {
+            accepted: accepted.then(|| received.clone()),
+            received,
             next_hop: NextHop::Ipv4([192, 0, 2, 1].into()),
             since: Instant::now(),
-            accepted: accepted.then(|| attributes.clone()),
-        };
+            stale: false,
+        }
+    }
+
+    #[test]
+    fn accepted_and_filtered_are_counted() {
         let mut rib = AdjRibIn::default();
-        rib.insert(prefix, entry(true));
+        let path = ("198.51.100.0/24".parse().unwrap(), 0);
+        assert_eq!(rib.insert(path, entry(true)), None);
         assert_eq!((rib.accepted(), rib.filtered()), (1, 0));
-        rib.insert(prefix, entry(false));
+        rib.insert((path.0, 1), entry(true));
+        assert_eq!((rib.accepted(), rib.filtered()), (2, 0), "two paths to one prefix");
+        rib.remove(&(path.0, 1));
+        rib.insert(path, entry(false));
         assert_eq!((rib.accepted(), rib.filtered()), (0, 1));
-        rib.insert(prefix, entry(true));
-        assert!(rib.remove(&prefix).is_some() && rib.remove(&prefix).is_none());
+        rib.insert(path, entry(true));
+        assert!(rib.remove(&path).is_some() && rib.remove(&path).is_none());
         assert_eq!((rib.accepted(), rib.filtered()), (0, 0));
+    }
+
+    #[test]
+    fn a_refresh_finds_what_was_not_announced_again() {
+        let mut rib = AdjRibIn::default();
+        let path = |last: u8| (format!("198.51.100.{last}/32").parse().unwrap(), 0);
+        for last in 1..=3 {
+            rib.insert(path(last), entry(true));
+        }
+        assert!(rib.stale().is_empty());
+        rib.begin_refresh();
+        rib.confirm(&path(1));
+        rib.insert(path(2), entry(false));
+        assert_eq!(rib.stale(), [path(3)]);
     }
 }

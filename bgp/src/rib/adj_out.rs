@@ -32,6 +32,10 @@ pub enum Batch {
     Announce(Arc<OutSet>, Vec<IpNet>),
     /// The End-of-RIB marker (RFC 4724 section 2).
     EndOfRib,
+    /// The demarcation before a refresh (RFC 7313 section 4).
+    BeginRefresh,
+    /// The demarcation after it.
+    EndRefresh,
 }
 
 /// The Adj-RIB-Out of one family.
@@ -44,8 +48,20 @@ pub struct AdjRibOut {
     /// Sets with a bucket, by its turn.
     turns: BTreeMap<u64, Arc<OutSet>>,
     next_turn: u64,
-    end_of_rib: bool,
+    end_of_rib: Mark,
+    refresh: Mark,
     announced: usize,
+}
+
+/// How far a marker has got that has to follow everything that is pending.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    #[default]
+    None,
+    /// Of a refresh: its beginning has to be marked first.
+    Asked,
+    Due,
+    Sent,
 }
 
 /// Prefixes that wait to be announced with one set.
@@ -60,6 +76,8 @@ struct Bucket {
 struct Entry {
     wanted: Option<Arc<OutSet>>,
     sent: Option<Arc<OutSet>>,
+    /// A refresh has to send it even if the neighbour has it already.
+    again: bool,
 }
 
 impl AdjRibOut {
@@ -75,7 +93,7 @@ impl AdjRibOut {
             return false;
         }
         let old = std::mem::replace(&mut entry.wanted, wanted.clone());
-        let sent = entry.sent.clone();
+        let sent = entry.sent.clone().filter(|_| !entry.again || wanted.is_none());
         self.announced += usize::from(wanted.is_some());
         self.announced -= usize::from(old.is_some());
         if let Some(old) = old {
@@ -97,6 +115,12 @@ impl AdjRibOut {
         true
     }
 
+    /// Sends everything again between two marks, which is not begun before the first End-of-RIB marker
+    /// is sent (ROUTE-REFRESH, RFC 7313 section 4).
+    pub fn marked_refresh(&mut self) {
+        self.refresh = Mark::Asked;
+    }
+
     /// Sends everything again (ROUTE-REFRESH, RFC 2918).
     pub fn refresh(&mut self) {
         let all: Vec<_> = self
@@ -105,20 +129,28 @@ impl AdjRibOut {
             .filter_map(|(prefix, entry)| Some((*prefix, entry.wanted.clone()?)))
             .collect();
         for (prefix, set) in all {
+            if let Some(entry) = self.entries.get_mut(&prefix) {
+                entry.again = true;
+            }
             self.enter_bucket(set, prefix);
         }
     }
 
     /// Asks for an End-of-RIB marker after everything that is pending now or becomes so before.
     pub fn end_of_rib(&mut self) {
-        self.end_of_rib = true;
+        self.end_of_rib = Mark::Due;
     }
 
     /// The next thing to send, with at most `max` prefixes (at least one); it counts as sent.
     pub fn next(&mut self, max: usize) -> Option<Batch> {
         self.next_withdrawal(max).or_else(|| {
+            if self.refresh == Mark::Asked && self.end_of_rib == Mark::Sent {
+                self.refresh = Mark::Due;
+                self.refresh();
+                return Some(Batch::BeginRefresh);
+            }
             let Some(set) = self.turns.values().next().cloned() else {
-                return std::mem::take(&mut self.end_of_rib).then_some(Batch::EndOfRib);
+                return self.next_mark();
             };
             let bucket = self.buckets.get(&set)?;
             let prefixes: Vec<IpNet> = bucket.prefixes.iter().take(max.max(1)).copied().collect();
@@ -126,10 +158,19 @@ impl AdjRibOut {
                 self.leave_bucket(&set, prefix);
                 if let Some(entry) = self.entries.get_mut(prefix) {
                     entry.sent = Some(set.clone());
+                    entry.again = false;
                 }
             }
             Some(Batch::Announce(set, prefixes))
         })
+    }
+
+    fn next_mark(&mut self) -> Option<Batch> {
+        let marks =
+            [(&mut self.end_of_rib, Batch::EndOfRib), (&mut self.refresh, Batch::EndRefresh)];
+        let (mark, batch) = marks.into_iter().find(|(mark, _)| **mark == Mark::Due)?;
+        *mark = Mark::Sent;
+        Some(batch)
     }
 
     /// As [`next`](Self::next), withdrawals only.

@@ -29,6 +29,7 @@ struct Rank<'a> {
     router_id: Ipv4Addr,
     address: Option<IpAddr>,
     name: Option<&'a str>,
+    path_id: u32,
 }
 
 impl<'a> Rank<'a> {
@@ -48,6 +49,7 @@ impl<'a> Rank<'a> {
             router_id: from.map_or(Ipv4Addr::UNSPECIFIED, |from| from.router_id),
             address: from.map(|from| from.address),
             name: from.map(|from| &*from.peer),
+            path_id: route.path_id,
         }
     }
 }
@@ -75,6 +77,7 @@ mod tests {
             origin: Origin::Learned(Arc::new(from)),
             attributes: Arc::new(attributes),
             next_hop: None,
+            path_id: 0,
             since: Instant::now(),
         }
     }

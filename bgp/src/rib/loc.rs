@@ -20,6 +20,8 @@ pub struct Route {
     pub attributes: Arc<Attributes>,
     /// Where packets go; none for our own.
     pub next_hop: Option<NextHop>,
+    /// Which of several paths of one neighbour to the prefix (RFC 7911), else 0.
+    pub path_id: u32,
     /// When it was announced or learned.
     pub since: Instant,
 }
@@ -58,6 +60,11 @@ impl Route {
             Origin::Learned(from) => Some(&from.peer),
         }
     }
+
+    /// Whether it is the path `path_id` of this source.
+    fn is(&self, peer: Option<&str>, path_id: u32) -> bool {
+        self.peer() == peer && self.path_id == path_id
+    }
 }
 
 /// The Loc-RIB.
@@ -76,22 +83,27 @@ impl LocRib {
             self.local.insert(prefix);
         }
         let routes = self.table.entry(prefix).or_default();
-        let was_best = routes.first().is_some_and(|best| best.peer() == route.peer());
-        routes.retain(|known| known.peer() != route.peer());
+        let same = |known: &Route| known.is(route.peer(), route.path_id);
+        let was_best = routes.first().is_some_and(same);
+        routes.retain(|known| !same(known));
         let at = routes.partition_point(|known| decision::compare(known, &route).is_le());
         routes.insert(at, route);
         at == 0 || was_best
     }
 
-    /// Removes the route of one source: a neighbour's name, or `None` for our own. True if the best
+    /// Removes one path of one source: a neighbour's name, or `None` for our own. True if the best
     /// route of the prefix is another one now.
-    pub fn remove(&mut self, prefix: &IpNet, peer: Option<&str>) -> bool {
+    pub fn remove(&mut self, prefix: &IpNet, peer: Option<&str>, path_id: u32) -> bool {
         if peer.is_none() {
             self.local.remove(prefix);
         }
+        self.remove_if(prefix, |route| route.is(peer, path_id))
+    }
+
+    fn remove_if(&mut self, prefix: &IpNet, gone: impl Fn(&Route) -> bool) -> bool {
         let Some(routes) = self.table.get_mut(prefix) else { return false };
-        let was_best = routes.first().is_some_and(|best| best.peer() == peer);
-        routes.retain(|known| known.peer() != peer);
+        let was_best = routes.first().is_some_and(&gone);
+        routes.retain(|route| !gone(route));
         if routes.is_empty() {
             self.table.remove(prefix);
         }
@@ -109,8 +121,10 @@ impl LocRib {
         let range = self.table.range((from, Bound::Unbounded)).take(limit.max(1));
         let looked_at: Vec<IpNet> = range.map(|(prefix, _)| *prefix).collect();
         let next = looked_at.last().copied().filter(|_| looked_at.len() == limit.max(1));
-        let changed =
-            looked_at.into_iter().filter(|prefix| self.remove(prefix, Some(peer))).collect();
+        let changed = looked_at
+            .into_iter()
+            .filter(|prefix| self.remove_if(prefix, |route| route.peer() == Some(peer)));
+        let changed = changed.collect();
         (changed, next)
     }
 
@@ -159,6 +173,7 @@ mod tests {
             origin: Origin::Learned(Arc::new(from)),
             attributes: Arc::new(Attributes { med: Some(med), ..Attributes::default() }),
             next_hop: None,
+            path_id: 0,
             since: Instant::now(),
         }
     }
@@ -173,9 +188,9 @@ mod tests {
         assert_eq!(rib.best(&prefix).unwrap().peer(), Some("b"));
         assert!(rib.insert(prefix, learned("b", 30)), "the best one got worse");
         assert_eq!(rib.best(&prefix).unwrap().peer(), Some("a"));
-        assert!(!rib.remove(&prefix, Some("b")));
-        assert!(!rib.remove(&prefix, Some("b")));
-        assert!(rib.remove(&prefix, Some("a")));
+        assert!(!rib.remove(&prefix, Some("b"), 0));
+        assert!(!rib.remove(&prefix, Some("b"), 0));
+        assert!(rib.remove(&prefix, Some("a"), 0));
         assert!(rib.best(&prefix).is_none());
     }
 
@@ -196,6 +211,22 @@ mod tests {
         assert_eq!(rib.iter_local().count(), 1);
     }
 
+    #[test]
+    fn several_paths_of_one_neighbour() {
+        let prefix = net("198.51.100.0/24");
+        let mut rib = LocRib::default();
+        let path = |path_id, med| Route { path_id, ..learned("a", med) };
+        assert!(rib.insert(prefix, path(1, 20)));
+        assert!(rib.insert(prefix, path(2, 10)));
+        assert!(!rib.insert(prefix, path(3, 30)));
+        assert_eq!(rib.best(&prefix).unwrap().path_id, 2);
+        assert!(rib.remove(&prefix, Some("a"), 2));
+        assert_eq!(rib.best(&prefix).unwrap().path_id, 1);
+        let (changed, _) = rib.remove_peer("a", Bound::Unbounded, 9);
+        assert_eq!(changed, [prefix]);
+        assert!(rib.best(&prefix).is_none());
+    }
+
     proptest! {
         /// The best route is the best of those there are, in whatever order they came and went.
         #[test]
@@ -213,7 +244,7 @@ mod tests {
                     }
                     None => {
                         model.remove(&peer);
-                        rib.remove(&prefix, Some(&peer))
+                        rib.remove(&prefix, Some(&peer), 0)
                     }
                 };
                 let expected = model.iter().map(|(peer, med)| (*med, peer.clone())).min();

@@ -9,7 +9,7 @@ mod attrs;
 mod decision;
 mod loc;
 
-pub use adj_in::{AdjRibIn, InEntry};
+pub use adj_in::{AdjRibIn, InEntry, PathKey};
 pub use adj_out::{AdjRibOut, Batch, OutSet};
 pub use attrs::Interner;
 pub use decision::compare;

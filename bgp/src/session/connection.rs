@@ -8,157 +8,22 @@
 //! are sent before an OPEN too (SendNOTIFICATIONwithoutOPEN).
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::net::IpAddr;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
-use super::config::{LocalSpeaker, PeerConfig};
+use super::config::LimitAction;
 use super::established::Session;
 use super::event::{PeerEvent, Reason, Role};
-use super::import::Importer;
+use super::import::{Breach, Importer};
+use super::input::{Ended, Env, Input, Penalty, is_oscillation};
 use super::negotiation::{Negotiated, open_message};
-use super::peer::MessageCounters;
-use super::rng::Rng;
-use super::timer::{SessionTimers, retry_at};
+use super::state::{Link, State, StateName};
+use super::timer::SessionTimers;
 use crate::wire::notification::subcode;
 use crate::wire::{
-    DecodedUpdate, EncodeContext, ErrorCode, Message, MessageType, Notification, RouteRefresh,
-    encode,
+    EncodeContext, ErrorCode, Message, MessageType, Notification, RouteRefresh, encode,
 };
-
-/// The states of RFC 4271 section 8.2.2, the more advanced the greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub enum StateName {
-    /// No connection, and none wanted for now.
-    #[default]
-    Idle,
-    /// Waiting for the neighbour to dial, or to dial again.
-    Active,
-    /// Dialling.
-    Connect,
-    /// Waiting for the neighbour's OPEN.
-    OpenSent,
-    /// Waiting for the neighbour's KEEPALIVE.
-    OpenConfirm,
-    /// Routes are exchanged.
-    Established,
-}
-
-impl fmt::Display for StateName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-/// A TCP connection that stands.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub(super) local: IpAddr,
-    pub(super) companion: Option<IpAddr>,
-    /// Octets received that are not a whole message yet.
-    pub(super) received: BytesMut,
-}
-
-#[derive(Debug)]
-pub(super) enum State {
-    Idle,
-    Connect {
-        retry: Instant,
-    },
-    /// Without `retry` only the neighbour can end it.
-    Active {
-        retry: Option<Instant>,
-    },
-    /// Connect or Active with a TCP connection and the DelayOpen timer running.
-    Delayed {
-        link: Link,
-        open_at: Instant,
-    },
-    OpenSent {
-        link: Link,
-        hold: Instant,
-    },
-    OpenConfirm {
-        link: Link,
-        timers: SessionTimers,
-        negotiated: Box<Negotiated>,
-    },
-    Established {
-        link: Link,
-        timers: SessionTimers,
-        session: Box<Session>,
-    },
-}
-
-/// The events of RFC 4271 section 8.1 after everything about octets and the other connection has
-/// been settled.
-#[derive(Debug)]
-pub(super) enum Input {
-    /// 1 and 3; 4 and 5 on the incoming connection.
-    Start,
-    /// 2 and 8, with the NOTIFICATION to send.
-    Stop(Notification),
-    /// The other connection is Established: this one is not needed.
-    Abandon,
-    /// 9
-    ConnectRetry,
-    /// 10
-    HoldExpired,
-    /// 11
-    KeepaliveDue,
-    /// 12
-    DelayOpenExpired,
-    /// 29 (RFC 9687)
-    SendHoldExpired,
-    /// 16 and 17
-    Connected(Link),
-    /// 18
-    Failed(String),
-    /// 19 and 20: an OPEN that suits.
-    Open(Box<Negotiated>),
-    /// 21, 22 and 28: the NOTIFICATION that the error asks for.
-    Malformed(Notification),
-    /// 23: lost against the other connection.
-    Collision,
-    /// 24 and 25
-    Notification(Notification),
-    /// 26
-    Keepalive,
-    /// 27
-    Update(Box<DecodedUpdate>),
-    /// ROUTE-REFRESH (RFC 2918)
-    RouteRefresh(RouteRefresh),
-    /// Any message that has no place in this state (RFC 6608).
-    Unexpected(MessageType),
-    /// The neighbour's TCP took octets.
-    Sent,
-}
-
-/// What a step may use and change outside the connection.
-pub(super) struct Env<'a> {
-    pub(super) now: Instant,
-    pub(super) local: &'a LocalSpeaker,
-    pub(super) config: &'a PeerConfig,
-    pub(super) rng: &'a mut Rng,
-    pub(super) events: &'a mut VecDeque<PeerEvent>,
-    pub(super) counters: &'a mut MessageCounters,
-    /// Send an OPEN without capabilities.
-    pub(super) plain_open: bool,
-    /// The other connection got as far as OpenSent.
-    pub(super) other_busy: bool,
-    /// Set when an attempt or a session ended.
-    pub(super) ended: Option<Ended>,
-}
-
-/// How an attempt or a session ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Ended {
-    pub(super) reason: Reason,
-    /// The peer has to be held down (counts as an oscillation).
-    pub(super) penalty: bool,
-}
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -166,11 +31,13 @@ pub(super) struct Connection {
     pub(super) state: State,
     /// Messages but for routes, whole, in order.
     control: VecDeque<Bytes>,
+    /// The last OPEN sent had no capabilities.
+    pub(super) opened_plain: bool,
 }
 
 impl Connection {
     pub(super) fn new(role: Role) -> Self {
-        Self { role, state: State::Idle, control: VecDeque::new() }
+        Self { role, state: State::Idle, control: VecDeque::new(), opened_plain: false }
     }
 
     pub(super) fn name(&self) -> StateName {
@@ -313,6 +180,21 @@ impl Connection {
     }
 
     fn delayed(&mut self, env: &mut Env<'_>, link: Link, open_at: Instant, input: Input) -> State {
+        let state = self.before_open(env, link, open_at, input);
+        // Nothing was sent before, so that all there can be is a NOTIFICATION.
+        if matches!(state, State::Idle) && !env.config.notification_without_open {
+            self.control.clear();
+        }
+        state
+    }
+
+    fn before_open(
+        &mut self,
+        env: &mut Env<'_>,
+        link: Link,
+        open_at: Instant,
+        input: Input,
+    ) -> State {
         match input {
             Input::DelayOpenExpired => self.open(env, link),
             Input::Open(negotiated) => {
@@ -362,7 +244,7 @@ impl Connection {
         match input {
             Input::Keepalive => {
                 timers.received(env.now);
-                let ends = (link.local, link.companion);
+                let ends = (link.local, link.interface.clone());
                 let session = Box::new(Session::new(*negotiated, ends, env.config));
                 State::Established { link, timers, session }
             }
@@ -405,16 +287,20 @@ impl Connection {
                     config: env.config,
                     events: env.events,
                 };
-                session.receive(*update, &mut importer);
+                if let Some(breach) = session.receive(*update, &mut importer) {
+                    return self.breach(env, breach);
+                }
             }
             Input::Keepalive => timers.received(env.now),
             Input::RouteRefresh(request) => {
                 timers.received(env.now);
-                if let Some(channel) = session.channels.get_mut(&request.family)
-                    && request.subtype == 0
-                {
-                    channel.adj_out.refresh();
-                }
+                let mut importer = Importer {
+                    now: env.now,
+                    local: env.local,
+                    config: env.config,
+                    events: env.events,
+                };
+                session.refresh(request, &mut importer);
             }
             Input::KeepaliveDue => self.keepalive(env, &mut timers),
             Input::Sent => timers.sent(env.now),
@@ -424,7 +310,22 @@ impl Connection {
             Input::Unexpected(kind) => {
                 return self.unexpected(env, subcode::fsm::UNEXPECTED_IN_ESTABLISHED, kind);
             }
-            Input::Stop(notification) => return self.stop(env, notification),
+            Input::Breach(breach) => return self.breach(env, breach),
+            Input::Refresh if session.negotiated.route_refresh => {
+                for family in &session.negotiated.families {
+                    self.send(env, &Message::RouteRefresh(RouteRefresh::request(*family)));
+                }
+            }
+            Input::Stop(notification) => {
+                // RFC 8538 section 3: what is stopped for good is not to be preserved.
+                let for_good =
+                    [subcode::cease::ADMINISTRATIVE_SHUTDOWN, subcode::cease::PEER_DECONFIGURED];
+                let hard =
+                    session.negotiated.hard_reset && for_good.contains(&notification.subcode);
+                let word =
+                    if hard { Notification::hard_reset(&notification) } else { notification };
+                return self.stop(env, word);
+            }
             other => {
                 if let Some(state) = self.ends(env, other) {
                     return state;
@@ -461,13 +362,15 @@ impl Connection {
 
     fn open(&mut self, env: &mut Env<'_>, link: Link) -> State {
         let open = open_message(env.local, env.config, env.plain_open);
+        self.opened_plain = env.plain_open;
         self.send(env, &Message::Open(open));
         State::OpenSent { link, hold: env.now + env.config.startup_hold_time }
     }
 
     fn confirm(&mut self, env: &mut Env<'_>, link: Link, negotiated: Box<Negotiated>) -> State {
         self.send(env, &Message::Keepalive);
-        let timers = SessionTimers::start(env.now, &negotiated, env.rng);
+        let timers =
+            SessionTimers::start(env.now, &negotiated, env.config.startup_hold_time, env.rng);
         State::OpenConfirm { link, timers, negotiated }
     }
 
@@ -506,20 +409,41 @@ impl Connection {
     /// An error on the neighbour's side.
     fn fail(&mut self, env: &mut Env<'_>, notification: Notification) -> State {
         self.send(env, &Message::Notification(notification.clone()));
-        env.ended = Some(Ended { reason: Reason::Sent(notification), penalty: true });
+        env.ended = Some(Ended { reason: Reason::Sent(notification), penalty: Penalty::Wait });
         self.close(env)
     }
 
     /// A collision is nobody's error.
     fn give_way(&mut self, env: &mut Env<'_>, notification: Notification) -> State {
         self.send(env, &Message::Notification(notification.clone()));
-        env.ended = Some(Ended { reason: Reason::Sent(notification), penalty: false });
+        env.ended = Some(Ended { reason: Reason::Sent(notification), penalty: Penalty::None });
         self.close(env)
     }
 
     fn told(&mut self, env: &mut Env<'_>, notification: Notification) -> State {
-        let penalty = is_oscillation(&notification, env.plain_open);
+        let penalty = Penalty::if_oscillation(is_oscillation(&notification, env.plain_open));
         env.ended = Some(Ended { reason: Reason::Received(notification), penalty });
+        self.close(env)
+    }
+
+    /// The neighbour announced too much (RFC 4486 section 4): family and limit go along.
+    fn breach(&mut self, env: &mut Env<'_>, Breach { family, max, action }: Breach) -> State {
+        let mut data = BytesMut::new();
+        data.put_u16(family.afi);
+        data.put_u8(family.safi);
+        data.put_u32(max);
+        let notification = Notification {
+            data: data.freeze(),
+            ..Notification::cease(subcode::cease::MAXIMUM_PREFIXES)
+        };
+        self.send(env, &Message::Notification(notification));
+        let reason = Reason::Automatic(format!("{family} import limit of {max} exceeded"));
+        let penalty = match action {
+            LimitAction::Restart(Some(time)) => Penalty::WaitFor(time),
+            LimitAction::Disable => Penalty::Stay,
+            LimitAction::Warn | LimitAction::Block | LimitAction::Restart(None) => Penalty::Wait,
+        };
+        env.ended = Some(Ended { reason, penalty });
         self.close(env)
     }
 
@@ -540,14 +464,14 @@ impl Connection {
     fn wait(&mut self, env: &mut Env<'_>, error: String) -> State {
         self.control.clear();
         env.events.push_back(PeerEvent::Close(self.role));
-        env.ended = Some(Ended { reason: Reason::Socket(error), penalty: false });
+        env.ended = Some(Ended { reason: Reason::Socket(error), penalty: Penalty::None });
         self.again(env)
     }
 
     /// TCP failed under a session.
     fn lost(&mut self, env: &mut Env<'_>, error: String) -> State {
         self.control.clear();
-        env.ended = Some(Ended { reason: Reason::Socket(error), penalty: true });
+        env.ended = Some(Ended { reason: Reason::Socket(error), penalty: Penalty::Wait });
         self.close(env)
     }
 
@@ -555,25 +479,5 @@ impl Connection {
     fn again(&self, env: &mut Env<'_>) -> State {
         let retry = (self.role == Role::Outgoing).then(|| env.retry_at());
         State::Active { retry }
-    }
-}
-
-/// Whether a NOTIFICATION from the neighbour says that trying again soon would only repeat itself.
-/// Its administrator's doings, a collision or its not being ready yet do not, nor does a version error
-/// (RFC 4271 section 8.2.2, event 24), nor the refusal of capabilities that we go without from now on.
-fn is_oscillation(notification: &Notification, plain_open: bool) -> bool {
-    match (notification.code, notification.subcode) {
-        (ErrorCode::CEASE, cease) => {
-            matches!(cease, subcode::cease::MAXIMUM_PREFIXES | subcode::cease::OUT_OF_RESOURCES)
-        }
-        (ErrorCode::OPEN_MESSAGE, subcode::open::UNSUPPORTED_VERSION) => false,
-        (ErrorCode::OPEN_MESSAGE, subcode::open::UNSUPPORTED_OPTIONAL_PARAMETER) => plain_open,
-        _ => true,
-    }
-}
-
-impl Env<'_> {
-    fn retry_at(&mut self) -> Instant {
-        retry_at(self.now, self.config, self.rng)
     }
 }

@@ -5,13 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ipnet::IpNet;
 
 use super::config::PeerConfig;
+use super::import::Importer;
 use super::negotiation::Negotiated;
 use crate::rib::{AdjRibIn, AdjRibOut, Batch, Interner, LearnedFrom};
 use crate::wire::{
-    Attributes, EncodeContext, Family, MAX_LEN, Message, NextHop, Update, encode, encode_announce,
-    encode_withdraw,
+    Attributes, EncodeContext, EncodeError, Family, Message, NextHop, RefreshSubtype, RouteRefresh,
+    Update, encode, encode_announce, encode_withdraw,
 };
 
 /// An Established session.
@@ -21,8 +23,8 @@ pub struct Session {
     pub negotiated: Negotiated,
     /// Our end of the TCP connection.
     pub local: IpAddr,
-    /// An address of the other family on the same interface.
-    pub companion: Option<IpAddr>,
+    /// The addresses of its interface, each with the length of its subnet; empty if not known.
+    pub interface: Vec<IpNet>,
     /// The negotiated families.
     pub channels: BTreeMap<Family, Channel>,
     pub(super) from: Arc<LearnedFrom>,
@@ -42,6 +44,8 @@ pub struct Channel {
     pub next_hop: Result<NextHop, String>,
     /// The neighbour sent its End-of-RIB marker.
     pub end_of_rib_received: bool,
+    /// The import limit was reached, and the routes have not become fewer since.
+    pub import_limit_hit: bool,
     /// Route changes in this session.
     pub counters: ChannelCounters,
 }
@@ -74,13 +78,13 @@ pub struct RouteChanges {
     pub accepted: u64,
 }
 
-/// The most prefixes encoded at once: about one full message of IPv4 host routes.
-const BATCH: usize = 800;
+/// The most prefixes encoded at once are about one full message of IPv4 host routes, of so many octets.
+const HOST_ROUTE: usize = 5;
 
 impl Session {
     pub(super) fn new(
         negotiated: Negotiated,
-        (local, companion): (IpAddr, Option<IpAddr>),
+        (local, interface): (IpAddr, Vec<IpNet>),
         config: &PeerConfig,
     ) -> Self {
         let from = LearnedFrom {
@@ -93,7 +97,7 @@ impl Session {
             channels: BTreeMap::new(),
             negotiated,
             local,
-            companion,
+            interface,
             from: Arc::new(from),
             sets: Interner::default(),
             dumped: false,
@@ -104,6 +108,7 @@ impl Session {
                 adj_out: AdjRibOut::default(),
                 next_hop: session.next_hop(family, config),
                 end_of_rib_received: false,
+                import_limit_hit: false,
                 counters: ChannelCounters::default(),
             };
             session.channels.insert(family, channel);
@@ -134,18 +139,32 @@ impl Session {
         &self.from
     }
 
+    /// Acts on a ROUTE-REFRESH message (RFC 2918, RFC 7313 section 4).
+    pub(super) fn refresh(&mut self, message: RouteRefresh, importer: &mut Importer<'_>) {
+        let enhanced = self.negotiated.enhanced_route_refresh;
+        let Some(channel) = self.channels.get_mut(&message.family) else { return };
+        match message.subtype {
+            RefreshSubtype::Request if enhanced => channel.adj_out.marked_refresh(),
+            RefreshSubtype::Request => channel.adj_out.refresh(),
+            RefreshSubtype::BeginningOfRefresh if enhanced => channel.adj_in.begin_refresh(),
+            RefreshSubtype::EndOfRefresh if enhanced => self.end_refresh(message.family, importer),
+            _ => {}
+        }
+    }
+
     /// Appends the next UPDATEs to `out`, withdrawals of all families first; false if there are none.
     pub(super) fn transmit(&mut self, out: &mut Vec<Bytes>) -> bool {
-        let ctx = EncodeContext { as4: self.negotiated.as4, max_len: MAX_LEN };
+        let ctx = self.negotiated.encode_context();
+        let batch = ctx.max_len / HOST_ROUTE;
         for (family, channel) in &mut self.channels {
-            if let Some(batch) = channel.adj_out.next_withdrawal(BATCH) {
-                channel.encode(*family, batch, &ctx, out);
+            if let Some(next) = channel.adj_out.next_withdrawal(batch) {
+                channel.encode(*family, next, &ctx, out);
                 return true;
             }
         }
         for (family, channel) in &mut self.channels {
-            if let Some(batch) = channel.adj_out.next(BATCH) {
-                channel.encode(*family, batch, &ctx, out);
+            if let Some(next) = channel.adj_out.next(batch) {
+                channel.encode(*family, next, &ctx, out);
                 return true;
             }
         }
@@ -155,21 +174,28 @@ impl Session {
 
 impl Channel {
     fn encode(&mut self, family: Family, batch: Batch, ctx: &EncodeContext, out: &mut Vec<Bytes>) {
-        let (result, prefixes) = match batch {
-            Batch::Withdraw(prefixes) => (encode_withdraw(family, &prefixes, ctx, out), Vec::new()),
+        let mark = |subtype| Message::RouteRefresh(RouteRefresh { family, subtype });
+        let message = match batch {
+            Batch::Withdraw(prefixes) => {
+                return self.note(encode_withdraw(family, &prefixes, ctx, out), &[]);
+            }
             Batch::Announce(set, prefixes) => {
                 let (attributes, next_hop) = (&set.attributes, set.next_hop);
                 let result = encode_announce(attributes, family, next_hop, &prefixes, ctx, out);
-                (result, prefixes)
+                return self.note(result, &prefixes);
             }
-            Batch::EndOfRib => {
-                let message = Message::Update(Update::end_of_rib(family));
-                (encode(&message, ctx).map(|bytes| out.push(bytes)), Vec::new())
-            }
+            Batch::EndOfRib => Message::Update(Update::end_of_rib(family)),
+            Batch::BeginRefresh => mark(RefreshSubtype::BeginningOfRefresh),
+            Batch::EndRefresh => mark(RefreshSubtype::EndOfRefresh),
         };
+        let result = encode(&message, ctx).map(|bytes| out.push(bytes));
+        self.note(result, &[]);
+    }
+
+    fn note(&mut self, result: Result<(), EncodeError>, prefixes: &[IpNet]) {
         if let Err(error) = result {
             tracing::error!(target: "bgp", %error, ?prefixes, "routes cannot be sent");
-            self.adj_out.unsendable(&prefixes);
+            self.adj_out.unsendable(prefixes);
         }
     }
 }

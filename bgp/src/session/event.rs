@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::connection::StateName;
+use super::state::StateName;
 use crate::rib::Route;
 use crate::wire::Notification;
 
@@ -44,6 +44,8 @@ pub enum Event<'a> {
         /// RFC 9003; `None` for the configured one.
         message: Option<&'a str>,
     },
+    /// Ask the neighbour to announce everything again (RFC 2918), if it is Established and can.
+    Refresh,
     /// The TCP connection that was asked for stands, or the neighbour's was accepted (events 16 and
     /// 17). An incoming one that the peer cannot use is answered by [`PeerEvent::Close`].
     TcpConnected {
@@ -51,8 +53,9 @@ pub enum Event<'a> {
         role: Role,
         /// Our end's address.
         local: IpAddr,
-        /// An address of the other family on the interface that has `local`, for next hops.
-        companion: Option<IpAddr>,
+        /// The addresses of the interface that has `local`, each with the length of its subnet: for
+        /// next hops. Empty where that is not known or means nothing.
+        interface: &'a [IpNet],
     },
     /// The TCP connection could not be made or is gone (event 18).
     TcpFailed {
@@ -112,8 +115,9 @@ pub enum PeerEvent {
     Error(Reason),
     /// A usable route was learned, in place of an older one.
     Learned(IpNet, Route),
-    /// A learned route is gone.
-    Unlearned(IpNet),
+    /// A learned route is gone; which one of several paths, by the neighbour's identifier (RFC 7911),
+    /// else 0.
+    Unlearned(IpNet, u32),
 }
 
 /// Why an attempt or a session ended, worded like `birdc`'s last error.
@@ -125,6 +129,8 @@ pub enum Reason {
     Received(Notification),
     /// TCP.
     Socket(String),
+    /// We ended the session by a rule of the configuration (RFC 4271 section 8.1.2, event 8).
+    Automatic(String),
 }
 
 impl fmt::Display for Reason {
@@ -133,12 +139,17 @@ impl fmt::Display for Reason {
             Self::Sent(notification) => write!(f, "BGP Error: {notification}"),
             Self::Received(notification) => {
                 write!(f, "Received: {notification}")?;
-                match notification.shutdown_text() {
+                let inner = notification.hard_reset_reason();
+                if let Some(inner) = &inner {
+                    write!(f, ": {inner}")?;
+                }
+                match inner.as_ref().unwrap_or(notification).shutdown_text() {
                     Some(text) => write!(f, ": {text}"),
                     None => Ok(()),
                 }
             }
             Self::Socket(error) => write!(f, "Socket: {error}"),
+            Self::Automatic(cause) => write!(f, "Automatic shutdown: {cause}"),
         }
     }
 }

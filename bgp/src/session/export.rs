@@ -9,7 +9,7 @@ use super::config::{LocalSpeaker, PeerConfig};
 use super::established::Session;
 use crate::policy::{Direction, Source, Subject, Verdict};
 use crate::rib::{Origin, OutSet, Route};
-use crate::wire::{Attributes, Community, Family, NextHop, OpaqueAttribute};
+use crate::wire::{Attributes, BgpRole, Community, Family, NextHop, OpaqueAttribute};
 
 /// LOCAL_PREF sent to internal neighbours when nothing else says.
 const DEFAULT_LOCAL_PREF: u32 = 100;
@@ -105,7 +105,9 @@ impl Session {
                 let own = from.peer == self.from.peer;
                 // RFC 4271 section 9.2: no internal route to another internal neighbour.
                 let reflected = !from.external && !external;
-                if own || reflected || !may_pass(&attributes, external) {
+                let leaked =
+                    attributes.only_to_customer.is_some() && self.role(config).is_some_and(goes_up);
+                if own || reflected || leaked || !may_pass(&attributes, external) {
                     return Err(Refusal::Rejected);
                 }
                 pass_on(&mut attributes, external);
@@ -124,25 +126,28 @@ impl Session {
         if external {
             attributes.as_path.prepend(local.local_as, 1);
             attributes.local_pref = None;
+            if self.role(config).is_some_and(goes_down) {
+                attributes.only_to_customer.get_or_insert(local.local_as);
+            }
         } else {
             attributes.local_pref = attributes.local_pref.or(Some(DEFAULT_LOCAL_PREF));
         }
         // RFC 4271 section 5.1.3: the next hop of a learned route stays within the AS.
-        let kept = route.next_hop.filter(|_| !external && settings.next_hop.is_none());
+        let replaced = external || settings.next_hop_self || settings.next_hop.is_some();
+        let kept = route.next_hop.filter(|_| !replaced);
         let own = || channel.next_hop.as_ref().ok().copied();
         let next_hop = kept.or_else(own).ok_or(Refusal::Rejected)?;
         Ok(OutSet { attributes, next_hop })
     }
 
     /// The next hop of our routes in `family`: as configured, else our end of the session, else an
-    /// address of that family on the same interface (RFC 4271 section 5.1.3).
+    /// address of that family on the same interface (RFC 4271 section 5.1.3). IPv4 routes may have
+    /// one of IPv6 where that was negotiated (RFC 8950).
     pub(super) fn next_hop(&self, family: Family, config: &PeerConfig) -> Result<NextHop, String> {
+        let ipv4 = family == Family::IPV4_UNICAST;
+        let extended = ipv4 && self.negotiated.extended_next_hop;
         let fits = |address: &IpAddr| {
-            let right = if family.afi == Family::IPV4_UNICAST.afi {
-                address.is_ipv4()
-            } else {
-                address.is_ipv6()
-            };
+            let right = address.is_ipv4() == ipv4 || extended && address.is_ipv6();
             right && !address.is_unspecified()
         };
         let configured = config.families.get(&family).and_then(|family| family.next_hop);
@@ -151,16 +156,55 @@ impl Session {
                 format!("next hop {address} is not an address of {family}: nothing is exported")
             });
         }
-        [Some(self.local), self.companion].into_iter().flatten().find(fits).map(NextHop::from).ok_or_else(
-            || {
-                format!(
-                    "the interface of {} has no global {family} address and no next hop is configured: \
-                     nothing is exported",
-                    self.local
-                )
-            },
-        )
+        if fits(&self.local) {
+            return Ok(self.own_end());
+        }
+        self.lowest_global(ipv4).map(NextHop::from).ok_or_else(|| {
+            format!(
+                "the interface of {} has no global {family} address and no next hop is configured: \
+                 nothing is exported",
+                self.local
+            )
+        })
     }
+
+    /// Our end of the session as a next hop: a link-local one goes beside a global one of its
+    /// interface, if there is one (RFC 2545 section 3).
+    fn own_end(&self) -> NextHop {
+        let IpAddr::V6(link_local) = self.local else { return self.local.into() };
+        match self.lowest_global(false) {
+            Some(IpAddr::V6(global)) if link_local.is_unicast_link_local() => {
+                NextHop::Ipv6LinkLocal { global, link_local }
+            }
+            _ => NextHop::Ipv6(link_local),
+        }
+    }
+
+    /// The lowest address of a family that the interface has and other hosts can use, so that it does
+    /// not depend on the order in which the kernel lists them.
+    fn lowest_global(&self, ipv4: bool) -> Option<IpAddr> {
+        let addresses = self.interface.iter().map(IpNet::addr);
+        addresses.filter(|address| address.is_ipv4() == ipv4 && is_global(*address)).min()
+    }
+}
+
+fn is_global(address: IpAddr) -> bool {
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    !link_local && !address.is_loopback() && !address.is_unspecified()
+}
+
+/// Whether the neighbour lies above us or beside us: what is for customers only does not go there
+/// (RFC 9234 section 5, egress).
+fn goes_up(role: BgpRole) -> bool {
+    matches!(role, BgpRole::Customer | BgpRole::Peer | BgpRole::RouteServerClient)
+}
+
+/// Whether what the neighbour gets may go on to its customers only.
+fn goes_down(role: BgpRole) -> bool {
+    matches!(role, BgpRole::Provider | BgpRole::Peer | BgpRole::RouteServer)
 }
 
 /// Well-known communities of a learned route (RFC 1997).
@@ -170,12 +214,17 @@ fn may_pass(attributes: &Attributes, external: bool) -> bool {
     !(has(Community::NO_ADVERTISE) || external && internal_only)
 }
 
-/// What a learned route loses on its way out: MED and LOCAL_PREF at the border of the AS (RFC 4271
-/// sections 5.1.4 and 5.1.5), and unknown attributes that are not transitive (section 5).
+/// What a learned route loses on its way out: what is about one AS at the border of that (RFC 4271
+/// sections 5.1.4 and 5.1.5, RFC 4456 section 8, RFC 4360 section 6, RFC 7311 section 3), and unknown
+/// attributes that are not transitive (RFC 4271 section 5).
 fn pass_on(attributes: &mut Attributes, external: bool) {
     if external {
         attributes.med = None;
         attributes.local_pref = None;
+        attributes.aigp = None;
+        attributes.originator_id = None;
+        attributes.cluster_list.clear();
+        attributes.extended_communities.retain(|community| community.is_transitive());
     }
     attributes.opaque.retain(|attribute| attribute.flags & TRANSITIVE != 0);
     for OpaqueAttribute { flags, .. } in &mut attributes.opaque {

@@ -21,17 +21,21 @@ mod established;
 mod event;
 mod export;
 mod import;
+mod input;
 mod negotiation;
 mod peer;
 mod rng;
+mod state;
 mod timer;
 
-pub use config::{FamilyConfig, LocalSpeaker, PeerConfig};
-pub use connection::StateName;
+pub use config::{
+    FamilyConfig, GracefulRestart, LimitAction, LocalSpeaker, Password, PeerConfig, PrefixLimit,
+};
 pub use established::{Channel, ChannelCounters, RouteChanges, Session};
 pub use event::{Event, PeerEvent, Reason, Role, StopCause};
 pub use negotiation::Negotiated;
 pub use peer::{MessageCounters, Peer};
+pub use state::StateName;
 
 #[cfg(test)]
 mod tests;

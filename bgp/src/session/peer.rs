@@ -8,17 +8,20 @@ use bytes::{Buf, Bytes, BytesMut};
 use ipnet::IpNet;
 
 use super::config::{LocalSpeaker, PeerConfig};
-use super::connection::{Connection, Env, Input, Link, State, StateName};
+use super::connection::Connection;
 use super::established::Session;
 use super::event::{Event, PeerEvent, Reason, Role, StopCause};
 use super::import::Importer;
+use super::input::{Ended, Env, Input, Penalty};
 use super::negotiation::{negotiate, open_message};
 use super::rng::Rng;
+use super::state::{Link, State, StateName};
 use super::timer::{Backoff, retry_at};
 use crate::rib::Route;
 use crate::wire::notification::subcode::{cease, open as open_subcode};
 use crate::wire::{
-    DecodeContext, Decoded, ErrorCode, MAX_LEN, MessageType, Notification, decode, frame,
+    DecodeContext, Decoded, EXTENDED_MAX_LEN, ErrorCode, Family, MAX_LEN, MessageType,
+    Notification, decode, frame,
 };
 
 /// Messages and sessions since the peer was made.
@@ -86,12 +89,18 @@ impl Peer {
         match event {
             Event::Start => self.start(now),
             Event::Stop { cause, message } => self.stop(now, cause, message),
-            Event::TcpConnected { role, local, companion } => {
-                let link = Link { local, companion, received: BytesMut::new() };
+            Event::TcpConnected { role, local, interface } => {
+                let interface = interface.to_vec();
+                let link = Link { local, interface, received: BytesMut::new() };
                 self.step(now, role, Input::Connected(link));
             }
             Event::TcpFailed { role, error } => {
                 self.step(now, role, Input::Failed(error.to_owned()));
+            }
+            Event::Refresh => {
+                if let Some(role) = self.session_role() {
+                    self.step(now, role, Input::Refresh);
+                }
             }
             Event::Received { role, bytes } => self.receive(now, role, bytes),
             Event::Sent { role } => self.step(now, role, Input::Sent),
@@ -186,9 +195,10 @@ impl Peer {
         }
         let (local, config) = (self.local, self.config.clone());
         let mut events = std::mem::take(&mut self.events);
+        let mut breach = None;
         if let Some(session) = self.session_mut() {
             session.reconfigure(&config);
-            session.reimport(&mut Importer {
+            breach = session.reimport(&mut Importer {
                 now,
                 local: &local,
                 config: &config,
@@ -196,6 +206,10 @@ impl Peer {
             });
         }
         self.events = events;
+        if let (Some(breach), Some(role)) = (breach, self.session_role()) {
+            self.step(now, role, Input::Breach(breach));
+            self.note_state(now);
+        }
         false
     }
 
@@ -349,6 +363,7 @@ impl Peer {
             other_busy,
             ended: None,
         };
+        let before = connection.name();
         connection.step(&mut env, input);
         let ended = env.ended.take();
         if connection.name() == StateName::Established && !was_established {
@@ -360,16 +375,34 @@ impl Peer {
             self.last_error = None;
         }
         if let Some(ended) = ended {
-            self.ended(now, role, ended.reason, ended.penalty);
+            self.note_refusal(&ended.reason, before);
+            self.ended(now, role, ended);
         }
     }
 
+    /// Whether to go without capabilities from now on: if the neighbour refuses our OPEN for them (RFC
+    /// 5492 section 3) and one without can do. Where that does not help either, or worked for one
+    /// session, they are offered again: the refusal may have been an accident.
+    fn note_refusal(&mut self, reason: &Reason, state: StateName) {
+        let (Reason::Received(notification) | Reason::Sent(notification)) = reason else {
+            self.plain_open &= state != StateName::Established;
+            return;
+        };
+        let refused = matches!(reason, Reason::Received(_))
+            && notification.code == ErrorCode::OPEN_MESSAGE
+            && notification.subcode == open_subcode::UNSUPPORTED_OPTIONAL_PARAMETER;
+        let families = &self.config.families;
+        let enough = u16::try_from(self.local.local_as).is_ok()
+            && (families.is_empty() || families.contains_key(&Family::IPV4_UNICAST));
+        self.plain_open = match state {
+            StateName::OpenSent | StateName::OpenConfirm if refused => enough && !self.plain_open,
+            StateName::Established => false,
+            _ => self.plain_open && notification.code != ErrorCode::OPEN_MESSAGE,
+        };
+    }
+
     /// A connection ended: hold the peer down, or let the connection try again.
-    fn ended(&mut self, now: Instant, role: Role, reason: Reason, penalty: bool) {
-        if let Reason::Received(notification) = &reason {
-            self.plain_open |= notification.code == ErrorCode::OPEN_MESSAGE
-                && notification.subcode == open_subcode::UNSUPPORTED_OPTIONAL_PARAMETER;
-        }
+    fn ended(&mut self, now: Instant, role: Role, Ended { reason, penalty }: Ended) {
         let other = self.connection(role.other()).name();
         if other < StateName::Established {
             self.last_error = Some(reason.clone());
@@ -378,14 +411,21 @@ impl Peer {
         if !self.running {
             return;
         }
-        if penalty && other < StateName::OpenSent {
-            let wait = self.backoff.error(now, self.config.error_wait_time);
-            self.idle_hold = Some((now + wait, wait));
-            for role in Role::ALL {
-                self.step(now, role, Input::Abandon);
+        let wait = match penalty {
+            Penalty::Wait if other >= StateName::OpenSent => None,
+            Penalty::None => None,
+            Penalty::Wait if !self.config.automatic_start => Some(None),
+            Penalty::Wait => Some(Some(self.backoff.error(now, self.config.error_wait_time))),
+            Penalty::WaitFor(time) => Some(Some(time)),
+            Penalty::Stay => Some(None),
+        };
+        match wait {
+            None => Role::ALL.into_iter().for_each(|role| self.resume(now, role)),
+            Some(wait) => {
+                self.running = wait.is_some();
+                self.idle_hold = wait.map(|wait| (now + wait, wait));
+                Role::ALL.into_iter().for_each(|role| self.step(now, role, Input::Abandon));
             }
-        } else {
-            Role::ALL.into_iter().for_each(|role| self.resume(now, role));
         }
     }
 
@@ -418,8 +458,9 @@ impl Peer {
     fn next_message(&mut self, role: Role) -> Option<Input> {
         let ctx = self.decode_context(role);
         let state = self.connection(role).name();
+        let max_len = self.max_len(role);
         let link = self.connection_mut(role).link_mut()?;
-        let message = match frame(&link.received, MAX_LEN) {
+        let message = match frame(&link.received, max_len) {
             Ok(message) => message?,
             Err(error) => return Some(Input::Malformed(error.to_notification())),
         };
@@ -439,21 +480,32 @@ impl Peer {
         })
     }
 
-    fn decode_context(&self, role: Role) -> DecodeContext {
-        let ebgp = self.config.neighbor_as != self.local.local_as;
-        let (as4, families) = match &self.connection(role).state {
-            State::Established { session, .. } => {
-                (session.negotiated.as4, session.negotiated.families.clone())
-            }
-            _ => (true, Vec::new()),
+    /// The longest message that the neighbour may send (RFC 8654 section 4).
+    fn max_len(&self, role: Role) -> usize {
+        let extended = match &self.connection(role).state {
+            State::OpenConfirm { negotiated, .. } => negotiated.extended_messages_receive,
+            State::Established { session, .. } => session.negotiated.extended_messages_receive,
+            _ => false,
         };
-        DecodeContext { as4, ebgp, allow_as_sets: false, families }
+        if extended { EXTENDED_MAX_LEN } else { MAX_LEN }
+    }
+
+    fn decode_context(&self, role: Role) -> DecodeContext {
+        match &self.connection(role).state {
+            State::Established { session, .. } => session.negotiated.decode_context(&self.config),
+            // No UPDATE is read before that.
+            _ => DecodeContext::default(),
+        }
     }
 
     /// An OPEN: does it suit, and does its connection collide with the other one (RFC 4271 section
     /// 6.8)?
     fn judge_open(&mut self, role: Role, open: crate::wire::Open) -> Input {
-        let sent = open_message(&self.local, &self.config, self.plain_open);
+        // While DelayOpen runs ours is still to be sent.
+        let connection = self.connection(role);
+        let opened = connection.name() == StateName::OpenSent;
+        let plain = if opened { connection.opened_plain } else { self.plain_open };
+        let sent = open_message(&self.local, &self.config, plain);
         let negotiated = match negotiate(&self.local, &self.config, sent, open) {
             Ok(negotiated) => negotiated,
             Err(notification) => return Input::Malformed(notification),

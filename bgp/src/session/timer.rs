@@ -11,6 +11,7 @@ use super::rng::Rng;
 pub(super) struct SessionTimers {
     hold_time: Duration,
     keepalive_time: Duration,
+    send_hold_time: Duration,
     pub(super) hold: Option<Instant>,
     pub(super) keepalive: Option<Instant>,
     /// RFC 9687: runs while the neighbour's TCP takes nothing.
@@ -18,15 +19,24 @@ pub(super) struct SessionTimers {
 }
 
 impl SessionTimers {
-    pub(super) fn start(now: Instant, negotiated: &Negotiated, rng: &mut Rng) -> Self {
+    /// Starts them with OpenConfirm. Without a hold time, `patience` is how long the neighbour's first
+    /// KEEPALIVE may take: RFC 4271 lets it take for ever, and the connection with it.
+    pub(super) fn start(
+        now: Instant,
+        negotiated: &Negotiated,
+        patience: Duration,
+        rng: &mut Rng,
+    ) -> Self {
         let mut timers = Self {
             hold_time: negotiated.hold_time,
             keepalive_time: negotiated.keepalive_time,
+            send_hold_time: negotiated.send_hold_time,
             hold: None,
             keepalive: None,
             send_hold: None,
         };
         timers.received(now);
+        timers.hold.get_or_insert(now + patience);
         timers.sent(now);
         timers.restart_keepalive(now, rng);
         timers
@@ -39,7 +49,7 @@ impl SessionTimers {
 
     /// Restarts the send hold timer.
     pub(super) fn sent(&mut self, now: Instant) {
-        self.send_hold = (!self.hold_time.is_zero()).then(|| now + 2 * self.hold_time);
+        self.send_hold = (!self.send_hold_time.is_zero()).then(|| now + self.send_hold_time);
     }
 
     pub(super) fn restart_keepalive(&mut self, now: Instant, rng: &mut Rng) {

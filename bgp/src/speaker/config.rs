@@ -1,10 +1,11 @@
 //! What the owner says, and what can be wrong with it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::socket;
 use crate::session::{LocalSpeaker, PeerConfig};
 use crate::wire::{Community, Family};
 
@@ -92,8 +93,14 @@ pub(super) fn check_peer(config: &PeerConfig) -> Result<(), SpeakerError> {
     if config.port == 0 {
         return fail("the neighbour's port must not be 0".to_owned());
     }
-    if is_link_local(config.neighbor) || config.neighbor.is_unspecified() {
+    if config.neighbor.is_unspecified() {
         return fail(format!("{} cannot be a neighbour's address", config.neighbor));
+    }
+    if socket::is_link_local(config.neighbor) && config.interface.is_none() {
+        return fail(format!("{} needs an interface", config.neighbor));
+    }
+    if config.multihop == Some(0) {
+        return fail("a neighbour is at least one hop away".to_owned());
     }
     if config.source_address.is_some_and(|source| source.is_ipv4() != config.neighbor.is_ipv4()) {
         return fail("the source address must be of the neighbour's family".to_owned());
@@ -110,12 +117,5 @@ pub(super) fn check_peer(config: &PeerConfig) -> Result<(), SpeakerError> {
     match config.families.keys().find(|family| !known.contains(family)) {
         Some(family) => fail(format!("{family} is not supported")),
         None => Ok(()),
-    }
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }

@@ -12,14 +12,13 @@ use super::shared::Shared;
 const ERROR_WAIT: Duration = Duration::from_millis(100);
 
 /// Accepts for ever.
-pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener) {
+pub(super) async fn run(shared: Arc<Shared>, listener: Arc<TcpListener>) {
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                let address = remote.ip().to_canonical();
-                if !shared.hand_over(address, stream) {
+                if !shared.hand_over(&remote, stream) {
                     shared.refused.fetch_add(1, Ordering::Relaxed);
-                    tracing::debug!(target: "bgp", %address, "connection from nobody we know");
+                    tracing::debug!(target: "bgp", %remote, "connection from nobody we know");
                 }
             }
             Err(error) => {

@@ -8,8 +8,10 @@
 
 mod config;
 mod flush;
+mod interface;
 mod link;
 mod listener;
+mod options;
 mod shared;
 mod snapshot;
 mod socket;
@@ -135,6 +137,15 @@ impl Speaker {
     /// [`SpeakerError::UnknownPeer`].
     pub fn restart(&self, name: &str, message: Option<&str>) -> Result<(), SpeakerError> {
         self.shared.command(name, Command::Restart(message.map(str::to_owned)))
+    }
+
+    /// Asks a neighbour to announce everything again (ROUTE-REFRESH, RFC 2918); without effect on one
+    /// that is not Established or does not understand that.
+    ///
+    /// # Errors
+    /// [`SpeakerError::UnknownPeer`].
+    pub fn refresh(&self, name: &str) -> Result<(), SpeakerError> {
+        self.shared.command(name, Command::Refresh)
     }
 
     /// Announces a route, or changes the one to that prefix. Announcing the same again does nothing.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,9 +19,9 @@ use tokio::task::JoinHandle;
 use super::config::{LocalRoute, SpeakerError};
 use super::flush::{Flush, Progress};
 use super::snapshot::{PeerPublication, SpeakerSnapshot};
-use super::{SpeakerEvent, listener, task};
+use super::{SpeakerEvent, listener, options, socket, task};
 use crate::rib::{Interner, LocRib, Origin, Route};
-use crate::session::{LocalSpeaker, Peer, PeerConfig};
+use crate::session::{LocalSpeaker, Password, Peer, PeerConfig};
 use crate::wire::Attributes;
 
 /// Prefixes handled under one hold of the lock.
@@ -37,6 +38,7 @@ pub(super) enum Command {
     Enable,
     Disable(Option<String>),
     Restart(Option<String>),
+    Refresh,
     Remove,
     Shutdown(Option<String>),
 }
@@ -68,6 +70,14 @@ struct PeerHandle {
     task: JoinHandle<()>,
 }
 
+/// A socket that listens and its task.
+#[derive(Debug)]
+struct Listener {
+    address: SocketAddr,
+    socket: Arc<TcpListener>,
+    task: JoinHandle<()>,
+}
+
 /// Everything under the lock.
 #[derive(Debug, Default)]
 pub(super) struct Core {
@@ -78,7 +88,7 @@ pub(super) struct Core {
     peers: BTreeMap<String, PeerHandle>,
     /// Removed neighbours whose farewell may still be under way.
     leaving: Vec<JoinHandle<()>>,
-    listeners: Vec<(SocketAddr, JoinHandle<()>)>,
+    listeners: Vec<Listener>,
     closed: bool,
 }
 
@@ -119,12 +129,13 @@ impl Shared {
 
     pub(super) fn add_listener(self: &Arc<Self>, listener: TcpListener) {
         let Ok(address) = listener.local_addr() else { return };
-        let task = self.runtime.spawn(listener::run(self.clone(), listener));
-        self.core().listeners.push((address, task));
+        let socket = Arc::new(listener);
+        let task = self.runtime.spawn(listener::run(self.clone(), socket.clone()));
+        self.core().listeners.push(Listener { address, socket, task });
     }
 
     pub(super) fn listen_addresses(&self) -> Vec<SocketAddr> {
-        self.core().listeners.iter().map(|(address, _)| *address).collect()
+        self.core().listeners.iter().map(|listener| listener.address).collect()
     }
 
     pub(super) fn set_peer(self: &Arc<Self>, config: Arc<PeerConfig>) -> Result<(), SpeakerError> {
@@ -133,7 +144,13 @@ impl Shared {
             return Err(SpeakerError::Closed);
         }
         let twin = |peer: &&PeerHandle| {
-            peer.config.neighbor == config.neighbor && peer.config.name != config.name
+            let scope = |config: &PeerConfig| {
+                let scoped = socket::is_link_local(config.neighbor);
+                config.interface.clone().filter(|_| scoped)
+            };
+            peer.config.neighbor == config.neighbor
+                && scope(&peer.config) == scope(&config)
+                && peer.config.name != config.name
         };
         if let Some(twin) = core.peers.values().find(twin) {
             return Err(SpeakerError::InvalidPeer {
@@ -141,6 +158,7 @@ impl Shared {
                 reason: format!("{} is {}'s address already", config.neighbor, twin.config.name),
             });
         }
+        core.exchange_passwords(&config)?;
         match core.peers.get_mut(&config.name) {
             Some(peer) if *peer.config == *config => {}
             Some(peer) => {
@@ -184,6 +202,7 @@ impl Shared {
     pub(super) fn remove_peer(&self, name: &str) {
         let mut core = self.core();
         if let Some(peer) = core.peers.remove(name) {
+            core.forget_password(&peer.config);
             let _ = peer.commands.send(Command::Remove);
             core.leaving.retain(|task| !task.is_finished());
             core.leaving.push(peer.task);
@@ -200,9 +219,9 @@ impl Shared {
     }
 
     /// Hands an accepted connection to the neighbour of that address. False if there is none.
-    pub(super) fn hand_over(&self, address: IpAddr, stream: TcpStream) -> bool {
+    pub(super) fn hand_over(&self, remote: &SocketAddr, stream: TcpStream) -> bool {
         let core = self.core();
-        let peer = core.peers.values().find(|peer| peer.config.neighbor == address);
+        let peer = core.peers.values().find(|peer| socket::is_from(&peer.config, remote));
         // A neighbour that dials faster than its task can look is told by the closed connection.
         peer.is_some_and(|peer| peer.incoming.try_send(stream).is_ok())
     }
@@ -227,7 +246,7 @@ impl Shared {
             return;
         }
         let origin = Origin::Local { tag };
-        let route = Route { origin, attributes, next_hop: None, since: Instant::now() };
+        let route = Route { origin, attributes, next_hop: None, path_id: 0, since: Instant::now() };
         core.rib.insert(prefix, route);
         core.tell_local(&[prefix]);
         drop(core);
@@ -247,7 +266,7 @@ impl Shared {
     fn withdraw_set(&self, prefixes: &[IpNet]) -> Flush {
         let mut core = self.core();
         for prefix in prefixes {
-            core.rib.remove(prefix, None);
+            core.rib.remove(prefix, None, 0);
         }
         core.tell_local(prefixes);
         let peers = core.peers.values().map(|peer| peer.progress.clone()).collect();
@@ -262,9 +281,9 @@ impl Shared {
         let mut core = self.core();
         core.closed = true;
         let mut tasks = std::mem::take(&mut core.leaving);
-        for (_, listener) in core.listeners.drain(..).collect::<Vec<_>>() {
-            listener.abort();
-            tasks.push(listener);
+        for listener in core.listeners.drain(..).collect::<Vec<_>>() {
+            listener.task.abort();
+            tasks.push(listener.task);
         }
         for peer in std::mem::take(&mut core.peers).into_values() {
             let _ = peer.commands.send(Command::Shutdown(message.map(str::to_owned)));
@@ -327,6 +346,42 @@ impl Shared {
 }
 
 impl Core {
+    /// Tells the listening sockets a neighbour's key before it is used.
+    fn exchange_passwords(&self, config: &PeerConfig) -> Result<(), SpeakerError> {
+        let old = self.peers.get(&config.name).map(|peer| &*peer.config);
+        if let Some(old) = old.filter(|old| old.neighbor != config.neighbor) {
+            self.forget_password(old);
+        }
+        let known = old.is_some_and(|old| {
+            (old.neighbor, &old.password) == (config.neighbor, &config.password)
+        });
+        if known || old.is_none() && config.password.is_none() {
+            return Ok(());
+        }
+        self.set_password(config.neighbor, config.password.as_ref()).map_err(|error| {
+            SpeakerError::InvalidPeer {
+                name: config.name.clone(),
+                reason: format!("TCP MD5 signatures: {}", socket::describe(&error)),
+            }
+        })
+    }
+
+    fn forget_password(&self, config: &PeerConfig) {
+        if config.password.is_some()
+            && let Err(error) = self.set_password(config.neighbor, None)
+        {
+            tracing::warn!(target: "bgp", peer = %config.name, %error, "cannot forget the key");
+        }
+    }
+
+    fn set_password(&self, neighbor: IpAddr, password: Option<&Password>) -> io::Result<()> {
+        let same_family = |listener: &&Listener| listener.address.is_ipv4() == neighbor.is_ipv4();
+        self.listeners
+            .iter()
+            .filter(same_family)
+            .try_for_each(|listener| options::set_password(&*listener.socket, neighbor, password))
+    }
+
     /// Puts our own changes before all neighbours.
     fn tell_local(&mut self, prefixes: &[IpNet]) {
         self.sequence += 1;

@@ -104,6 +104,8 @@ pub struct ChannelSnapshot {
     pub next_hop_error: Option<String>,
     /// The neighbour sent its End-of-RIB marker (RFC 4724).
     pub end_of_rib_received: bool,
+    /// The import limit was reached, and the routes have not become fewer since.
+    pub import_limit_hit: bool,
     /// Route changes in this session.
     pub counters: ChannelCounters,
 }
@@ -138,6 +140,8 @@ pub struct ReceivedRoute {
     pub attributes: Arc<Attributes>,
     /// Its next hop.
     pub next_hop: NextHop,
+    /// Which of several paths of the neighbour (RFC 7911), else 0.
+    pub path_id: u32,
     /// It is the best route to the destination.
     pub selected: bool,
 }
@@ -178,7 +182,9 @@ impl SpeakerSnapshot {
             let core = shared.core();
             for route in piece {
                 let best = core.rib.best(&route.prefix);
-                route.selected = best.is_some_and(|best| best.peer() == Some(&*route.peer));
+                route.selected = best.is_some_and(|best| {
+                    best.peer() == Some(&*route.peer) && best.path_id == route.path_id
+                });
             }
         }
         let ours: Vec<(IpNet, crate::rib::Route)> = {
@@ -284,6 +290,7 @@ fn channels(config: &PeerConfig, session: Option<&Session>) -> BTreeMap<Family, 
             snapshot.filtered = channel.adj_in.filtered();
             snapshot.exported = channel.adj_out.len();
             snapshot.end_of_rib_received = channel.end_of_rib_received;
+            snapshot.import_limit_hit = channel.import_limit_hit;
             snapshot.counters = channel.counters;
             match &channel.next_hop {
                 Ok(next_hop) => snapshot.next_hop = Some(next_hop.address()),
@@ -299,7 +306,7 @@ fn received(session: &Session, clock: &Clock) -> Vec<ReceivedRoute> {
     let from = session.learned_from();
     let entries = session.channels.values().flat_map(|channel| channel.adj_in.iter());
     entries
-        .filter_map(|(prefix, entry)| {
+        .filter_map(|((prefix, path_id), entry)| {
             Some(ReceivedRoute {
                 prefix: *prefix,
                 peer: from.peer.clone(),
@@ -307,6 +314,7 @@ fn received(session: &Session, clock: &Clock) -> Vec<ReceivedRoute> {
                 since: clock.time(entry.since),
                 attributes: entry.accepted.clone()?,
                 next_hop: entry.next_hop,
+                path_id: *path_id,
                 selected: false,
             })
         })

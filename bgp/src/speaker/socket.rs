@@ -1,17 +1,24 @@
-//! TCP sockets with what BGP wants of them, and the addresses of interfaces.
+//! TCP sockets with what BGP wants of them.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use super::{interface, options};
 use crate::session::{LocalSpeaker, PeerConfig};
 
 /// DSCP CS6, network control (RFC 4594 section 3.1), in its place in the octet.
 const CS6: u32 = 0xC0;
 /// Pending connections; the kernel's default is a handful, and a rack of routers comes back at once.
 const BACKLOG: i32 = 1024;
+/// The greatest TTL there is.
+const MAX_TTL: u32 = 255;
+/// The TTL towards internal neighbours, which need not be on a connected subnet.
+const DEFAULT_TTL: u32 = 64;
 /// Octets that the kernel may hold unsent: what lies there can no longer be replaced by newer state.
 const UNSENT: u32 = 16 * 1024;
 
@@ -19,11 +26,14 @@ const UNSENT: u32 = 16 * 1024;
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    // The answer to a SYN comes from this socket, and neighbours with TTL security look at it.
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
         socket.set_tclass_v6(CS6)?;
+        socket.set_unicast_hops_v6(MAX_TTL)?;
     } else {
         socket.set_tos_v4(CS6)?;
+        socket.set_ttl_v4(MAX_TTL)?;
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -33,107 +43,98 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Connects to a neighbour.
 pub(super) async fn dial(local: LocalSpeaker, config: &PeerConfig) -> io::Result<TcpStream> {
-    let remote = SocketAddr::new(config.neighbor, config.port);
+    let remote = remote(config)?;
     let socket = if remote.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    prepare(SockRef::from(&socket), &local, config)?;
+    prepare(&socket, &local, config)?;
+    if config.password.is_some() {
+        options::set_password(&socket, config.neighbor, config.password.as_ref())?;
+    }
     if let Some(source) = config.source_address {
-        socket.bind(SocketAddr::new(source, 0))?;
+        let scope = scope_of(&remote).filter(|_| is_link_local(source)).unwrap_or(0);
+        socket.bind(with_scope(source, 0, scope))?;
     }
     socket.connect(remote).await
 }
 
+/// Where a neighbour is dialled.
+fn remote(config: &PeerConfig) -> io::Result<SocketAddr> {
+    let scope = match &config.interface {
+        Some(name) if is_link_local(config.neighbor) => interface::index(name)?,
+        _ => 0,
+    };
+    Ok(with_scope(config.neighbor, config.port, scope))
+}
+
+fn with_scope(address: IpAddr, port: u16, scope: u32) -> SocketAddr {
+    match address {
+        IpAddr::V4(address) => SocketAddr::new(address.into(), port),
+        IpAddr::V6(address) => SocketAddrV6::new(address, port, 0, scope).into(),
+    }
+}
+
+fn scope_of(address: &SocketAddr) -> Option<u32> {
+    match address {
+        SocketAddr::V4(_) => None,
+        SocketAddr::V6(address) => Some(address.scope_id()),
+    }
+}
+
+/// Whether an address means something on one interface only.
+pub(super) fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// Whether a connection from `remote` is the neighbour's.
+pub(super) fn is_from(config: &PeerConfig, remote: &SocketAddr) -> bool {
+    if remote.ip().to_canonical() != config.neighbor {
+        return false;
+    }
+    let scoped = config.interface.as_ref().filter(|_| is_link_local(config.neighbor));
+    scoped.is_none_or(|name| interface::index(name).ok() == scope_of(remote))
+}
+
 /// Options of either kind of connection.
 pub(super) fn prepare(
-    socket: SockRef<'_>,
+    socket: &impl AsFd,
     local: &LocalSpeaker,
     config: &PeerConfig,
 ) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_notsent_lowat(UNSENT)?;
-    let direct = config.neighbor_as != local.local_as && !config.multihop;
+    let options = SockRef::from(socket);
+    options.set_tcp_nodelay(true)?;
+    options.set_tcp_notsent_lowat(UNSENT)?;
+    options.set_tcp_user_timeout(Some(user_timeout(config)).filter(|time| !time.is_zero()))?;
+    let ttl = ttl(local, config);
     if config.neighbor.is_ipv4() {
-        socket.set_tos_v4(CS6)?;
-        if direct {
-            socket.set_ttl_v4(1)?;
-        }
+        options.set_tos_v4(CS6)?;
+        options.set_ttl_v4(ttl)?;
     } else {
-        socket.set_tclass_v6(CS6)?;
-        if direct {
-            socket.set_unicast_hops_v6(1)?;
-        }
+        options.set_tclass_v6(CS6)?;
+        options.set_unicast_hops_v6(ttl)?;
+    }
+    if config.ttl_security {
+        let hops = config.multihop.unwrap_or(1).max(1);
+        options::set_least_ttl(socket, config.neighbor, u8::MAX - (hops - 1))?;
+    }
+    if let Some(name) = config.interface.as_ref().filter(|_| !is_link_local(config.neighbor)) {
+        options.bind_device(Some(name.as_bytes()))?;
     }
     Ok(())
 }
 
-/// An address of the other family on the interface that has `local`: what goes into next hops when
-/// routes of one family travel over a session of the other. The lowest one, so that it does not
-/// depend on the order in which the kernel lists them.
-pub(super) fn companion(local: IpAddr) -> Option<IpAddr> {
-    let addresses = interface_addresses();
-    let here =
-        |name: &String| addresses.iter().any(|(known, address)| known == name && *address == local);
-    addresses
-        .iter()
-        .filter(|(name, address)| {
-            address.is_ipv4() != local.is_ipv4() && is_global(*address) && here(name)
-        })
-        .map(|(_, address)| *address)
-        .min()
+/// The TTL or hop limit of what we send: just as far as the neighbour may be.
+fn ttl(local: &LocalSpeaker, config: &PeerConfig) -> u32 {
+    match config.multihop {
+        _ if config.ttl_security => MAX_TTL,
+        Some(hops) => hops.into(),
+        None if config.neighbor_as == local.local_as => DEFAULT_TTL,
+        None => 1,
+    }
 }
 
-fn is_global(address: IpAddr) -> bool {
-    let link_local = match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    !link_local && !address.is_loopback() && !address.is_unspecified()
-}
-
-/// All addresses of all interfaces, by interface name; empty if the kernel does not tell.
-fn interface_addresses() -> Vec<(String, IpAddr)> {
-    let mut head = std::ptr::null_mut();
-    // SAFETY: `head` is a valid place for the list that the call allocates.
-    if unsafe { libc::getifaddrs(&mut head) } != 0 {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    let mut next = head;
-    while !next.is_null() {
-        // SAFETY: `next` is a node of the list, which is not freed before the end of the loop.
-        let node = unsafe { &*next };
-        // SAFETY: `ifa_name` is a C string that lives as long as the list.
-        let name = unsafe { std::ffi::CStr::from_ptr(node.ifa_name) };
-        // SAFETY: `ifa_addr` is null or the address of that node, of the size its family says.
-        if let Some(address) = unsafe { address_of(node.ifa_addr) } {
-            found.push((name.to_string_lossy().into_owned(), address));
-        }
-        next = node.ifa_next;
-    }
-    // SAFETY: `head` came from `getifaddrs` and is freed once; nothing borrowed from it is left.
-    unsafe { libc::freeifaddrs(head) };
-    found
-}
-
-/// # Safety
-/// `address` is null or points to a socket address of the size its family says.
-unsafe fn address_of(address: *const libc::sockaddr) -> Option<IpAddr> {
-    if address.is_null() {
-        return None;
-    }
-    // SAFETY: not null, and every socket address starts with its family.
-    match i32::from(unsafe { (*address).sa_family }) {
-        libc::AF_INET => {
-            // SAFETY: the family says what it is; the read does not ask for alignment.
-            let v4 = unsafe { address.cast::<libc::sockaddr_in>().read_unaligned() };
-            Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr))))
-        }
-        libc::AF_INET6 => {
-            // SAFETY: the family says what it is; the read does not ask for alignment.
-            let v6 = unsafe { address.cast::<libc::sockaddr_in6>().read_unaligned() };
-            Some(IpAddr::V6(Ipv6Addr::from(v6.sin6_addr.s6_addr)))
-        }
-        _ => None,
-    }
+/// How long the kernel waits for an acknowledgement: as long as the session does for room in the
+/// socket (RFC 9687 section 5), so that what is left of a closed session does not linger either.
+fn user_timeout(config: &PeerConfig) -> Duration {
+    config.send_hold_time.unwrap_or(2 * config.hold_time)
 }
 
 /// An error without its number: `Connection refused`.
@@ -145,32 +146,6 @@ pub(super) fn describe(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn interfaces_are_listed() {
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        assert!(interface_addresses().iter().any(|(_, address)| *address == loopback));
-        assert_eq!(
-            companion(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 77))),
-            None,
-            "no interface has it"
-        );
-    }
-
-    #[test]
-    fn only_global_addresses_are_next_hops() {
-        for (address, expected) in [
-            ("fe80::1", false),
-            ("::1", false),
-            ("::", false),
-            ("2001:db8::1", true),
-            ("fd00::1", true),
-            ("169.254.1.1", false),
-            ("10.0.0.1", true),
-        ] {
-            assert_eq!(is_global(address.parse().unwrap()), expected, "{address}");
-        }
-    }
 
     #[test]
     fn errors_in_words() {

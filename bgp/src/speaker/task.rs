@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
-use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -21,9 +19,9 @@ use super::flush::Progress;
 use super::link::Link;
 use super::shared::{CHUNK, Command, Mailbox, Shared};
 use super::snapshot::PeerPublication;
-use super::socket;
-use crate::rib::Route;
-use crate::session::{Event, Peer, PeerEvent, Reason, Role, StateName, StopCause};
+use super::{interface, options, socket};
+use crate::rib::{PathKey, Route};
+use crate::session::{Event, Peer, PeerConfig, PeerEvent, Reason, Role, StateName, StopCause};
 
 /// Octets read at once.
 const READ: usize = 64 * 1024;
@@ -153,6 +151,7 @@ impl PeerTask {
         let stop = |cause, message| Event::Stop { cause, message };
         match command {
             Some(Command::Configure(config)) => {
+                self.change_password(self.peer.config(), &config);
                 let restarted = self.peer.reconfigure(Instant::now(), config);
                 self.settle();
                 if !restarted {
@@ -169,6 +168,7 @@ impl PeerTask {
                 self.handle(Event::Start);
                 self.message = message;
             }
+            Some(Command::Refresh) => self.handle(Event::Refresh),
             Some(Command::Remove) | None => {
                 self.handle(stop(StopCause::Deconfigured, None));
                 self.leaving = true;
@@ -182,11 +182,29 @@ impl PeerTask {
     }
 
     fn accept(&mut self, stream: TcpStream) {
-        if self.peer.accepts_incoming()
-            && socket::prepare(SockRef::from(&stream), &self.shared.local, self.peer.config())
-                .is_ok()
+        let config = self.peer.config();
+        let ours = config.source_address.is_none_or(|source| {
+            stream.local_addr().is_ok_and(|local| local.ip().to_canonical() == source)
+        });
+        if ours
+            && self.peer.accepts_incoming()
+            && socket::prepare(&stream, &self.shared.local, config).is_ok()
         {
             self.connected(Role::Incoming, stream);
+        }
+    }
+
+    /// A changed key holds for what stands too: a session outlives the change if both ends make it
+    /// within the time that TCP goes on trying.
+    fn change_password(&self, old: &PeerConfig, new: &PeerConfig) {
+        if old.password == new.password {
+            return;
+        }
+        for link in [&self.outgoing, &self.incoming].into_iter().flatten() {
+            let (neighbor, key) = (new.neighbor, new.password.as_ref());
+            if let Err(error) = options::set_password(&link.stream, neighbor, key) {
+                tracing::error!(target: "bgp", peer = %self.name, %error, "cannot change the key");
+            }
         }
     }
 
@@ -205,8 +223,8 @@ impl PeerTask {
             Err(error) => return self.failed(role, &socket::describe(&error)),
         };
         *self.link_mut(role) = Some(Link::new(stream));
-        let companion = socket::companion(local);
-        self.handle(Event::TcpConnected { role, local, companion });
+        let interface = interface::of(local);
+        self.handle(Event::TcpConnected { role, local, interface: &interface });
     }
 
     fn failed(&mut self, role: Role, error: &str) {
@@ -355,23 +373,25 @@ impl PeerTask {
                 }
                 PeerEvent::Error(reason) if !down => self.note_error(&reason),
                 PeerEvent::Error(_) => {}
-                PeerEvent::Learned(prefix, route) => changes.push((prefix, Some(route))),
-                PeerEvent::Unlearned(prefix) => changes.push((prefix, None)),
+                PeerEvent::Learned(prefix, route) => {
+                    changes.push(((prefix, route.path_id), Some(route)));
+                }
+                PeerEvent::Unlearned(prefix, path_id) => changes.push(((prefix, path_id), None)),
             }
         }
         self.learn(changes);
     }
 
     /// Brings learned routes into the Loc-RIB and before the other neighbours, in pieces.
-    fn learn(&mut self, changes: Vec<(IpNet, Option<Route>)>) {
+    fn learn(&mut self, changes: Vec<(PathKey, Option<Route>)>) {
         let mut changes = changes.into_iter().peekable();
         while changes.peek().is_some() {
             let mut core = self.shared.core();
             let mut best = Vec::new();
-            for (prefix, route) in changes.by_ref().take(CHUNK) {
+            for ((prefix, path_id), route) in changes.by_ref().take(CHUNK) {
                 let changed = match route {
                     Some(route) => core.rib.insert(prefix, route),
-                    None => core.rib.remove(&prefix, Some(&self.name)),
+                    None => core.rib.remove(&prefix, Some(&self.name), path_id),
                 };
                 if changed {
                     best.push(prefix);

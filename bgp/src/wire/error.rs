@@ -129,6 +129,16 @@ pub enum EncodeError {
         /// Octets that the length field can express.
         max: usize,
     },
+    /// A time is more than its field can express.
+    #[error("{field}: a time of {} s, the limit is {max} s", .time.as_secs())]
+    TimeTooLong {
+        /// The part.
+        field: Field,
+        /// The time.
+        time: std::time::Duration,
+        /// The most seconds that the field can express.
+        max: u32,
+    },
     /// A prefix or next hop is not of the family it is announced under.
     #[error("address {address} does not belong to family {family}")]
     WrongFamily {

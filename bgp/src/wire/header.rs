@@ -9,6 +9,8 @@ use super::notification::{ErrorCode, subcode};
 pub const HEADER_LEN: usize = 19;
 /// The longest message without the extended message capability, in octets.
 pub const MAX_LEN: usize = 4096;
+/// The longest message with the extended message capability, in octets (RFC 8654).
+pub const EXTENDED_MAX_LEN: usize = 65535;
 
 /// Message types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,7 +38,7 @@ pub struct Frame<'a> {
 }
 
 /// The first message in `buf`; `None` if more octets are needed. `max_len` is the longest message
-/// allowed, [`MAX_LEN`] unless extended messages were negotiated.
+/// allowed: [`MAX_LEN`], or [`EXTENDED_MAX_LEN`] if extended messages were negotiated.
 ///
 /// # Errors
 /// A header that RFC 4271 section 6.1 refuses, found as soon as the header is complete.
@@ -92,7 +94,7 @@ impl MessageType {
 /// Appends a message of type `kind` whose body is written by `body`.
 ///
 /// # Errors
-/// That of `body`, or [`EncodeError::MessageTooLong`]; `out` holds rubbish then.
+/// That of `body`, or [`EncodeError::MessageTooLong`]; `out` is as it was then.
 pub(crate) fn put(
     kind: MessageType,
     max_len: usize,
@@ -100,15 +102,22 @@ pub(crate) fn put(
     body: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
 ) -> Result<(), EncodeError> {
     let start = out.len();
-    out.extend([0xFF; 16]);
-    out.extend([0, 0, kind as u8]);
-    body(out)?;
-    let length = out.len() - start;
-    let max = max_len.min(usize::from(u16::MAX));
+    out.extend_from_slice(&[0xFF; 16]);
+    out.extend_from_slice(&[0, 0, kind as u8]);
+    let length = body(out).and_then(|()| message_length(kind, max_len, out.len() - start));
+    match length {
+        Ok(length) => put_length(out, start + 16, length),
+        Err(_) => out.truncate(start),
+    }
+    length.map(|_| ())
+}
+
+fn message_length(kind: MessageType, max_len: usize, length: usize) -> Result<u16, EncodeError> {
+    // RFC 8654 section 4: an OPEN keeps to the old limit.
+    let limit = if kind == MessageType::Open { MAX_LEN } else { EXTENDED_MAX_LEN };
+    let max = max_len.min(limit);
     let field = u16::try_from(length).ok().filter(|_| length <= max);
-    let field = field.ok_or(EncodeError::MessageTooLong { length, max })?;
-    put_length(out, start + 16, field);
-    Ok(())
+    field.ok_or(EncodeError::MessageTooLong { length, max })
 }
 
 /// Overwrites two octets at `place` with a length.

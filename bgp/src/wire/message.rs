@@ -7,8 +7,8 @@ use super::header::{Frame, MAX_LEN, MessageType};
 use super::notification::Notification;
 use super::open::Open;
 use super::refresh::RouteRefresh;
-use super::update::{DecodedUpdate, Update};
-use super::{Family, header, notification, open, refresh, update};
+use super::update::{DecodedUpdate, Update, UpdateView};
+use super::{Family, FamilySet, header, notification, open, refresh, update};
 
 /// A BGP message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,7 +49,7 @@ pub enum Decoded {
 }
 
 /// What the session negotiated, as far as it decides how octets are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeContext {
     /// AS numbers in AS_PATH and AGGREGATOR have 4 octets (both sides announced it, RFC 6793).
     pub as4: bool,
@@ -58,7 +58,26 @@ pub struct DecodeContext {
     /// AS_SET and AS_CONFED_SET are accepted; otherwise they are treated as withdraw (RFC 9774).
     pub allow_as_sets: bool,
     /// Negotiated families; routes of others are ignored.
-    pub families: Vec<Family>,
+    pub families: FamilySet,
+    /// Families whose routes come with a path identifier: the neighbour sends several paths and we
+    /// receive them (RFC 7911).
+    pub add_path: FamilySet,
+    /// IPv4 unicast routes may have an IPv6 next hop (RFC 8950).
+    pub extended_next_hop: bool,
+}
+
+impl Default for DecodeContext {
+    /// An external neighbour with 4-octet AS numbers and nothing else: IPv4 unicast alone.
+    fn default() -> Self {
+        Self {
+            as4: true,
+            ebgp: true,
+            allow_as_sets: false,
+            families: FamilySet::from(Family::IPV4_UNICAST),
+            add_path: FamilySet::NONE,
+            extended_next_hop: false,
+        }
+    }
 }
 
 /// What the session negotiated, as far as it decides how octets are written.
@@ -66,13 +85,18 @@ pub struct DecodeContext {
 pub struct EncodeContext {
     /// AS numbers in AS_PATH and AGGREGATOR have 4 octets.
     pub as4: bool,
-    /// The longest message allowed, in octets.
+    /// The longest message allowed, in octets; an OPEN never has more than 4096 (RFC 8654).
     pub max_len: usize,
+    /// Families whose routes are sent with a path identifier (RFC 7911).
+    pub add_path: FamilySet,
+    /// IPv4 unicast routes may have an IPv6 next hop (RFC 8950).
+    pub extended_next_hop: bool,
 }
 
 impl Default for EncodeContext {
+    /// 4-octet AS numbers, and nothing else.
     fn default() -> Self {
-        Self { as4: true, max_len: MAX_LEN }
+        Self { as4: true, max_len: MAX_LEN, add_path: FamilySet::NONE, extended_next_hop: false }
     }
 }
 
@@ -83,11 +107,22 @@ impl Default for EncodeContext {
 pub fn decode(frame: Frame<'_>, ctx: &DecodeContext) -> Result<Decoded, WireError> {
     Ok(match frame.kind {
         MessageType::Open => Decoded::Open(open::decode(frame)?),
-        MessageType::Update => Decoded::Update(update::decode(frame, ctx)?),
+        MessageType::Update => return decode_update(frame, ctx),
         MessageType::Notification => Decoded::Notification(notification::decode(frame)?),
         MessageType::Keepalive => Decoded::Keepalive,
         MessageType::RouteRefresh => Decoded::RouteRefresh(refresh::decode(frame)?),
     })
+}
+
+fn decode_update(frame: Frame<'_>, ctx: &DecodeContext) -> Result<Decoded, WireError> {
+    let mut view = UpdateView::EMPTY;
+    view.read(frame, ctx)?;
+    // Made where it is returned: it is large.
+    let mut result = Ok(Decoded::Update(DecodedUpdate::EMPTY));
+    if let Ok(Decoded::Update(decoded)) = &mut result {
+        view.decode_into(decoded);
+    }
+    result
 }
 
 impl Decoded {
@@ -104,13 +139,29 @@ impl Decoded {
     }
 }
 
+/// Octets that most messages do not need more of.
+const ENOUGH: usize = 256;
+
 /// Writes one message, always in the same form for equal messages.
 ///
 /// # Errors
 /// [`EncodeError`] if the message does not fit, or mixes families.
 pub fn encode(message: &Message, ctx: &EncodeContext) -> Result<Bytes, EncodeError> {
-    let mut out = Vec::new();
-    header::put(message.kind(), ctx.max_len, &mut out, |out| match message {
+    let mut out = Vec::with_capacity(ENOUGH);
+    encode_into(message, ctx, &mut out)?;
+    Ok(Bytes::from(out))
+}
+
+/// As [`encode`], but appends to `out`.
+///
+/// # Errors
+/// Those of [`encode`]; `out` is as it was then.
+pub fn encode_into(
+    message: &Message,
+    ctx: &EncodeContext,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    header::put(message.kind(), ctx.max_len, out, |out| match message {
         Message::Open(open) => open::put(open, out),
         Message::Update(update) => update::put(update, ctx, out),
         Message::Notification(notification) => {
@@ -122,8 +173,7 @@ pub fn encode(message: &Message, ctx: &EncodeContext) -> Result<Bytes, EncodeErr
             refresh::put(*refresh, out);
             Ok(())
         }
-    })?;
-    Ok(Bytes::from(out))
+    })
 }
 
 impl Message {

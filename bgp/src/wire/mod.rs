@@ -20,19 +20,25 @@ mod refresh;
 mod update;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use attribute::{
-    Aggregator, AsPath, Attributes, OpaqueAttribute, Origin, Segment, SegmentKind,
+    Aggregator, AsPath, AsPathView, Attributes, AttributesView, OpaqueAttribute, Origin, Segment,
+    SegmentKind,
 };
-pub use capability::Capability;
-pub use community::{Community, ParseCommunityError};
+pub use capability::{
+    AddPath, BgpRole, Capability, ExtendedNextHop, GracefulRestart, LongLivedFamily, RestartFamily,
+};
+pub use community::{
+    Community, ExtendedCommunity, LargeCommunity, LinkBandwidth, ParseCommunityError,
+};
 pub use error::{Action, EncodeError, Field, WireError};
-pub use family::Family;
-pub use header::{Frame, HEADER_LEN, MAX_LEN, MessageType, frame};
-pub use message::{DecodeContext, Decoded, EncodeContext, Message, decode, encode};
+pub use family::{Family, FamilySet};
+pub use header::{EXTENDED_MAX_LEN, Frame, HEADER_LEN, MAX_LEN, MessageType, frame};
+pub use message::{DecodeContext, Decoded, EncodeContext, Message, decode, encode, encode_into};
+pub use nlri::Nlri;
 pub use notification::{ErrorCode, Notification};
 pub use open::{AS_TRANS, Open};
 pub use pack::{encode_announce, encode_withdraw};
-pub use refresh::RouteRefresh;
-pub use update::{DecodedUpdate, MpReach, MpUnreach, NextHop, Update};
+pub use refresh::{RefreshSubtype, RouteRefresh};
+pub use update::{DecodedUpdate, MpReach, MpUnreach, NextHop, Update, UpdateView};

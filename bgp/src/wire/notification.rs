@@ -134,7 +134,7 @@ pub mod subcode {
 }
 
 /// (code, subcode, name); subcode 0 names the code itself.
-const NAMES: [(u8, u8, &str); 43] = [
+const NAMES: [(u8, u8, &str); 44] = [
     (1, 0, "Invalid message header"),
     (1, 1, "Connection not synchronized"),
     (1, 2, "Bad message length"),
@@ -176,6 +176,7 @@ const NAMES: [(u8, u8, &str); 43] = [
     (6, 8, "Out of Resources"),
     (6, 9, "Hard reset"),
     (6, 10, "BFD session down"),
+    (7, 0, "Invalid ROUTE-REFRESH message"),
     (7, 1, "Invalid ROUTE-REFRESH message length"),
     (8, 0, "Send hold timer expired"),
 ];

@@ -49,7 +49,7 @@ fn measure(neighbours: u8) -> Result<Record> {
     Ok(Record {
         name: format!("gate/withdraw, {neighbours} neighbours"),
         value: median,
-        unit: "us",
+        unit: "us".into(),
         min,
         median,
         runs: latencies.len(),
@@ -94,7 +94,8 @@ fn converse(mut stream: TcpStream, number: u8, seen: &mpsc::Sender<Arrival>) -> 
     for message in [Message::Open(open), Message::Keepalive] {
         stream.write_all(&encode(&message, &EncodeContext::default())?)?;
     }
-    let context = DecodeContext { as4: true, ebgp: true, allow_as_sets: false, families };
+    let families = families.as_slice().into();
+    let context = DecodeContext { families, ..DecodeContext::default() };
     let mut buffer = Vec::new();
     let mut chunk = [0; 4096];
     loop {

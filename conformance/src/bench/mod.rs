@@ -1,22 +1,24 @@
 //! Benchmarks: each gives [`Record`]s, which are a line of JSON each and a row of a table.
 
+pub mod bgp;
 pub mod gate;
 pub mod xdp;
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One figure.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// What was measured, as `area/figure`.
+    /// What was measured, as `area/figure` or `area.figure`.
     pub name: String,
     /// The figure: the minimum, as other work on the machine only ever adds.
     pub value: f64,
     /// Unit of all figures of the record.
-    pub unit: &'static str,
-    /// Least of the runs.
+    pub unit: Cow<'static, str>,
+    /// The least disturbed run: of times the shortest, of rates the rate of the shortest run.
     pub min: f64,
     /// Median of the runs.
     pub median: f64,
@@ -41,14 +43,21 @@ pub struct Table<'r>(pub &'r [Record]);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<34} {:>9} {:>9} {:>9} {:>5}", "", "min", "median", "floor", "runs")?;
+        let width = self.0.iter().map(|r| r.name.len()).fold(34, usize::max);
+        writeln!(f, "{:<width$} {:>9} {:>9} {:>9} {:>5}", "", "min", "median", "floor", "runs")?;
         for r in self.0 {
             let floor = r.floor.map_or_else(String::new, |floor| format!("{floor:.1}"));
-            writeln!(
+            // Figures of a few units need more digits than those of hundreds.
+            let digits = if r.min.abs() < 10.0 { 2 } else { 1 };
+            write!(
                 f,
-                "{:<34} {:>9.1} {:>9.1} {floor:>9} {:>5}  {}",
+                "{:<width$} {:>9.digits$} {:>9.digits$} {floor:>9} {:>5}  {}",
                 r.name, r.min, r.median, r.runs, r.unit
             )?;
+            if let (Some(peer), Some(value)) = (&r.peer, r.peer_value) {
+                write!(f, "  ({peer}: {value:.digits$})")?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }
@@ -76,7 +85,7 @@ mod tests {
         let record = Record {
             name: "xdp/pass".into(),
             value: 1.5,
-            unit: "ns/packet",
+            unit: "ns/packet".into(),
             min: 1.5,
             median: 2.0,
             runs: 15,

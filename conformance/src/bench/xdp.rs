@@ -163,7 +163,7 @@ fn record(name: &str, figures: Vec<f64>, floors: Option<Vec<f64>>, method: Strin
     Record {
         name: name.into(),
         value: min - floor_min,
-        unit: "ns/packet",
+        unit: "ns/packet".into(),
         min: min - floor_min,
         median: median - floor_median,
         runs,

@@ -11,14 +11,15 @@ use vc5_conformance::bench::{self, Record, Table};
 type Benchmark = fn() -> Result<Vec<Record>>;
 
 /// By area, which is also the first part of a record's name.
-const ALL: [(&str, Benchmark); 2] = [("gate", bench::gate::run), ("xdp", bench::xdp::run)];
+const ALL: [(&str, Benchmark); 3] =
+    [("bgp", bench::bgp::run), ("gate", bench::gate::run), ("xdp", bench::xdp::run)];
 
 const LOG: &str = "target/bench.jsonl";
 
 /// Runs the benchmarks and prints them with their methods.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only this area: gate or xdp
+    /// Only this area: bgp, gate or xdp
     #[arg(long)]
     only: Option<String>,
 }

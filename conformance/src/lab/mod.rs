@@ -14,6 +14,7 @@ pub mod netns;
 pub mod node;
 mod pass;
 pub mod process;
+pub mod router;
 pub mod view;
 pub mod wait;
 

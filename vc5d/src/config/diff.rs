@@ -198,18 +198,23 @@ fn class(old: &BgpProtocol, new: &BgpProtocol, filters: &[String]) -> Option<Rel
 }
 
 /// Whether the two differ at most in what a session can take over while it is up: the filters, the next
-/// hops, and the texts.
+/// hops, the limits, the waits before the next session, the key, and the texts.
 fn same_session(old: &BgpProtocol, new: &BgpProtocol) -> bool {
     let mut like_new = old.clone();
     like_new.description.clone_from(&new.description);
     like_new.shutdown_message.clone_from(&new.shutdown_message);
+    like_new.password.clone_from(&new.password);
+    like_new.disable_after_error = new.disable_after_error;
+    like_new.connect_retry_time = new.connect_retry_time;
+    like_new.connect_delay_time = new.connect_delay_time;
+    like_new.delay_open_time = new.delay_open_time;
+    like_new.startup_hold_time = new.startup_hold_time;
+    like_new.error_wait_time = new.error_wait_time;
     let channels = [(&mut like_new.ipv4, &new.ipv4), (&mut like_new.ipv6, &new.ipv6)];
     for (old, new) in channels {
         if let (Some(old), Some(new)) = (old.as_mut(), new) {
-            let Channel { import, export, next_hop } = new;
-            old.import.clone_from(import);
-            old.export.clone_from(export);
-            old.next_hop = *next_hop;
+            let Channel { extended_next_hop, add_paths, .. } = *old;
+            *old = Channel { extended_next_hop, add_paths, ..new.clone() };
         }
     }
     like_new == *new

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use vc5_bgp::session::{GracefulRestart, Password, PrefixLimit};
+use vc5_bgp::wire::{BgpRole, ExtendedCommunity, LargeCommunity};
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,6 +164,10 @@ pub struct FilterRule {
     pub local_pref: Option<u32>,
     /// `set.add-communities`, as the 32-bit value of RFC 1997.
     pub add_communities: Vec<u32>,
+    /// `set.add-extended-communities`
+    pub add_extended_communities: Vec<ExtendedCommunity>,
+    /// `set.add-large-communities`
+    pub add_large_communities: Vec<LargeCommunity>,
     /// `set.prepend`: how many times the local AS is prepended more, 0 to 32.
     pub prepend: u8,
     /// `then`
@@ -188,6 +194,14 @@ pub struct Channel {
     pub export: String,
     /// `next-hop-address`
     pub next_hop: Option<IpAddr>,
+    /// `next-hop-self`: for learned routes too, towards internal neighbours.
+    pub next_hop_self: bool,
+    /// `extended-next-hop`: RFC 8950, IPv4 only.
+    pub extended_next_hop: bool,
+    /// `add-paths = "rx"`: RFC 7911.
+    pub add_paths: bool,
+    /// `import-limit`
+    pub import_limit: Option<PrefixLimit>,
 }
 
 /// `[protocol.bgp.NAME]`
@@ -207,8 +221,38 @@ pub struct BgpProtocol {
     pub source_address: Option<IpAddr>,
     /// `passive`
     pub passive: bool,
-    /// `multihop`: false for a directly connected neighbour.
-    pub multihop: bool,
+    /// `interface`, or what stands behind a link-local `neighbor`.
+    pub interface: Option<String>,
+    /// `multihop`: how many hops away it may be; `None` for a directly connected neighbour.
+    pub multihop: Option<u8>,
+    /// `ttl-security`: RFC 5082.
+    pub ttl_security: bool,
+    /// `password` or `password-file`: RFC 2385.
+    pub password: Option<Password>,
+    /// `disable-after-error`: stays down after an error until it is enabled.
+    pub disable_after_error: bool,
+    /// `graceful-restart`; default `aware`.
+    pub graceful_restart: GracefulRestart,
+    /// `extended-messages`: RFC 8654.
+    pub extended_messages: bool,
+    /// `enhanced-route-refresh`: RFC 7313; default true.
+    pub enhanced_route_refresh: bool,
+    /// `local-role`: RFC 9234.
+    pub local_role: Option<BgpRole>,
+    /// `require-roles`: no session without the neighbour's role.
+    pub require_roles: bool,
+    /// `advertise-hostname`
+    pub advertise_hostname: bool,
+    /// `allow-local-as`: how often our AS may stand in a path; default 0.
+    pub allow_local_as: u8,
+    /// `enforce-first-as`; default true.
+    pub enforce_first_as: bool,
+    /// `allow-as-sets`
+    pub allow_as_sets: bool,
+    /// `delay-open-time`; default 0 s.
+    pub delay_open_time: Duration,
+    /// `send-hold-time`: RFC 9687; default twice the negotiated hold time.
+    pub send_hold_time: Option<Duration>,
     /// `hold-time`: 0 or at least 3 s; default 9 s.
     pub hold_time: Duration,
     /// `keepalive-time`; default a third of the negotiated hold time.

@@ -216,6 +216,22 @@ impl<'a> Field<'a> {
         matches!(self.node.value, Value::Text(_))
     }
 
+    /// The value if it is a string; no error if not.
+    pub(super) fn text_or_none(&self) -> Option<&'a str> {
+        match &self.node.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_boolean(&self) -> bool {
+        matches!(self.node.value, Value::Boolean(_))
+    }
+
+    pub(super) fn is_integer(&self) -> bool {
+        matches!(self.node.value, Value::Integer(_))
+    }
+
     pub(super) fn boolean(&self) -> Option<bool> {
         match &self.node.value {
             Value::Boolean(value) => Some(*value),

@@ -43,7 +43,22 @@ fn peer(config: &Config, protocol: &BgpProtocol) -> PeerConfig {
         port: protocol.port,
         source_address: protocol.source_address,
         passive: protocol.passive,
+        interface: protocol.interface.clone(),
         multihop: protocol.multihop,
+        ttl_security: protocol.ttl_security,
+        password: protocol.password.clone(),
+        automatic_start: !protocol.disable_after_error,
+        graceful_restart: protocol.graceful_restart,
+        extended_messages: protocol.extended_messages,
+        enhanced_route_refresh: protocol.enhanced_route_refresh,
+        local_role: protocol.local_role,
+        require_role: protocol.require_roles,
+        hostname: protocol.advertise_hostname.then(hostname).flatten(),
+        allow_local_as: protocol.allow_local_as,
+        enforce_first_as: protocol.enforce_first_as,
+        allow_as_sets: protocol.allow_as_sets,
+        delay_open_time: protocol.delay_open_time,
+        send_hold_time: protocol.send_hold_time,
         hold_time: protocol.hold_time,
         keepalive_time: protocol.keepalive_time,
         connect_retry_time: protocol.connect_retry_time,
@@ -56,11 +71,21 @@ fn peer(config: &Config, protocol: &BgpProtocol) -> PeerConfig {
     }
 }
 
+/// This host's name, if the kernel tells.
+fn hostname() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim_end().to_owned()).filter(|name| !name.is_empty())
+}
+
 fn family_config(config: &Config, channel: &Channel) -> FamilyConfig {
     FamilyConfig {
         import: policy(config, &channel.import),
         export: policy(config, &channel.export),
         next_hop: channel.next_hop,
+        next_hop_self: channel.next_hop_self,
+        extended_next_hop: channel.extended_next_hop,
+        add_path_receive: channel.add_paths,
+        import_limit: channel.import_limit,
     }
 }
 
@@ -100,6 +125,8 @@ fn rule(rule: &FilterRule) -> Rule {
             med: rule.med,
             local_pref: rule.local_pref,
             add_communities: rule.add_communities.iter().copied().map(Community).collect(),
+            add_extended_communities: rule.add_extended_communities.clone(),
+            add_large_communities: rule.add_large_communities.clone(),
             prepend: rule.prepend,
         },
         then: match rule.then {

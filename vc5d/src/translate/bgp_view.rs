@@ -8,7 +8,7 @@ use vc5_bgp::speaker::{
     ChannelSnapshot, LocalRouteSnapshot, PeerSnapshot, ReceivedRoute, SessionSnapshot,
     SpeakerSnapshot,
 };
-use vc5_bgp::wire::{Attributes, Capability};
+use vc5_bgp::wire::{Attributes, BgpRole, Capability, Family};
 
 use crate::config::model::Config;
 use crate::snapshot::{self, Peer, PeerChannel, PeerCounters, PeerSession, Route};
@@ -49,7 +49,7 @@ fn peer_view(
         local_as,
         enabled: peer.enabled,
         passive: config.passive,
-        multihop: config.multihop,
+        multihop: config.multihop.is_some(),
         state: peer.state.to_string(),
         since: unix(peer.since),
         last_error: peer.last_error.clone(),
@@ -83,7 +83,7 @@ fn session_view(session: &SessionSnapshot, now: Instant) -> PeerSession {
     }
 }
 
-/// Capabilities in birdc's words. Those that this release does not read are named by their IANA code.
+/// Capabilities in birdc's words. Unknown ones are named by their IANA code.
 fn capability_lines(capabilities: &[Capability]) -> Vec<String> {
     let families: Vec<_> = capabilities
         .iter()
@@ -98,24 +98,61 @@ fn capability_lines(capabilities: &[Capability]) -> Vec<String> {
         lines.push(format!("  AF announced: {}", families.join(" ")));
     }
     for capability in capabilities {
-        match capability {
-            Capability::Multiprotocol(_) => {}
-            Capability::RouteRefresh => lines.push("Route refresh".to_owned()),
-            Capability::FourOctetAs(_) => lines.push("4-octet AS numbers".to_owned()),
-            Capability::Unknown { code, .. } => lines.push(match code {
-                5 => "Extended next hop".to_owned(),
-                6 => "Extended message".to_owned(),
-                9 => "Role".to_owned(),
-                64 => "Graceful restart".to_owned(),
-                69 => "ADD-PATH".to_owned(),
-                70 => "Enhanced refresh".to_owned(),
-                71 => "Long-lived graceful restart".to_owned(),
-                73 => "Hostname".to_owned(),
-                code => format!("Capability {code}"),
-            }),
-        }
+        capability_line(capability, &mut lines);
     }
     lines
+}
+
+fn capability_line(capability: &Capability, lines: &mut Vec<String>) {
+    let mut line = |text: &str| lines.push(text.to_owned());
+    match capability {
+        Capability::Multiprotocol(_) => {}
+        Capability::RouteRefresh => line("Route refresh"),
+        Capability::ExtendedNextHop(list) => {
+            line("Extended next hop");
+            let families = list.iter().map(|next_hop| next_hop.family);
+            line(&format!("  IPv6 nexthop: {}", words(families)));
+        }
+        Capability::ExtendedMessage => line("Extended message"),
+        Capability::Role(role) => line(&format!("Role: {}", role_word(*role))),
+        Capability::GracefulRestart(restart) => {
+            line("Graceful restart");
+            if !restart.families.is_empty() {
+                line(&format!("  Restart time: {}", restart.restart_time.as_secs()));
+                let families = restart.families.iter().map(|family| family.family);
+                line(&format!("  AF supported: {}", words(families)));
+                let kept = restart.families.iter().filter(|family| family.forwarding);
+                line(&format!("  AF preserved: {}", words(kept.map(|family| family.family))));
+            }
+        }
+        Capability::FourOctetAs(_) => line("4-octet AS numbers"),
+        Capability::AddPath(list) => {
+            line("ADD-PATH");
+            let receive = list.iter().filter(|add_path| add_path.receive);
+            line(&format!("  RX: {}", words(receive.map(|add_path| add_path.family))));
+            let send = list.iter().filter(|add_path| add_path.send);
+            line(&format!("  TX: {}", words(send.map(|add_path| add_path.family))));
+        }
+        Capability::EnhancedRouteRefresh => line("Enhanced refresh"),
+        Capability::LongLivedGracefulRestart(_) => line("Long-lived graceful restart"),
+        Capability::Fqdn { host, .. } => line(&format!("Hostname: {host}")),
+        Capability::SoftwareVersion(version) => line(&format!("Software version: {version}")),
+        other => line(&format!("Capability {}", other.code())),
+    }
+}
+
+fn words(families: impl Iterator<Item = Family>) -> String {
+    families.map(|family| family.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+fn role_word(role: BgpRole) -> &'static str {
+    match role {
+        BgpRole::Provider => "provider",
+        BgpRole::RouteServer => "rs_server",
+        BgpRole::RouteServerClient => "rs_client",
+        BgpRole::Customer => "customer",
+        BgpRole::Peer => "peer",
+    }
 }
 
 fn channel_view(channel: &ChannelSnapshot) -> PeerChannel {
@@ -184,8 +221,14 @@ fn base(source: &str, prefix: ipnet::IpNet, since: SystemTime, attributes: &Attr
             .iter()
             .map(|community| format!("{}:{}", community.0 >> 16, community.0 & 0xffff))
             .collect(),
+        extended_communities: strings(&attributes.extended_communities),
+        large_communities: strings(&attributes.large_communities),
         exported_to: Vec::new(),
     }
+}
+
+fn strings(list: &[impl ToString]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
 }
 
 fn left(at: Instant, now: Instant) -> f64 {

@@ -148,6 +148,8 @@ fn route(prefix: &str, protocol: &str) -> Route {
         med: Some(10),
         local_pref: None,
         communities: vec!["65000:100".into(), "65535:0".into()],
+        extended_communities: Vec::new(),
+        large_communities: Vec::new(),
         exported_to: vec!["tor1".into()],
     }
 }
@@ -161,6 +163,8 @@ fn routes() -> Vec<Route> {
         med: None,
         local_pref: Some(100),
         communities: Vec::new(),
+        extended_communities: Vec::new(),
+        large_communities: Vec::new(),
         exported_to: Vec::new(),
         ..route("203.0.113.0/24", "tor1")
     };

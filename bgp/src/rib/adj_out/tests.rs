@@ -74,10 +74,27 @@ fn refresh_sends_all_again_and_unsendable_is_withdrawn() {
     assert_eq!(rib.prefixes().collect::<Vec<_>>(), [&net(1)]);
 }
 
+#[test]
+fn a_refresh_sends_also_what_changed_and_changed_back_meanwhile() {
+    let mut rib = AdjRibOut::default();
+    rib.set(net(1), Some(set(1)));
+    assert_eq!(announced(rib.next(9)), (1, vec![net(1)]));
+    rib.refresh();
+    rib.set(net(1), Some(set(2)));
+    rib.set(net(1), Some(set(1)));
+    assert_eq!(announced(rib.next(9)), (1, vec![net(1)]));
+    assert_eq!(rib.next(9), None);
+    rib.refresh();
+    rib.set(net(1), None);
+    assert_eq!(rib.next(9), Some(Batch::Withdraw(vec![net(1)])));
+    assert_eq!(rib.next(9), None);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Set(u8, Option<u32>),
     Refresh,
+    MarkedRefresh,
     Read(usize),
 }
 
@@ -85,35 +102,71 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => (0..8u8, prop::option::of(0..3u32)).prop_map(|(last, med)| Step::Set(last, med)),
         1 => Just(Step::Refresh),
+        1 => Just(Step::MarkedRefresh),
         2 => (1..4usize).prop_map(Step::Read),
     ]
 }
 
-/// A neighbour that applies what it reads.
-fn read(rib: &mut AdjRibOut, peer: &mut BTreeMap<IpNet, u32>, max: usize) -> bool {
-    match rib.next(max) {
-        Some(Batch::Withdraw(prefixes)) => {
-            for prefix in prefixes {
-                assert!(peer.remove(&prefix).is_some(), "withdrawn without having been announced");
-            }
+/// A neighbour that applies what it reads, and forgets after a marked refresh what was not in it.
+#[derive(Default)]
+struct Reader {
+    routes: BTreeMap<IpNet, u32>,
+    /// What a refresh that has begun has not announced again yet.
+    stale: Option<BTreeSet<IpNet>>,
+    end_of_rib: bool,
+}
+
+impl Reader {
+    fn confirm(&mut self, prefix: &IpNet) {
+        if let Some(stale) = &mut self.stale {
+            stale.remove(prefix);
         }
-        Some(Batch::Announce(set, prefixes)) => {
-            assert!(!rib.withdrawals_pending(), "withdrawals go first");
-            peer.extend(prefixes.into_iter().map(|prefix| (prefix, set.attributes.med.unwrap())));
-        }
-        Some(Batch::EndOfRib) => panic!("not asked for"),
-        None => return false,
     }
-    true
+
+    fn read(&mut self, rib: &mut AdjRibOut, max: usize) -> bool {
+        match rib.next(max) {
+            Some(Batch::Withdraw(prefixes)) => {
+                for prefix in prefixes {
+                    let known = self.routes.remove(&prefix);
+                    assert!(known.is_some(), "withdrawn without having been announced");
+                    self.confirm(&prefix);
+                }
+            }
+            Some(Batch::Announce(set, prefixes)) => {
+                assert!(!rib.withdrawals_pending(), "withdrawals go first");
+                for prefix in prefixes {
+                    self.routes.insert(prefix, set.attributes.med.unwrap());
+                    self.confirm(&prefix);
+                }
+            }
+            Some(Batch::EndOfRib) => assert!(!std::mem::replace(&mut self.end_of_rib, true)),
+            Some(Batch::BeginRefresh) => {
+                assert!(self.end_of_rib, "RFC 7313 section 4: not before the End-of-RIB marker");
+                self.stale = Some(self.routes.keys().copied().collect());
+            }
+            Some(Batch::EndRefresh) => {
+                let stale = self.stale.take().expect("ended without having begun");
+                assert_eq!(stale, BTreeSet::new(), "the neighbour would drop these");
+            }
+            None => return false,
+        }
+        true
+    }
 }
 
 proptest! {
     #[test]
-    fn a_slow_reader_ends_with_the_newest_state(steps in prop::collection::vec(step(), 0..80)) {
+    fn a_slow_reader_ends_with_the_newest_state(
+        steps in prop::collection::vec(step(), 0..80),
+        end_of_rib in 0..80usize,
+    ) {
         let mut rib = AdjRibOut::default();
         let mut truth = BTreeMap::new();
-        let mut peer = BTreeMap::new();
-        for step in steps {
+        let mut peer = Reader::default();
+        for (turn, step) in steps.into_iter().enumerate() {
+            if turn == end_of_rib {
+                rib.end_of_rib();
+            }
             match step {
                 Step::Set(last, Some(med)) => {
                     rib.set(net(last), Some(set(med)));
@@ -124,8 +177,9 @@ proptest! {
                     truth.remove(&net(last));
                 }
                 Step::Refresh => rib.refresh(),
+                Step::MarkedRefresh => rib.marked_refresh(),
                 Step::Read(max) => {
-                    read(&mut rib, &mut peer, max);
+                    peer.read(&mut rib, max);
                 }
             }
             let waiting = rib.buckets.values().map(|bucket| bucket.prefixes.len()).sum::<usize>();
@@ -134,8 +188,9 @@ proptest! {
             prop_assert!(pending <= 8, "{pending} pending for 8 prefixes");
             prop_assert_eq!(rib.len(), truth.len());
         }
-        while read(&mut rib, &mut peer, 3) {}
-        prop_assert_eq!(peer, truth);
+        while peer.read(&mut rib, 3) {}
+        prop_assert_eq!(peer.routes, truth);
+        prop_assert_eq!(peer.stale, None, "a refresh that was begun is ended");
         prop_assert!(rib.withdrawals.is_empty() && rib.buckets.is_empty());
     }
 }

@@ -13,8 +13,8 @@ use crate::session::{
     Event, FamilyConfig, LocalSpeaker, Peer, PeerConfig, PeerEvent, Role, StateName,
 };
 use crate::wire::{
-    Attributes, DecodeContext, Decoded, EncodeContext, Family, MAX_LEN, Message, Open, decode,
-    encode, frame,
+    Attributes, DecodeContext, Decoded, EncodeContext, Family, FamilySet, MAX_LEN, Message, Open,
+    decode, encode, frame,
 };
 
 pub(super) const US: LocalSpeaker =
@@ -34,7 +34,7 @@ pub(super) fn net(text: &str) -> IpNet {
 pub(super) fn config(remote: &LocalSpeaker) -> PeerConfig {
     let mut export = Policy::all();
     export.rules = vec![Rule { source: Some(Source::Bgp), ..Rule::always(Then::Accept) }];
-    let family = FamilyConfig { import: Policy::all(), export, next_hop: None };
+    let family = FamilyConfig { import: Policy::all(), export, ..FamilyConfig::default() };
     let mut config = PeerConfig::new("peer", address(remote), remote.local_as);
     config.families.insert(Family::IPV4_UNICAST, family);
     config
@@ -45,6 +45,7 @@ pub(super) fn route(med: u32) -> Route {
         origin: Origin::Local { tag: None },
         attributes: Arc::new(Attributes { med: Some(med), ..Attributes::default() }),
         next_hop: None,
+        path_id: 0,
         since: Instant::now(),
     }
 }
@@ -60,12 +61,7 @@ pub(super) fn their_open() -> Open {
 
 /// Messages in a piece of stream.
 pub(super) fn messages(mut stream: &[u8]) -> Vec<Decoded> {
-    let ctx = DecodeContext {
-        as4: true,
-        ebgp: true,
-        allow_as_sets: false,
-        families: vec![Family::IPV4_UNICAST, Family::IPV6_UNICAST],
-    };
+    let ctx = DecodeContext { families: FamilySet::ALL, ..DecodeContext::default() };
     let mut found = Vec::new();
     while let Some(message) = frame(stream, MAX_LEN).unwrap() {
         found.push(decode(message, &ctx).unwrap());
@@ -99,7 +95,7 @@ impl Bench {
     }
 
     pub(super) fn connected(&mut self, role: Role) {
-        self.handle(Event::TcpConnected { role, local: address(&US), companion: None });
+        self.handle(Event::TcpConnected { role, local: address(&US), interface: &[] });
     }
 
     pub(super) fn receive(&mut self, role: Role, message: &Message) {
@@ -291,7 +287,7 @@ impl Pair {
             PeerEvent::Learned(prefix, route) => {
                 self.ends[index].learned.insert(prefix, route);
             }
-            PeerEvent::Unlearned(prefix) => {
+            PeerEvent::Unlearned(prefix, _) => {
                 assert!(self.ends[index].learned.remove(&prefix).is_some());
             }
             PeerEvent::StateChanged { .. } | PeerEvent::Error(_) => {}
@@ -307,7 +303,7 @@ impl Pair {
                 end.open.insert(role, true);
                 end.inbox.insert(role, VecDeque::new());
                 let local = address(&end.local);
-                end.peer.handle(now, Event::TcpConnected { role, local, companion: None });
+                end.peer.handle(now, Event::TcpConnected { role, local, interface: &[] });
             }
         } else {
             let event = Event::TcpFailed { role: Role::Outgoing, error: "Connection refused" };

@@ -1,6 +1,11 @@
 //! Tests of the machine as a whole, on a virtual clock.
 
+mod capabilities;
+mod collisions;
+mod events;
 mod fixture;
+mod imports;
+mod malformed;
 mod pair;
 mod properties;
 mod table;

@@ -101,7 +101,7 @@ fn an_administrator_says_why() {
     let (now, message) = (pair.now, Some("moving racks"));
     pair.ends[0].peer.handle(now, Event::Stop { cause: StopCause::Shutdown, message });
     pair.settle();
-    assert_eq!(last_error(&pair, 1), "Received: Administrative shutdown: moving racks");
+    assert_eq!(last_error(&pair, 1), "Received: Hard reset: Administrative shutdown: moving racks");
     assert_eq!(pair.ends[0].peer.last_error(), None);
     pair.run(Duration::from_secs(600));
     assert_eq!(pair.ends[0].peer.state(), StateName::Idle);
@@ -289,4 +289,56 @@ fn a_neighbour_that_refuses_capabilities_is_tried_without() {
     assert!(!session.negotiated.as4);
     assert_eq!(session.negotiated.families, [Family::IPV4_UNICAST]);
     assert!(bench.events.iter().any(|event| matches!(event, PeerEvent::Established)));
+}
+
+fn refuse(bench: &mut Bench, role: Role, subcode: u8) {
+    let code = crate::wire::ErrorCode::OPEN_MESSAGE;
+    let refusal = crate::wire::Notification::new(code, subcode);
+    bench.receive(role, &crate::wire::Message::Notification(refusal));
+}
+
+/// Dials anew; how many capabilities our OPEN has.
+fn capabilities_offered(bench: &mut Bench) -> usize {
+    bench.fire();
+    bench.connected(Role::Outgoing);
+    match &bench.sent(Role::Outgoing)[..] {
+        [crate::wire::Decoded::Open(open)] => open.capabilities.len(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_refusal_by_accident_is_forgotten() {
+    let mut bench = Bench::at(config(&THEM), StateName::OpenSent, Role::Outgoing);
+    refuse(&mut bench, Role::Outgoing, 4);
+    assert_eq!(capabilities_offered(&mut bench), 0);
+    // The neighbour wants the AS number that only a capability can tell.
+    refuse(&mut bench, Role::Outgoing, 2);
+    assert_ne!(capabilities_offered(&mut bench), 0);
+
+    let mut bench = Bench::at(config(&THEM), StateName::Established, Role::Outgoing);
+    refuse(&mut bench, Role::Outgoing, 4);
+    assert_ne!(capabilities_offered(&mut bench), 0, "not about an OPEN");
+}
+
+#[test]
+fn capabilities_stay_where_an_open_without_could_not_do() {
+    let mut ipv6 = config(&THEM);
+    let family = ipv6.families.remove(&Family::IPV4_UNICAST).unwrap();
+    ipv6.families.insert(Family::IPV6_UNICAST, family);
+    let mut bench = Bench::at(ipv6, StateName::OpenSent, Role::Outgoing);
+    refuse(&mut bench, Role::Outgoing, 4);
+    assert_ne!(capabilities_offered(&mut bench), 0);
+}
+
+#[test]
+fn a_refused_connection_changes_nothing_about_the_other_one() {
+    let mut bench = Bench::new(config(&THEM));
+    bench.start();
+    bench.connected(Role::Outgoing);
+    bench.connected(Role::Incoming);
+    refuse(&mut bench, Role::Outgoing, 4);
+    bench.receive(Role::Incoming, &crate::wire::Message::Open(their_open()));
+    bench.receive(Role::Incoming, &crate::wire::Message::Keepalive);
+    assert!(bench.peer.session().unwrap().negotiated.as4, "its OPEN had said so");
 }

@@ -130,7 +130,7 @@ fn check_events(bench: &Bench) -> Result<(), TestCaseError> {
             }
             PeerEvent::Established => prop_assert!(!std::mem::replace(&mut session, true)),
             PeerEvent::Down(_) => prop_assert!(std::mem::replace(&mut session, false)),
-            PeerEvent::Learned(..) | PeerEvent::Unlearned(_) => prop_assert!(session),
+            PeerEvent::Learned(..) | PeerEvent::Unlearned(..) => prop_assert!(session),
             PeerEvent::Dial | PeerEvent::Close(_) | PeerEvent::Error(_) => {}
         }
     }

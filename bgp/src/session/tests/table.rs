@@ -349,50 +349,6 @@ fn errors_hold_the_peer_down_longer_and_longer() {
     assert_eq!(error.to_string(), "BGP Error: Connection not synchronized");
 }
 
-/// The second connection gets its OPEN while the first is in OpenConfirm.
-#[test]
-fn collision_in_open_confirm() {
-    let greater = crate::session::LocalSpeaker { router_id: [203, 0, 113, 1].into(), ..THEM };
-    let equal_higher_as = crate::session::LocalSpeaker { router_id: US.router_id, ..THEM };
-    let lower = crate::session::LocalSpeaker { router_id: [10, 0, 0, 1].into(), ..THEM };
-    for (them, survivor) in
-        [(greater, Role::Incoming), (equal_higher_as, Role::Incoming), (lower, Role::Outgoing)]
-    {
-        for first in Role::ALL {
-            let mut bench = Bench::new(config(&THEM));
-            bench.start();
-            bench.connected(first);
-            bench.connected(first.other());
-            let open = Open::new(them.local_as, 90, them.router_id, &[Family::IPV4_UNICAST]);
-            bench.receive(first, &Message::Open(open.clone()));
-            bench.receive(first.other(), &Message::Open(open));
-            let loser = survivor.other();
-            assert_eq!(bench.notified(loser), Some((6, 7)), "{them:?}, {first:?} first");
-            assert!(bench.closed(loser) && !bench.closed(survivor));
-            assert_eq!(bench.peer.state(), OpenConfirm);
-            bench.receive(survivor, &Message::Keepalive);
-            assert_eq!(bench.peer.state(), Established);
-            assert_eq!(bench.peer.idle_hold(), None);
-        }
-    }
-}
-
-#[test]
-fn collision_with_an_established_session() {
-    for first in Role::ALL {
-        let mut bench = Bench::new(config(&THEM));
-        bench.start();
-        bench.connected(first);
-        bench.connected(first.other());
-        bench.receive(first, &Message::Open(their_open()));
-        bench.receive(first, &Message::Keepalive);
-        assert_eq!(bench.peer.state(), Established);
-        bench.receive(first.other(), &Message::Open(their_open()));
-        assert_eq!(bench.notified(first.other()), Some((6, 7)));
-        assert_eq!(bench.peer.state(), Established);
-    }
-}
-
 #[test]
 fn garbage_on_a_second_connection_does_not_hurt_the_first() {
     let mut bench = Bench::new(config(&THEM));
@@ -443,6 +399,14 @@ fn no_hold_time_no_keepalives() {
 }
 
 #[test]
+fn no_hold_time_and_no_first_keepalive() {
+    let mut bench = Bench::at(config(&THEM), OpenSent, Role::Outgoing);
+    bench.receive(Role::Outgoing, &Message::Open(Open { hold_time: 0, ..their_open() }));
+    assert_eq!(bench.fire(), Duration::from_secs(240), "not for ever");
+    assert_eq!(bench.notified(Role::Outgoing), Some((4, 0)));
+}
+
+#[test]
 fn keepalives_do_not_pile_up() {
     let mut bench = Bench::at(config(&THEM), Established, Role::Outgoing);
     for _ in 0..5 {
@@ -450,4 +414,82 @@ fn keepalives_do_not_pile_up() {
         bench.receive(Role::Outgoing, &Message::Keepalive);
     }
     assert_eq!(bench.sent(Role::Outgoing).len(), 1);
+}
+
+/// SendNOTIFICATIONwithoutOPEN, in each way that a connection ends before our OPEN.
+#[test]
+fn no_word_before_the_open_unless_allowed() {
+    for allowed in [true, false] {
+        type End = fn(&mut Bench);
+        let endings: [(End, (u8, u8)); 3] = [
+            (|bench| bench.receive(Role::Outgoing, &Message::Keepalive), (5, 0)),
+            (
+                |bench| bench.handle(Event::Received { role: Role::Outgoing, bytes: &[0; 19] }),
+                (1, 1),
+            ),
+            (
+                |bench| bench.handle(Event::Stop { cause: StopCause::Shutdown, message: None }),
+                (6, 2),
+            ),
+        ];
+        for (end, notification) in endings {
+            let mut bench = Bench::new(PeerConfig {
+                delay_open_time: Duration::from_secs(7),
+                notification_without_open: allowed,
+                ..config(&THEM)
+            });
+            bench.start();
+            bench.connected(Role::Outgoing);
+            end(&mut bench);
+            assert_eq!(bench.peer.state(), Idle);
+            assert!(bench.closed(Role::Outgoing));
+            assert_eq!(bench.notified(Role::Outgoing), allowed.then_some(notification));
+        }
+    }
+}
+
+/// The least hold time there is, and others: KEEPALIVEs at a third of it but not below 1 s, each
+/// shortened by up to a quarter (RFC 4271 sections 4.4 and 10); the hold timer as agreed on.
+#[test]
+fn keepalives_are_jittered_and_the_hold_timer_is_not() {
+    for (ours, theirs, agreed) in [(3, 90, 3_u32), (9, 4, 4), (90, 90, 90), (9, 3, 3)] {
+        let hold_time = Duration::from_secs(ours);
+        let mut bench =
+            Bench::at(PeerConfig { hold_time, ..config(&THEM) }, OpenSent, Role::Outgoing);
+        bench.receive(Role::Outgoing, &Message::Open(Open { hold_time: theirs, ..their_open() }));
+        bench.receive(Role::Outgoing, &Message::Keepalive);
+        let whole = (f64::from(agreed) / 3.0).max(1.0);
+        let mut shortest = f64::MAX;
+        let mut longest = 0.0_f64;
+        for _ in 0..200 {
+            bench.receive(Role::Outgoing, &Message::Keepalive);
+            let (hold, _) = bench.peer.session_timers();
+            assert_eq!(hold, Some(bench.now + Duration::from_secs(agreed.into())));
+            let waited = bench.fire().as_secs_f64();
+            assert_eq!(bench.sent(Role::Outgoing).len(), 1);
+            bench.handle(Event::Sent { role: Role::Outgoing });
+            assert!((0.75 * whole..=whole).contains(&waited), "{waited} of {whole}");
+            (shortest, longest) = (shortest.min(waited), longest.max(waited));
+        }
+        assert!(longest - shortest > 0.2 * whole, "all of the range is used");
+    }
+}
+
+/// RFC 9687: the time is configurable, and zero means for ever.
+#[test]
+fn send_hold_time() {
+    let seconds = Duration::from_secs;
+    for (send_hold_time, expected) in [(None, Some(18)), (Some(40), Some(40)), (Some(0), None)] {
+        let config = PeerConfig { send_hold_time: send_hold_time.map(seconds), ..config(&THEM) };
+        let mut bench = Bench::at(config, Established, Role::Outgoing);
+        let start = bench.now;
+        while bench.peer.state() == Established && bench.now - start < seconds(100) {
+            bench.fire();
+            bench.receive(Role::Outgoing, &Message::Keepalive);
+        }
+        let lasted = (bench.peer.state() == Idle).then(|| (bench.now - start).as_secs());
+        assert_eq!(lasted, expected);
+        let told = bench.notified(Role::Outgoing);
+        assert_eq!(told, expected.map(|_| (8, 0)));
+    }
 }

@@ -14,60 +14,45 @@ pub(crate) fn put_all(
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
     let mut opaque = attributes.opaque.iter().peekable();
-    for row in &TABLE {
+    for row in TABLE {
         while let Some(earlier) = opaque.next_if(|other| other.code < row.code) {
             put_opaque(earlier, out)?;
         }
-        if row.code == code::NEXT_HOP && !with_next_hop {
-            continue;
+        if with_next_hop || row.code != code::NEXT_HOP {
+            (row.encode)(row, attributes, ctx.as4, out)?;
         }
-        put_if(row.flags, row.code, out, |out| Ok((row.encode)(attributes, ctx.as4, out)))?;
     }
     opaque.try_for_each(|rest| put_opaque(rest, out))
 }
 
 fn put_opaque(attribute: &OpaqueAttribute, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let flags = attribute.flags & (flag::OPTIONAL | flag::TRANSITIVE | flag::PARTIAL);
-    put(flags, attribute.code, out, |out| {
-        out.extend_from_slice(&attribute.value);
-        Ok(())
-    })
+    put(flags, attribute.code, &attribute.value, out)
 }
 
-/// Appends one attribute whose value is written by `value`.
-pub(crate) fn put(
-    flags: u8,
-    code: u8,
-    out: &mut Vec<u8>,
-    value: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
-) -> Result<(), EncodeError> {
-    put_if(flags, code, out, |out| value(out).map(|()| true))
+/// Appends one attribute.
+pub(super) fn put(flags: u8, code: u8, value: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    put_header(flags, code, value.len(), out)?;
+    out.extend_from_slice(value);
+    Ok(())
 }
 
-/// As [`put`], but takes everything back if `value` returns false.
-fn put_if(
+/// Appends the header of an attribute whose value has `length` octets.
+pub(super) fn put_header(
     flags: u8,
     code: u8,
+    length: usize,
     out: &mut Vec<u8>,
-    value: impl FnOnce(&mut Vec<u8>) -> Result<bool, EncodeError>,
 ) -> Result<(), EncodeError> {
-    let start = out.len();
-    out.extend([flags, code, 0]);
-    if !value(out)? {
-        out.truncate(start);
+    if let Ok(short) = u8::try_from(length) {
+        out.extend_from_slice(&[flags, code, short]);
         return Ok(());
     }
-    let length = out.len() - start - 3;
-    let wide = u16::try_from(length).map_err(|_| EncodeError::FieldTooLong {
-        field: Field::Attribute(code),
-        length,
-        max: usize::from(u16::MAX),
-    })?;
+    let field = Field::Attribute(code);
+    let max = usize::from(u16::MAX);
+    let wide =
+        u16::try_from(length).map_err(|_| EncodeError::FieldTooLong { field, length, max })?;
     let [high, low] = wide.to_be_bytes();
-    let header: &[u8] = match high {
-        0 => &[flags, code, low],
-        _ => &[flags | flag::EXTENDED_LENGTH, code, high, low],
-    };
-    out.splice(start..start + 3, header.iter().copied());
+    out.extend_from_slice(&[flags | flag::EXTENDED_LENGTH, code, high, low]);
     Ok(())
 }

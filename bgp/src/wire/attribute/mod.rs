@@ -1,23 +1,26 @@
 //! Path attributes (RFC 4271 sections 4.3 and 5).
 
 mod as_path;
-mod decode;
 mod encode;
 mod multiprotocol;
+mod scan;
 mod segments;
 mod table;
+mod value;
+mod view;
 
 use std::fmt;
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;
 
-pub use as_path::{AsPath, Segment, SegmentKind};
-pub(crate) use decode::{Draft, decode};
+pub use as_path::{AsPath, AsPathView, Segment, SegmentKind};
 pub(crate) use encode::put_all;
-pub(crate) use multiprotocol::{put_reach, put_unreach, reach_overhead};
+pub(crate) use multiprotocol::{Reach, Unreach, put_reach, put_unreach, reach_overhead};
+pub(crate) use scan::Scan;
+pub use view::AttributesView;
 
-use super::community::Community;
+use super::community::{Community, ExtendedCommunity, LargeCommunity};
 
 /// The attributes of a route, without MP_REACH_NLRI and MP_UNREACH_NLRI, which are about prefixes.
 ///
@@ -40,8 +43,42 @@ pub struct Attributes {
     pub aggregator: Option<Aggregator>,
     /// COMMUNITIES, in the order received.
     pub communities: Vec<Community>,
+    /// ORIGINATOR_ID (RFC 4456); discarded when it comes from an external peer.
+    pub originator_id: Option<Ipv4Addr>,
+    /// CLUSTER_LIST (RFC 4456), the nearest cluster first; discarded when it comes from an external
+    /// peer.
+    pub cluster_list: Vec<Ipv4Addr>,
+    /// EXTENDED COMMUNITIES (RFC 4360), in the order received.
+    pub extended_communities: Vec<ExtendedCommunity>,
+    /// The accumulated metric of AIGP (RFC 7311); discarded when it comes from an external peer.
+    pub aigp: Option<u64>,
+    /// LARGE_COMMUNITY (RFC 8092), in the order received, each value once.
+    pub large_communities: Vec<LargeCommunity>,
+    /// ONLY_TO_CUSTOMER: the AS that must not be passed upwards (RFC 9234 section 5).
+    pub only_to_customer: Option<u32>,
     /// Everything else, ascending by type code, one per code.
     pub opaque: Vec<OpaqueAttribute>,
+}
+
+impl Attributes {
+    /// No attributes, as [`Attributes::default`].
+    pub(crate) const EMPTY: Self = Self {
+        origin: Origin::Igp,
+        as_path: AsPath::EMPTY,
+        next_hop: None,
+        med: None,
+        local_pref: None,
+        atomic_aggregate: false,
+        aggregator: None,
+        communities: Vec::new(),
+        originator_id: None,
+        cluster_list: Vec::new(),
+        extended_communities: Vec::new(),
+        aigp: None,
+        large_communities: Vec::new(),
+        only_to_customer: None,
+        opaque: Vec::new(),
+    };
 }
 
 /// ORIGIN (RFC 4271 section 5.1.1); the order is that of preference.
@@ -116,6 +153,7 @@ pub(crate) mod code {
     pub(crate) const AS4_PATH: u8 = 17;
     pub(crate) const AS4_AGGREGATOR: u8 = 18;
     pub(crate) const IPV6_EXTENDED_COMMUNITIES: u8 = 25;
+    pub(crate) const AIGP: u8 = 26;
     pub(crate) const LARGE_COMMUNITIES: u8 = 32;
     pub(crate) const ONLY_TO_CUSTOMER: u8 = 35;
 }
@@ -123,7 +161,7 @@ pub(crate) mod code {
 /// Writes the attribute's name, or its number where it has none.
 pub(crate) fn write_name(code: u8, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match table::row(code) {
-        Some(row) => f.write_str(row.name),
+        Some((_, row)) => f.write_str(row.name),
         None => write!(f, "attribute {code}"),
     }
 }

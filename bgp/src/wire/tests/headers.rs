@@ -84,7 +84,10 @@ fn notification_is_read() {
 fn route_refresh_of_any_family_and_subtype_is_read() {
     let decoded = read(&message(5, &[0, 25, 7, 65]), &context(true));
     let family = Family { afi: 25, safi: 65 };
-    assert_eq!(decoded, Ok(Decoded::RouteRefresh(RouteRefresh { family, subtype: 7 })));
+    assert_eq!(
+        decoded,
+        Ok(Decoded::RouteRefresh(RouteRefresh { family, subtype: RefreshSubtype::Unknown(7) }))
+    );
 }
 
 #[test]

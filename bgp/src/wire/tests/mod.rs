@@ -1,6 +1,7 @@
 //! Tests of whole messages: what malformed octets lead to, and round trips.
 
 mod headers;
+pub(crate) mod malformed;
 mod opens;
 mod packing;
 mod round_trip;
@@ -11,12 +12,7 @@ use super::*;
 
 /// A context in which everything understood is negotiated.
 fn context(ebgp: bool) -> DecodeContext {
-    DecodeContext {
-        as4: true,
-        ebgp,
-        allow_as_sets: false,
-        families: vec![Family::IPV4_UNICAST, Family::IPV6_UNICAST],
-    }
+    DecodeContext { ebgp, families: FamilySet::ALL, ..DecodeContext::default() }
 }
 
 /// A message of type `kind`.

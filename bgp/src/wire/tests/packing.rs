@@ -13,8 +13,8 @@ fn unpack(messages: &[bytes::Bytes]) -> (Vec<(IpNet, NextHop)>, Vec<IpNet>) {
         assert!(octets.len() <= MAX_LEN);
         let Ok(Decoded::Update(decoded)) = read(octets, &context(false)) else { panic!() };
         assert_eq!(decoded.errors, []);
-        announced.extend(decoded.update.announcements());
-        withdrawn.extend(decoded.update.withdrawals());
+        announced.extend(decoded.update.announcements().map(|(nlri, hop)| (nlri.prefix, hop)));
+        withdrawn.extend(decoded.update.withdrawals().map(|nlri| nlri.prefix));
     }
     (announced, withdrawn)
 }
@@ -50,7 +50,7 @@ impl IntoNet for u32 {
 
 #[test]
 fn ipv4_routes_use_the_plain_fields() {
-    let nets = ["192.0.2.0/24".parse().unwrap()];
+    let nets: [IpNet; 1] = ["192.0.2.0/24".parse().unwrap()];
     let next_hop = NextHop::Ipv4([10, 0, 0, 1].into());
     let mut out = Vec::new();
     encode_announce(
@@ -75,7 +75,7 @@ fn ipv4_routes_use_the_plain_fields() {
 
 #[test]
 fn ipv6_routes_come_first_among_the_attributes() {
-    let nets = ["2001:db8::/32".parse().unwrap()];
+    let nets: [IpNet; 1] = ["2001:db8::/32".parse().unwrap()];
     let next_hop = NextHop::Ipv6("2001:db8::1".parse().unwrap());
     let mut out = Vec::new();
     let ctx = EncodeContext::default();
@@ -108,6 +108,46 @@ fn mismatches_are_refused_and_leave_nothing_behind() {
     let tiny = EncodeContext { max_len: 40, ..ctx };
     let refused = announce(Family::IPV4_UNICAST, hop4, &v4, &tiny);
     assert_eq!(refused, EncodeError::MessageTooLong { length: 41, max: 40 });
+}
+
+#[test]
+fn path_identifiers_and_long_messages_are_packed() {
+    let routes: Vec<Nlri> = (0..10_000_u32)
+        .map(|id| Nlri { prefix: IpNet::V4((0x0A00_0000 + id).into_net()), path_id: Some(id) })
+        .collect();
+    let ctx = EncodeContext {
+        max_len: EXTENDED_MAX_LEN,
+        add_path: Family::IPV4_UNICAST.into(),
+        ..EncodeContext::default()
+    };
+    let attributes = Attributes { as_path: AsPath::sequence([65001]), ..Attributes::default() };
+    let next_hop = NextHop::Ipv4([192, 0, 2, 1].into());
+    let mut out = Vec::new();
+    encode_announce(&attributes, Family::IPV4_UNICAST, next_hop, &routes, &ctx, &mut out).unwrap();
+    encode_withdraw(Family::IPV4_UNICAST, &routes, &ctx, &mut out).unwrap();
+    assert_eq!(out.len(), 4);
+    let ctx = DecodeContext { add_path: FamilySet::ALL, ..context(true) };
+    let (mut announced, mut withdrawn) = (Vec::new(), Vec::new());
+    for octets in &out {
+        let Ok(Decoded::Update(decoded)) = read(octets, &ctx) else { panic!() };
+        announced.extend(decoded.update.announcements().map(|(nlri, _)| nlri));
+        withdrawn.extend(decoded.update.withdrawals());
+    }
+    assert_eq!((&announced, &withdrawn), (&routes, &routes));
+}
+
+#[test]
+fn ipv4_routes_with_an_ipv6_next_hop_use_mp_reach() {
+    let nets: [IpNet; 1] = ["192.0.2.0/24".parse().unwrap()];
+    let next_hop = NextHop::Ipv6("2001:db8::1".parse().unwrap());
+    let ctx = EncodeContext { extended_next_hop: true, ..EncodeContext::default() };
+    let mut out = Vec::new();
+    let attributes = Attributes::default();
+    encode_announce(&attributes, Family::IPV4_UNICAST, next_hop, &nets, &ctx, &mut out).unwrap();
+    assert_eq!(out[0][23..31], [0x80, 14, 25, 0, 1, 1, 16, 0x20]);
+    let ctx = DecodeContext { extended_next_hop: true, ..context(false) };
+    let Ok(Decoded::Update(decoded)) = read(&out[0], &ctx) else { panic!() };
+    assert_eq!(decoded.update.announcements().collect::<Vec<_>>(), [(nets[0].into(), next_hop)]);
 }
 
 proptest! {

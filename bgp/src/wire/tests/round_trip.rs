@@ -3,7 +3,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::strategies::{any_message, as_path, nearly_an_update, update};
+use super::strategies::{
+    any_context, any_message, as_path, attributes, ipv4_nets, nearly_an_update, next_hop, update,
+};
 use super::*;
 
 /// As negotiated with an internal peer that sends sets.
@@ -12,7 +14,12 @@ fn lenient(as4: bool) -> DecodeContext {
 }
 
 /// Long enough for every message that decoding can return.
-const ROOMY: EncodeContext = EncodeContext { as4: true, max_len: 65535 };
+const ROOMY: EncodeContext = EncodeContext {
+    as4: true,
+    max_len: EXTENDED_MAX_LEN,
+    add_path: FamilySet::NONE,
+    extended_next_hop: false,
+};
 
 /// Decodes octets that need not make sense; what comes out has to survive another round trip.
 fn survive(octets: &[u8], ctx: &DecodeContext) {
@@ -23,11 +30,59 @@ fn survive(octets: &[u8], ctx: &DecodeContext) {
         assert_eq!(decoded.action, worst);
         assert!(decoded.action < Action::SessionReset);
         assert!(decoded.errors.iter().all(|error| error.offset <= octets.len()));
+        agrees(&UpdateView::new(frame, ctx).unwrap(), decoded, ctx);
     }
     let message = decoded.into_message();
-    let again = encode(&message, &ROOMY).expect("what was decoded can be encoded");
-    let ctx = DecodeContext { as4: true, ..ctx.clone() };
+    let (add_path, extended_next_hop) = (ctx.add_path, ctx.extended_next_hop);
+    let roomy = EncodeContext { add_path, extended_next_hop, ..ROOMY };
+    let again = encode(&message, &roomy).expect("what was decoded can be encoded");
+    let ctx = DecodeContext { as4: true, ..*ctx };
     assert_eq!(read(&again, &ctx).map(Decoded::into_message), Ok(message));
+}
+
+/// What is read in place is what is read for keeping.
+fn agrees(view: &UpdateView<'_>, decoded: &DecodedUpdate, ctx: &DecodeContext) {
+    let update = &decoded.update;
+    assert_eq!((view.action(), view.end_of_rib()), (decoded.action, decoded.end_of_rib));
+    assert_eq!(view.errors(), decoded.errors);
+    let announced: Vec<_> = view.announcements().collect();
+    assert_eq!(announced, update.announcements().collect::<Vec<_>>());
+    let is_gone = |nlri: &Nlri| announced.iter().all(|(other, _)| other != nlri);
+    let mut withdrawn: Vec<_> = view.withdrawals().filter(is_gone).collect();
+    let mut expected: Vec<_> = update.withdrawals().collect();
+    withdrawn.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(withdrawn, expected);
+    let (view, kept) = (view.attributes(), &update.attributes);
+    assert_eq!((view.origin(), view.med()), (kept.origin, kept.med));
+    assert_eq!(view.local_pref(), kept.local_pref);
+    assert_eq!(view.atomic_aggregate(), kept.atomic_aggregate);
+    assert!(update.nlri.is_empty() || view.next_hop() == kept.next_hop);
+    assert!(view.communities().eq(kept.communities.iter().copied()));
+    assert_eq!(view.originator_id(), kept.originator_id);
+    assert!(view.cluster_list().eq(kept.cluster_list.iter().copied()));
+    assert!(view.extended_communities().eq(kept.extended_communities.iter().copied()));
+    assert_eq!((view.aigp(), view.only_to_customer()), (kept.aigp, kept.only_to_customer));
+    assert!(
+        kept.large_communities.iter().all(|kept| view.large_communities().any(|one| one == *kept))
+    );
+    if ctx.as4 {
+        assert_eq!(view.as_path().to_path(), kept.as_path);
+        assert_eq!(view.aggregator(), kept.aggregator);
+    }
+}
+
+/// The same update with a path identifier on every route.
+fn numbered(mut update: Update, mut id: u32) -> Update {
+    let mut next = || {
+        id = id.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        Some(id)
+    };
+    update.withdrawn.iter_mut().chain(&mut update.nlri).for_each(|nlri| nlri.path_id = next());
+    let reach = update.mp_reach.iter_mut().flat_map(|reach| &mut reach.nlri);
+    let unreach = update.mp_unreach.iter_mut().flat_map(|unreach| &mut unreach.nlri);
+    reach.chain(unreach).for_each(|nlri| nlri.path_id = next());
+    update
 }
 
 proptest! {
@@ -56,23 +111,50 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_octets_do_no_harm(octets in vec(any::<u8>(), 0..200), as4: bool, ebgp: bool) {
-        survive(&octets, &DecodeContext { as4, ..context(ebgp) });
+    fn path_identifiers_survive(update in update(), id: u32) {
+        let update = Message::Update(numbered(update, id));
+        let ctx = EncodeContext { add_path: FamilySet::ALL, ..ROOMY };
+        let octets = encode(&update, &ctx).unwrap();
+        let ctx = DecodeContext { add_path: FamilySet::ALL, ..lenient(true) };
+        prop_assert_eq!(read(&octets, &ctx).unwrap().into_message(), update);
+        survive(&octets, &ctx);
+    }
+
+    #[test]
+    fn ipv4_routes_with_ipv6_next_hops_survive(
+        next_hop in next_hop(),
+        nets in ipv4_nets(0..20),
+        attributes in attributes(),
+    ) {
+        let nlri = nets.into_iter().map(Nlri::from).collect();
+        let mp_reach = Some(MpReach { family: Family::IPV4_UNICAST, next_hop, nlri });
+        let update = Message::Update(Update { attributes, mp_reach, ..Update::default() });
+        let refused = matches!(encode(&update, &ROOMY), Err(EncodeError::WrongFamily { .. }));
+        prop_assert!(refused);
+        let octets = encode(&update, &EncodeContext { extended_next_hop: true, ..ROOMY }).unwrap();
+        let ctx = DecodeContext { extended_next_hop: true, ..lenient(true) };
+        prop_assert_eq!(read(&octets, &ctx).unwrap().into_message(), update);
+        let error = read(&octets, &lenient(true)).unwrap_err();
+        prop_assert_eq!((error.field, error.subcode), (Field::Attribute(14), 9));
+    }
+
+    #[test]
+    fn arbitrary_octets_do_no_harm(octets in vec(any::<u8>(), 0..200), ctx in any_context()) {
+        survive(&octets, &ctx);
     }
 
     #[test]
     fn arbitrary_bodies_do_no_harm(
         kind in 1..=5_u8,
         body in vec(any::<u8>(), 0..200),
-        as4: bool,
-        ebgp: bool,
+        ctx in any_context(),
     ) {
-        survive(&message(kind, &body), &DecodeContext { as4, ..context(ebgp) });
+        survive(&message(kind, &body), &ctx);
     }
 
     #[test]
-    fn nearly_right_updates_do_no_harm(body in nearly_an_update(), as4: bool, ebgp: bool) {
-        survive(&message(2, &body), &DecodeContext { as4, ..context(ebgp) });
+    fn nearly_right_updates_do_no_harm(body in nearly_an_update(), ctx in any_context()) {
+        survive(&message(2, &body), &ctx);
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! UPDATE to octets.
 
-use ipnet::IpNet;
-
 use super::Update;
 use crate::wire::attribute;
 use crate::wire::error::{EncodeError, Field};
 use crate::wire::header::put_length;
 use crate::wire::message::EncodeContext;
-use crate::wire::nlri;
+use crate::wire::{Family, nlri};
 
 /// Writes the body. MP_REACH_NLRI and MP_UNREACH_NLRI come first (RFC 7606 section 5.1), the other
 /// attributes ascend by code, and there are none if nothing is announced.
@@ -16,26 +14,27 @@ pub(crate) fn put(
     ctx: &EncodeContext,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
+    let add_path = ctx.add_path.contains(Family::IPV4_UNICAST);
     put_block(Field::Withdrawn, out, |out| {
-        for prefix in &update.withdrawn {
-            nlri::put(&IpNet::V4(*prefix), out);
+        for nlri in &update.withdrawn {
+            nlri::put((*nlri).into(), add_path, out);
         }
         Ok(())
     })?;
     put_block(Field::Attributes, out, |out| {
         if let Some(reach) = &update.mp_reach {
-            attribute::put_reach(reach.family, reach.next_hop, &reach.prefixes, out)?;
+            attribute::put_reach(reach.family, reach.next_hop, &reach.nlri, ctx, out)?;
         }
         if let Some(unreach) = &update.mp_unreach {
-            attribute::put_unreach(unreach.family, &unreach.prefixes, out)?;
+            attribute::put_unreach(unreach.family, &unreach.nlri, ctx, out)?;
         }
         if update.nlri.is_empty() && update.mp_reach.is_none() {
             return Ok(());
         }
         attribute::put_all(&update.attributes, !update.nlri.is_empty(), ctx, out)
     })?;
-    for prefix in &update.nlri {
-        nlri::put(&IpNet::V4(*prefix), out);
+    for nlri in &update.nlri {
+        nlri::put((*nlri).into(), add_path, out);
     }
     Ok(())
 }

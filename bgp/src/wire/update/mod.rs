@@ -2,28 +2,29 @@
 
 mod decode;
 mod encode;
+mod view;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::Ipv4Net;
 
-pub(crate) use decode::decode;
 pub(crate) use encode::{put, put_block};
+pub use view::UpdateView;
 
-use super::Family;
 use super::attribute::Attributes;
 use super::error::{Action, WireError};
+use super::{Family, Nlri};
 
 /// An UPDATE message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Update {
     /// IPv4 unicast routes withdrawn.
-    pub withdrawn: Vec<Ipv4Net>,
+    pub withdrawn: Vec<Nlri<Ipv4Net>>,
     /// Attributes of all routes announced here; [`Attributes::default`] if none is.
     pub attributes: Attributes,
     /// IPv4 unicast routes announced; their next hop is `attributes.next_hop`.
-    pub nlri: Vec<Ipv4Net>,
+    pub nlri: Vec<Nlri<Ipv4Net>>,
     /// Routes announced by MP_REACH_NLRI.
     pub mp_reach: Option<MpReach>,
     /// Routes withdrawn by MP_UNREACH_NLRI.
@@ -33,21 +34,21 @@ pub struct Update {
 /// MP_REACH_NLRI: routes of any family with their next hop (RFC 4760 section 3).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MpReach {
-    /// The family of the prefixes.
+    /// The family of the routes.
     pub family: Family,
     /// Where to send packets for them.
     pub next_hop: NextHop,
     /// The routes.
-    pub prefixes: Vec<IpNet>,
+    pub nlri: Vec<Nlri>,
 }
 
 /// MP_UNREACH_NLRI: routes of any family that are gone (RFC 4760 section 4).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MpUnreach {
-    /// The family of the prefixes.
+    /// The family of the routes.
     pub family: Family,
     /// The routes; none in an End-of-RIB marker.
-    pub prefixes: Vec<IpNet>,
+    pub nlri: Vec<Nlri>,
 }
 
 /// A next hop in the forms that the two unicast families use.
@@ -106,7 +107,7 @@ impl Update {
     #[must_use]
     pub fn end_of_rib(family: Family) -> Self {
         let mp_unreach =
-            (family != Family::IPV4_UNICAST).then(|| MpUnreach { family, prefixes: Vec::new() });
+            (family != Family::IPV4_UNICAST).then(|| MpUnreach { family, nlri: Vec::new() });
         Self { mp_unreach, ..Self::default() }
     }
 
@@ -121,25 +122,24 @@ impl Update {
         match &self.mp_unreach {
             _ if !bare => None,
             None => Some(Family::IPV4_UNICAST),
-            Some(unreach) => unreach.prefixes.is_empty().then_some(unreach.family),
+            Some(unreach) => unreach.nlri.is_empty().then_some(unreach.family),
         }
     }
 
     /// All routes withdrawn, of both encodings.
-    pub fn withdrawals(&self) -> impl Iterator<Item = IpNet> + '_ {
-        let multiprotocol = self.mp_unreach.iter().flat_map(|unreach| &unreach.prefixes).copied();
-        self.withdrawn.iter().copied().map(IpNet::V4).chain(multiprotocol)
+    pub fn withdrawals(&self) -> impl Iterator<Item = Nlri> + '_ {
+        let multiprotocol = self.mp_unreach.iter().flat_map(|unreach| &unreach.nlri).copied();
+        self.withdrawn.iter().copied().map(Nlri::from).chain(multiprotocol)
     }
 
     /// All routes announced, of both encodings, each with its next hop.
-    pub fn announcements(&self) -> impl Iterator<Item = (IpNet, NextHop)> + '_ {
+    pub fn announcements(&self) -> impl Iterator<Item = (Nlri, NextHop)> + '_ {
         let next_hop = self.attributes.next_hop.map(NextHop::Ipv4);
-        let plain =
-            self.nlri.iter().filter_map(move |prefix| Some((IpNet::V4(*prefix), next_hop?)));
+        let plain = self.nlri.iter().filter_map(move |nlri| Some(((*nlri).into(), next_hop?)));
         let multiprotocol = self
             .mp_reach
             .iter()
-            .flat_map(|reach| reach.prefixes.iter().map(|prefix| (*prefix, reach.next_hop)));
+            .flat_map(|reach| reach.nlri.iter().map(|nlri| (*nlri, reach.next_hop)));
         plain.chain(multiprotocol)
     }
 }
@@ -156,4 +156,20 @@ pub struct DecodedUpdate {
     pub errors: Vec<WireError>,
     /// The strongest action among `errors`; never [`Action::SessionReset`].
     pub action: Action,
+}
+
+impl DecodedUpdate {
+    /// Nothing decoded as yet.
+    pub(crate) const EMPTY: Self = Self {
+        update: Update {
+            withdrawn: Vec::new(),
+            attributes: Attributes::EMPTY,
+            nlri: Vec::new(),
+            mp_reach: None,
+            mp_unreach: None,
+        },
+        end_of_rib: None,
+        errors: Vec::new(),
+        action: Action::None,
+    };
 }

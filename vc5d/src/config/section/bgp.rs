@@ -8,11 +8,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use vc5_bgp::session::{GracefulRestart, Password};
+use vc5_bgp::wire::BgpRole;
+
 use super::super::literal::is_link_local_v6;
 use super::super::log::Log;
 use super::super::model::{BgpProtocol, Channel};
 use super::super::read::{At, Field, Table};
 use super::super::tree::Place;
+use super::channel::{ChannelKeys, channel, channel_over};
 use super::daemon::as_number;
 use super::{Names, collect, milliseconds, port, seconds};
 
@@ -20,12 +24,28 @@ use super::{Names, collect, milliseconds, port, seconds};
 #[derive(Clone, Default)]
 pub(super) struct Keys {
     description: Option<String>,
-    neighbor: Option<At<IpAddr>>,
+    neighbor: Option<At<Neighbor>>,
+    interface: Option<At<String>>,
     port: Option<u16>,
     neighbor_as: Option<u32>,
     source_address: Option<At<IpAddr>>,
     passive: Option<bool>,
-    multihop: Option<bool>,
+    /// `Some(None)` for `false`.
+    multihop: Option<Option<u8>>,
+    password: Option<Password>,
+    delay_open_time: Option<Duration>,
+    send_hold_time: Option<Duration>,
+    ttl_security: Option<bool>,
+    disable_after_error: Option<bool>,
+    graceful_restart: Option<GracefulRestart>,
+    extended_messages: Option<bool>,
+    enhanced_route_refresh: Option<bool>,
+    local_role: Option<At<BgpRole>>,
+    require_roles: Option<bool>,
+    advertise_hostname: Option<bool>,
+    allow_local_as: Option<u8>,
+    enforce_first_as: Option<bool>,
+    allow_as_sets: Option<bool>,
     hold_time: Option<Duration>,
     keepalive_time: Option<At<Duration>>,
     connect_retry_time: Option<Duration>,
@@ -37,26 +57,8 @@ pub(super) struct Keys {
     ipv6: Option<At<ChannelKeys>>,
 }
 
-#[derive(Clone, Default)]
-struct ChannelKeys {
-    import: Option<String>,
-    export: Option<String>,
-    next_hop: Option<IpAddr>,
-}
-
 /// Keys of DESIGN's vocabulary that this version does not implement.
-const LATER: [&str; 10] = [
-    "allow-local-as",
-    "bfd",
-    "enforce-first-as",
-    "graceful-restart",
-    "import-limit",
-    "local-role",
-    "next-hop-self",
-    "password-file",
-    "send-hold-time",
-    "ttl-security",
-];
+const LATER: [&str; 1] = ["bfd"];
 
 pub(super) fn templates(mut table: Table<'_>, names: &Names) -> BTreeMap<String, Keys> {
     let templates =
@@ -74,7 +76,7 @@ pub(super) fn protocols(
     templates: &BTreeMap<String, Keys>,
     local_as: u32,
 ) -> BTreeMap<String, BgpProtocol> {
-    let mut neighbors: BTreeMap<IpAddr, (String, Place)> = BTreeMap::new();
+    let mut neighbors: BTreeMap<(IpAddr, String), (String, Place)> = BTreeMap::new();
     let protocols =
         collect(table.section("bgp", "protocol.bgp"), "protocol.bgp.NAME", |name, mut table| {
             let template = table
@@ -107,7 +109,32 @@ fn read_keys(mut table: Table<'_>, names: &Names) -> Keys {
         neighbor_as: table.get("neighbor-as").and_then(|field| as_number(&field)),
         source_address: table.get("source-address").and_then(|field| field.at(Field::host)),
         passive: table.get("passive").and_then(|field| field.boolean()),
-        multihop: table.get("multihop").and_then(|field| field.boolean()),
+        interface: table.get("interface").and_then(|field| field.at(interface)),
+        multihop: table.get("multihop").and_then(|field| multihop(&field)),
+        password: password(&mut table),
+        delay_open_time: table
+            .get("delay-open-time")
+            .and_then(|field| field.duration(zero_or_more.clone())),
+        send_hold_time: table
+            .get("send-hold-time")
+            .and_then(|field| field.duration(Duration::ZERO..=seconds(65_535))),
+        ttl_security: table.get("ttl-security").and_then(|field| field.boolean()),
+        disable_after_error: table.get("disable-after-error").and_then(|field| field.boolean()),
+        graceful_restart: table
+            .get("graceful-restart")
+            .and_then(|field| field.word(&RESTART_WORDS)),
+        extended_messages: table.get("extended-messages").and_then(|field| field.boolean()),
+        enhanced_route_refresh: table
+            .get("enhanced-route-refresh")
+            .and_then(|field| field.boolean()),
+        local_role: table
+            .get("local-role")
+            .and_then(|field| field.at(|field| field.word(&ROLE_WORDS))),
+        require_roles: table.get("require-roles").and_then(|field| field.boolean()),
+        advertise_hostname: table.get("advertise-hostname").and_then(|field| field.boolean()),
+        allow_local_as: table.get("allow-local-as").and_then(|field| field.number(0..=10_u8)),
+        enforce_first_as: table.get("enforce-first-as").and_then(|field| field.boolean()),
+        allow_as_sets: table.get("allow-as-sets").and_then(|field| field.boolean()),
         hold_time: table.get("hold-time").and_then(|field| hold_time(&field, true)),
         keepalive_time: table
             .get("keepalive-time")
@@ -117,7 +144,7 @@ fn read_keys(mut table: Table<'_>, names: &Names) -> Keys {
             .and_then(|field| field.duration(pace.clone())),
         connect_delay_time: table
             .get("connect-delay-time")
-            .and_then(|field| field.duration(zero_or_more)),
+            .and_then(|field| field.duration(zero_or_more.clone())),
         startup_hold_time: table
             .get("startup-hold-time")
             .and_then(|field| hold_time(&field, false)),
@@ -133,12 +160,89 @@ fn read_keys(mut table: Table<'_>, names: &Names) -> Keys {
     keys
 }
 
-fn neighbor(field: &Field<'_>) -> Option<IpAddr> {
-    let address = field.host()?;
-    if is_link_local_v6(address) {
-        return field.fail(&format!("{address}: link-local neighbors are not supported yet"));
+/// A neighbor's address, and the interface written behind a link-local one.
+#[derive(Clone)]
+struct Neighbor {
+    address: IpAddr,
+    interface: Option<String>,
+}
+
+/// An address, or `fe80::1%eth0`.
+fn neighbor(field: &Field<'_>) -> Option<Neighbor> {
+    let Some((address, name)) = field.text_or_none().and_then(|text| text.split_once('%')) else {
+        return Some(Neighbor { address: field.host()?, interface: None });
+    };
+    match address.parse() {
+        Ok(address) if is_link_local_v6(address) => {
+            let interface = Some(interface_name(field, name)?);
+            Some(Neighbor { address, interface })
+        }
+        _ => field.fail(&format!("`{address}` is not a link-local IPv6 address; drop `%{name}`")),
     }
-    Some(address)
+}
+
+fn interface(field: &Field<'_>) -> Option<String> {
+    interface_name(field, field.text()?)
+}
+
+/// The kernel's limits: 1 to 15 octets, no slash, no space.
+fn interface_name(field: &Field<'_>, name: &str) -> Option<String> {
+    let valid = |c: char| c.is_ascii_graphic() && c != '/' && c != '%';
+    if !(1..=15).contains(&name.len()) || !name.chars().all(valid) {
+        return field.fail(&format!("`{name}` is not the name of an interface"));
+    }
+    Some(name.to_owned())
+}
+
+/// BIRD's number where none is written.
+const MULTIHOP: u8 = 64;
+
+/// `true`, `false` or how many hops there may be.
+fn multihop(field: &Field<'_>) -> Option<Option<u8>> {
+    if field.is_boolean() {
+        return Some(field.boolean()?.then_some(MULTIHOP));
+    }
+    if field.is_integer() {
+        return Some(Some(field.number(1..=u8::MAX)?));
+    }
+    field.fail("expected true, false or a number of hops")
+}
+
+const RESTART_WORDS: [(&str, GracefulRestart); 2] =
+    [("aware", GracefulRestart::Aware), ("off", GracefulRestart::Off)];
+
+const ROLE_WORDS: [(&str, BgpRole); 5] = [
+    ("provider", BgpRole::Provider),
+    ("rs-server", BgpRole::RouteServer),
+    ("rs-client", BgpRole::RouteServerClient),
+    ("customer", BgpRole::Customer),
+    ("peer", BgpRole::Peer),
+];
+
+/// `password`, or the first line of `password-file`.
+fn password(table: &mut Table<'_>) -> Option<Password> {
+    let written = table.get("password");
+    let file = table.get("password-file");
+    match (written, file) {
+        (Some(_), Some(file)) => file.fail("there is a `password` as well; keep one of the two"),
+        (Some(field), None) => key(&field, field.text()?),
+        (None, Some(field)) => {
+            let path = field.directory().join(field.text()?);
+            match std::fs::read_to_string(&path) {
+                Ok(text) => key(&field, text.lines().next().unwrap_or_default()),
+                Err(error) => field.fail(&format!("{}: {error}", path.display())),
+            }
+        }
+        (None, None) => None,
+    }
+}
+
+fn key(field: &Field<'_>, text: &str) -> Option<Password> {
+    let password = Password::new(text);
+    if password.is_none() {
+        return field.fail(&format!("a key has 1 to 80 bytes, not {}", text.len()));
+    }
+    password
 }
 
 /// The wire has whole seconds in 16 bits; 1 and 2 are not allowed (RFC 4271 section 4.2).
@@ -180,32 +284,13 @@ fn shutdown_message(field: &Field<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn channel(table: &mut Table<'_>, family: &'static str, names: &Names) -> Option<At<ChannelKeys>> {
-    let field = table.get(family)?;
-    let mut channel = field.table("protocol.bgp.NAME.ipv4")?;
-    // An unknown name has its error; it must not be one for a missing filter as well.
-    let filter = |field: Field<'_>| {
-        let name = field.reference("filter", &names.filters);
-        name.or_else(|| Some("none".to_owned()))
-    };
-    let keys = ChannelKeys {
-        import: channel.get("import").and_then(filter),
-        export: channel.get("export").and_then(filter),
-        next_hop: channel.get("next-hop-address").and_then(|field| next_hop(&field, family)),
-    };
-    channel.end();
-    Some(At { place: field.place(), value: keys })
-}
-
-fn next_hop(field: &Field<'_>, family: &str) -> Option<IpAddr> {
-    let address = field.host()?;
-    if address.is_ipv4() != (family == "ipv4") {
-        return field.fail(&format!("{address} is not an address of the {family} channel"));
-    }
-    Some(address)
-}
-
 impl Keys {
+    /// The interface, as a key or behind the address.
+    fn interface(&self) -> Option<String> {
+        let scope = self.neighbor.as_ref().and_then(|neighbor| neighbor.value.interface.clone());
+        scope.or_else(|| self.interface.as_ref().map(|interface| interface.value.clone()))
+    }
+
     /// These keys, and those of `base` where there are none.
     fn over(self, base: Keys) -> Keys {
         Keys {
@@ -215,7 +300,22 @@ impl Keys {
             neighbor_as: self.neighbor_as.or(base.neighbor_as),
             source_address: self.source_address.or(base.source_address),
             passive: self.passive.or(base.passive),
+            interface: self.interface.or(base.interface),
             multihop: self.multihop.or(base.multihop),
+            password: self.password.or(base.password),
+            delay_open_time: self.delay_open_time.or(base.delay_open_time),
+            send_hold_time: self.send_hold_time.or(base.send_hold_time),
+            ttl_security: self.ttl_security.or(base.ttl_security),
+            disable_after_error: self.disable_after_error.or(base.disable_after_error),
+            graceful_restart: self.graceful_restart.or(base.graceful_restart),
+            extended_messages: self.extended_messages.or(base.extended_messages),
+            enhanced_route_refresh: self.enhanced_route_refresh.or(base.enhanced_route_refresh),
+            local_role: self.local_role.or(base.local_role),
+            require_roles: self.require_roles.or(base.require_roles),
+            advertise_hostname: self.advertise_hostname.or(base.advertise_hostname),
+            allow_local_as: self.allow_local_as.or(base.allow_local_as),
+            enforce_first_as: self.enforce_first_as.or(base.enforce_first_as),
+            allow_as_sets: self.allow_as_sets.or(base.allow_as_sets),
             hold_time: self.hold_time.or(base.hold_time),
             keepalive_time: self.keepalive_time.or(base.keepalive_time),
             connect_retry_time: self.connect_retry_time.or(base.connect_retry_time),
@@ -227,22 +327,6 @@ impl Keys {
             ipv6: channel_over(self.ipv6, base.ipv6),
         }
     }
-}
-
-fn channel_over(
-    own: Option<At<ChannelKeys>>,
-    base: Option<At<ChannelKeys>>,
-) -> Option<At<ChannelKeys>> {
-    let (own, base) = match (own, base) {
-        (Some(own), Some(base)) => (own, base.value),
-        (own, base) => return own.or(base),
-    };
-    let value = ChannelKeys {
-        import: own.value.import.or(base.import),
-        export: own.value.export.or(base.export),
-        next_hop: own.value.next_hop.or(base.next_hop),
-    };
-    Some(At { place: own.place, value })
 }
 
 /// A protocol's table as a whole, for errors about the merged keys.
@@ -257,17 +341,18 @@ impl Whole<'_> {
         self.log.push(place, &format!("{}{message}", self.path));
     }
 
-    fn unique(&self, keys: &Keys, neighbors: &mut BTreeMap<IpAddr, (String, Place)>) {
-        let Some(neighbor) = keys.neighbor else { return };
-        if let Some((other, place)) = neighbors.get(&neighbor.value) {
+    /// The interface matters only where the address means something on it alone.
+    fn unique(&self, keys: &Keys, neighbors: &mut BTreeMap<(IpAddr, String), (String, Place)>) {
+        let Some(neighbor) = &keys.neighbor else { return };
+        let address = neighbor.value.address;
+        let scope = keys.interface().filter(|_| is_link_local_v6(address)).unwrap_or_default();
+        if let Some((other, place)) = neighbors.get(&(address, scope.clone())) {
             let first = self.log.show(*place);
-            let message = format!(
-                ".neighbor: {} is the neighbor of {other} as well ({first})",
-                neighbor.value
-            );
+            let message =
+                format!(".neighbor: {address} is the neighbor of {other} as well ({first})");
             return self.fail(neighbor.place, &message);
         }
-        neighbors.insert(neighbor.value, (self.path.clone(), neighbor.place));
+        neighbors.insert((address, scope), (self.path.clone(), neighbor.place));
     }
 
     /// Fills in the defaults and checks that the keys fit together.
@@ -294,10 +379,14 @@ impl Whole<'_> {
                 ": no address family: add ipv4 = { import = \"none\", export = \"FILTER\" } or ipv6 alike",
             );
         }
-        let (neighbor, neighbor_as) = (keys.neighbor?.value, keys.neighbor_as?);
+        let interface = keys.interface();
+        let (neighbor, neighbor_as) = (keys.neighbor.as_ref()?.value.address, keys.neighbor_as?);
         let hold_time = keys.hold_time.unwrap_or(seconds(9));
-        self.fit_together(neighbor, hold_time, &keys);
         let external = neighbor_as != local_as;
+        self.fit_together(neighbor, hold_time, &keys);
+        self.scope(&keys);
+        self.role(&keys, external);
+        let hops = keys.multihop.flatten();
         Some(BgpProtocol {
             name: name.to_owned(),
             description: keys.description,
@@ -306,7 +395,22 @@ impl Whole<'_> {
             neighbor_as,
             source_address: keys.source_address.map(|address| address.value),
             passive: keys.passive.unwrap_or(false),
-            multihop: keys.multihop.unwrap_or(false),
+            interface,
+            multihop: hops,
+            ttl_security: keys.ttl_security.unwrap_or(false),
+            password: keys.password,
+            disable_after_error: keys.disable_after_error.unwrap_or(false),
+            graceful_restart: keys.graceful_restart.unwrap_or_default(),
+            extended_messages: keys.extended_messages.unwrap_or(false),
+            enhanced_route_refresh: keys.enhanced_route_refresh.unwrap_or(true),
+            local_role: keys.local_role.map(|role| role.value),
+            require_roles: keys.require_roles.unwrap_or(false),
+            advertise_hostname: keys.advertise_hostname.unwrap_or(false),
+            allow_local_as: keys.allow_local_as.unwrap_or(0),
+            enforce_first_as: keys.enforce_first_as.unwrap_or(true),
+            allow_as_sets: keys.allow_as_sets.unwrap_or(false),
+            delay_open_time: keys.delay_open_time.unwrap_or(Duration::ZERO),
+            send_hold_time: keys.send_hold_time,
             hold_time,
             keepalive_time: keys.keepalive_time.map(|time| time.value),
             connect_retry_time: keys.connect_retry_time.unwrap_or(seconds(5)),
@@ -335,6 +439,38 @@ impl Whole<'_> {
         }
     }
 
+    /// A link-local address needs its interface, once.
+    fn scope(&self, keys: &Keys) {
+        let Some(At { place, value: neighbor }) = &keys.neighbor else { return };
+        match (&neighbor.interface, &keys.interface) {
+            (Some(behind), Some(key)) if *behind != key.value => {
+                let message =
+                    format!(".interface: {} here, but {behind} behind the neighbor", key.value);
+                self.fail(key.place, &message);
+            }
+            (None, None) if is_link_local_v6(neighbor.address) => {
+                let address = neighbor.address;
+                let message = format!(
+                    ".neighbor: {address} is link-local: write the interface behind it, \"{address}%eth0\""
+                );
+                self.fail(*place, &message);
+            }
+            _ => {}
+        }
+    }
+
+    /// Roles are a matter between ASes (RFC 9234 section 4.1).
+    fn role(&self, keys: &Keys, external: bool) {
+        if let Some(role) = &keys.local_role
+            && !external
+        {
+            self.fail(role.place, ".local-role: is for external neighbors only (RFC 9234)");
+        }
+        if keys.require_roles == Some(true) && keys.local_role.is_none() {
+            self.fail(self.place, ".require-roles: needs a `local-role`");
+        }
+    }
+
     /// Nothing goes in or out of an external session unless the user said so (RFC 8212); for an internal
     /// one the defaults are BIRD's.
     fn channel(&self, family: &str, keys: At<ChannelKeys>, external: bool) -> Channel {
@@ -351,6 +487,10 @@ impl Whole<'_> {
             import: filter("import", keys.value.import, "all"),
             export: filter("export", keys.value.export, "none"),
             next_hop: keys.value.next_hop,
+            next_hop_self: keys.value.next_hop_self.unwrap_or(false),
+            extended_next_hop: keys.value.extended_next_hop.unwrap_or(false),
+            add_paths: keys.value.add_paths.unwrap_or(false),
+            import_limit: keys.value.import_limit,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! `[filter.NAME]` and its rules.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use vc5_bgp::wire::ParseCommunityError;
 
 use super::super::literal::{community, prefix_match};
 use super::super::model::{Filter, FilterAction, FilterRule, RouteSource};
@@ -65,6 +68,8 @@ fn rule(mut table: Table<'_>, names: &Names) -> FilterRule {
         med: None,
         local_pref: None,
         add_communities: Vec::new(),
+        add_extended_communities: Vec::new(),
+        add_large_communities: Vec::new(),
         prepend: 0,
         then: FilterAction::Reject,
     };
@@ -86,7 +91,20 @@ fn set(mut actions: Table<'_>, rule: &mut FilterRule) {
     let communities =
         actions.get("add-communities").and_then(|field| field.list(|item| item.literal(community)));
     rule.add_communities = values(communities);
+    let extended = actions
+        .get("add-extended-communities")
+        .and_then(|field| field.list(|item| item.literal(by_its_type)));
+    rule.add_extended_communities = values(extended);
+    let large = actions
+        .get("add-large-communities")
+        .and_then(|field| field.list(|item| item.literal(by_its_type)));
+    rule.add_large_communities = values(large);
     rule.prepend =
         actions.get("prepend").and_then(|field| field.number(0..=32_u8)).unwrap_or_default();
     actions.end();
+}
+
+/// What the codec's own types read.
+fn by_its_type<T: FromStr<Err = ParseCommunityError>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: ParseCommunityError| error.to_string())
 }

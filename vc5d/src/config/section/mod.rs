@@ -1,6 +1,7 @@
 //! One file for each part of the configuration: which keys it has, their types, ranges and defaults.
 
 mod bgp;
+mod channel;
 mod check;
 mod daemon;
 mod filter;

@@ -4,6 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use vc5_bgp::session::{GracefulRestart, LimitAction, Password, PrefixLimit};
+use vc5_bgp::wire::BgpRole;
+
 use super::super::model::*;
 use super::{BASE, parse, with_base};
 
@@ -73,6 +76,8 @@ fn filters_keep_the_order_of_their_rules() {
                 med: Some(10),
                 local_pref: Some(200),
                 add_communities: vec![65000 << 16 | 100, 0xffff_ff01],
+                add_extended_communities: vec!["rt:65000:7".parse().unwrap()],
+                add_large_communities: vec!["65000:1:2".parse().unwrap()],
                 prepend: 2,
                 then: FilterAction::Accept,
             },
@@ -83,6 +88,8 @@ fn filters_keep_the_order_of_their_rules() {
                 med: None,
                 local_pref: None,
                 add_communities: vec![],
+                add_extended_communities: vec![],
+                add_large_communities: vec![],
                 prepend: 0,
                 then: FilterAction::Reject,
             },
@@ -97,8 +104,14 @@ fn filters_keep_the_order_of_their_rules() {
 #[test]
 fn a_protocol_is_its_own_keys_over_those_of_the_template() {
     let config = good();
-    let channel = |import: &str, export: &str, next_hop: &str| {
-        Some(Channel { import: import.into(), export: export.into(), next_hop: Some(ip(next_hop)) })
+    let channel = |import: &str, export: &str, next_hop: &str| Channel {
+        import: import.into(),
+        export: export.into(),
+        next_hop: Some(ip(next_hop)),
+        next_hop_self: false,
+        extended_next_hop: false,
+        add_paths: false,
+        import_limit: None,
     };
     let tor1 = BgpProtocol {
         name: "tor1".into(),
@@ -108,7 +121,22 @@ fn a_protocol_is_its_own_keys_over_those_of_the_template() {
         neighbor_as: 65000,
         source_address: Some(ip("10.1.10.100")),
         passive: true,
-        multihop: true,
+        interface: Some("eth1".into()),
+        multihop: Some(3),
+        ttl_security: true,
+        password: Password::new("secret"),
+        disable_after_error: true,
+        graceful_restart: GracefulRestart::Off,
+        extended_messages: true,
+        enhanced_route_refresh: false,
+        local_role: Some(BgpRole::Customer),
+        require_roles: true,
+        advertise_hostname: true,
+        allow_local_as: 2,
+        enforce_first_as: false,
+        allow_as_sets: true,
+        delay_open_time: seconds(3),
+        send_hold_time: Some(seconds(20)),
         hold_time: seconds(12),
         keepalive_time: Some(seconds(4)),
         connect_retry_time: Duration::from_millis(500),
@@ -116,7 +144,7 @@ fn a_protocol_is_its_own_keys_over_those_of_the_template() {
         startup_hold_time: seconds(120),
         error_wait_time: (seconds(2), seconds(30)),
         shutdown_message: Some("bye".into()),
-        ipv4: channel("none", "anycast", "10.1.10.100"),
+        ipv4: Some(channel("none", "anycast", "10.1.10.100")),
         ipv6: None,
     };
     let tor2 = BgpProtocol {
@@ -127,7 +155,22 @@ fn a_protocol_is_its_own_keys_over_those_of_the_template() {
         neighbor_as: 65000,
         source_address: None,
         passive: false,
-        multihop: false,
+        interface: None,
+        multihop: None,
+        ttl_security: false,
+        password: None,
+        disable_after_error: false,
+        graceful_restart: GracefulRestart::Aware,
+        extended_messages: false,
+        enhanced_route_refresh: true,
+        local_role: None,
+        require_roles: false,
+        advertise_hostname: false,
+        allow_local_as: 0,
+        enforce_first_as: true,
+        allow_as_sets: false,
+        delay_open_time: seconds(0),
+        send_hold_time: None,
         hold_time: seconds(12),
         keepalive_time: None,
         connect_retry_time: seconds(5),
@@ -135,8 +178,16 @@ fn a_protocol_is_its_own_keys_over_those_of_the_template() {
         startup_hold_time: seconds(240),
         error_wait_time: (seconds(1), seconds(60)),
         shutdown_message: None,
-        ipv4: channel("none", "none", "10.1.10.100"),
-        ipv6: channel("all", "all", "2001:db8:10::100"),
+        ipv4: Some(Channel { extended_next_hop: true, ..channel("none", "none", "10.1.10.100") }),
+        ipv6: Some(Channel {
+            next_hop_self: true,
+            add_paths: true,
+            import_limit: Some(PrefixLimit {
+                max: 1000,
+                action: LimitAction::Restart(Some(seconds(60))),
+            }),
+            ..channel("all", "all", "2001:db8:10::100")
+        }),
     };
     assert_eq!(config.bgp.into_values().collect::<Vec<_>>(), [tor1, tor2]);
 }
@@ -247,4 +298,29 @@ fn errors_are_counted_and_ordered() {
     let errors = parse(&format!("{BASE}b = 1\na = 1\n")).unwrap_err();
     let lines: Vec<_> = errors.iter().map(|error| error.at.unwrap().0).collect();
     assert_eq!((errors.count(), lines), (2, vec![6, 7]));
+}
+
+#[test]
+fn a_link_local_neighbor_has_its_interface_behind_it() {
+    let config = with_base(
+        "[protocol.bgp.a]
+neighbor = \"fe80::1%eth0\"
+neighbor-as = 65000
+multihop = false
+ipv6 = { import = \"none\", export = \"all\", import-limit = { max = 5 } }
+[protocol.bgp.b]
+neighbor = \"fe80::1\"
+interface = \"eth1\"
+neighbor-as = 65000
+multihop = true
+ipv6 = { import = \"none\", export = \"all\", import-limit = { max = 5, action = \"block\" } }
+",
+    );
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    let [a, b] = ["a", "b"].map(|name| &config.bgp[name]);
+    assert_eq!((a.neighbor, a.interface.as_deref()), (ip("fe80::1"), Some("eth0")));
+    assert_eq!((b.neighbor, b.interface.as_deref()), (ip("fe80::1"), Some("eth1")));
+    assert_eq!((a.multihop, b.multihop), (None, Some(64)));
+    let action = |peer: &BgpProtocol| peer.ipv6.as_ref().unwrap().import_limit.unwrap().action;
+    assert_eq!((action(a), action(b)), (LimitAction::Disable, LimitAction::Block));
 }

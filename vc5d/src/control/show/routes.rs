@@ -139,6 +139,12 @@ fn attributes(reply: &mut Reply, route: &Route) {
             route.communities.iter().map(|text| format!("({})", text.replace(':', ","))).collect();
         line(format!("\tBGP.community: {}", communities.join(" ")));
     }
+    let rest = [("ext", &route.extended_communities), ("large", &route.large_communities)];
+    for (kind, list) in rest.into_iter().filter(|(_, list)| !list.is_empty()) {
+        let all: Vec<String> =
+            list.iter().map(|text| format!("({})", text.replace(':', ", "))).collect();
+        line(format!("\tBGP.{kind}_community: {}", all.join(" ")));
+    }
     if !route.exported_to.is_empty() {
         line(format!("\tExported to: {}", route.exported_to.join(", ")));
     }

@@ -1,0 +1,98 @@
+//! How sessions end, and what the other side learns of it.
+
+use anyhow::Result;
+use vc5_conformance::lab::router::{Announcement, Session};
+use vc5_conformance::lab::wait;
+
+use crate::world::{LIMIT, Ours, THEIRS, VIP, World, usual};
+
+const MESSAGE: &str = "moving rack 7 until 14:00";
+
+fn both(world: &mut World) -> Result<()> {
+    world.up(&usual(), &Ours::default())?;
+    world.await_announced(VIP)?;
+    world.await_received(THEIRS).map(drop)
+}
+
+pub(super) fn they_stop(world: &mut World) -> Result<()> {
+    both(world)?;
+    world.router.process()?.signal(libc::SIGSTOP)?;
+    let down = world.await_down("Hold timer expired");
+    let routes = world.received();
+    world.router.process()?.signal(libc::SIGCONT)?;
+    down?;
+    anyhow::ensure!(routes?.is_empty(), "the node still has the routes of a dead session");
+    world.await_session()
+}
+
+pub(super) fn we_stop(world: &mut World) -> Result<()> {
+    both(world)?;
+    world.node.daemon()?.signal(libc::SIGSTOP)?;
+    let gone = world.await_withdrawn(VIP);
+    world.node.daemon()?.signal(libc::SIGCONT)?;
+    gone?;
+    world.await_session()?;
+    world.await_announced(VIP).map(drop)
+}
+
+pub(super) fn they_are_killed(world: &mut World) -> Result<()> {
+    both(world)?;
+    world.router.process()?.kill()?;
+    world.await_down("")?;
+    anyhow::ensure!(world.received()?.is_empty(), "the node still has the routes");
+    world.start_router(&usual())?;
+    world.await_session()?;
+    world.await_announced(VIP).map(drop)
+}
+
+pub(super) fn we_are_killed(world: &mut World) -> Result<()> {
+    both(world)?;
+    world.node.daemon()?.kill()?;
+    world.await_withdrawn(VIP)?;
+    world.start_node(&usual(), &Ours::default())?;
+    world.await_session()?;
+    world.await_announced(VIP).map(drop)
+}
+
+pub(super) fn our_message(world: &mut World) -> Result<()> {
+    both(world)?;
+    world.node.vc5c(&format!("disable peer \"{MESSAGE}\""))?;
+    world.await_withdrawn(VIP)?;
+    world.await_words(MESSAGE)
+}
+
+pub(super) fn their_message(world: &mut World) -> Result<()> {
+    both(world)?;
+    world.router.shut_down(MESSAGE)?;
+    wait::until_true("the message in the node's log", LIMIT, || {
+        Ok(world.node_log().contains(MESSAGE) && !world.node_established()?)
+    })?;
+    Ok(())
+}
+
+/// The router takes one prefix and then gets two more.
+pub(super) fn their_limit(world: &mut World) -> Result<()> {
+    let session = Session { prefix_limit: Some(1), ..usual() };
+    world.up(&session, &Ours::default())?;
+    world.await_announced(VIP)?;
+    let more_vips = vec!["203.0.113.11/32", "203.0.113.12/32"];
+    world.configure(&session, &Ours { more_vips, ..Ours::default() })?;
+    world.node.vc5c("configure")?;
+    wait::until_true("the router's Cease", LIMIT, || {
+        Ok(world.node_log().contains("Maximum number of prefixes reached"))
+    })?;
+    Ok(())
+}
+
+/// The node takes two prefixes and gets three.
+pub(super) fn our_limit(world: &mut World) -> Result<()> {
+    let prefixes = [THEIRS, "198.18.2.0/24", "198.18.3.0/24"];
+    let session = Session { routes: prefixes.map(Announcement::to).into(), ..usual() };
+    let channel = ", import-limit = { max = 2, action = \"disable\" }".into();
+    world.start(&session, &Ours { channel, ..Ours::default() })?;
+    wait::until_true("the node's limit", LIMIT, || {
+        Ok(world.counter("established")? == 1 && world.peer()?["state"] == "Idle")
+    })?;
+    wait::until_true("the Cease at the router", LIMIT, || Ok(world.saw_cease(1)))?;
+    world.stays_down()
+}
