@@ -1,10 +1,11 @@
 //! A route collector: accepts sessions from the neighbours named and prints what they announce (`+`) and withdraw (`-`)
-//! until interrupted: `listen ROUTER-ID LOCAL-AS ADDRESS:PORT NEIGHBOUR,AS...`.
+//! until interrupted; SIGHUP asks all of them for their routes once more (RFC 2918): `listen ROUTER-ID LOCAL-AS ADDRESS:PORT NEIGHBOUR,AS...`.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use vc5_bgp::policy::Policy;
 use vc5_bgp::speaker::{FamilyConfig, PeerConfig, Speaker, SpeakerConfig, SpeakerSnapshot};
 use vc5_bgp::wire::Family;
@@ -32,6 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let mut known = BTreeMap::new();
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut look = tokio::time::interval(Duration::from_millis(100));
     loop {
         tokio::select! {
@@ -40,6 +42,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 let present = routes(&speaker.snapshot());
                 print_changes(&known, &present);
                 known = present;
+            }
+            _ = hangup.recv() => {
+                speaker.snapshot().peers.keys().try_for_each(|peer| speaker.refresh(peer))?;
             }
             interrupt = tokio::signal::ctrl_c() => break interrupt?,
         }

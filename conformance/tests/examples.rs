@@ -99,12 +99,19 @@ fn listen_prints_what_comes_and_goes() {
     let mut listen = world.example("listen", &arguments);
     world.start_bird(&session(vec![Announcement::to(PREFIX)]));
     let announced = "+ 192.0.2.31 203.0.113.10/32 0 via 192.0.2.31 path 64512";
-    let log = || listen.log();
-    wait::until_true("the announcement", LIMIT, || Ok(log().contains(announced))).unwrap();
+    wait::until_true("the announcement", LIMIT, || Ok(listen.log().contains(announced))).unwrap();
+
+    let sent = || world.bird.words().matches("Sending UPDATE").count();
+    let before = sent();
+    listen.signal(libc::SIGHUP).unwrap();
+    wait::until_true("BIRD is asked and answers", LIMIT, || {
+        Ok(world.bird.words().contains("Got ROUTE-REFRESH") && sent() > before)
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", world.bird.words()));
 
     world.bird.change(&session(vec![])).unwrap();
     let withdrawn = "- 192.0.2.31 203.0.113.10/32 0\n";
-    wait::until_true("the withdrawal", LIMIT, || Ok(log().contains(withdrawn))).unwrap();
+    wait::until_true("the withdrawal", LIMIT, || Ok(listen.log().contains(withdrawn))).unwrap();
 
     listen.signal(libc::SIGINT).unwrap();
     assert!(listen.wait(LIMIT).unwrap().success());

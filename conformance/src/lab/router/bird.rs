@@ -131,7 +131,7 @@ fn configuration(session: &Session) -> String {
   connect delay time 1;
   error wait time 1, 1;
   error forget time 1;
-  debug {{ states, routes, events }};
+  debug {{ states, routes, events, packets }};
 "
     );
     let mut option = |on: bool, words: &str| {

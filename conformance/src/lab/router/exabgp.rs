@@ -24,6 +24,7 @@ pub struct ExaBgp {
     told: PathBuf,
     listener: PathBuf,
     neighbor: String,
+    run: u32,
 }
 
 impl ExaBgp {
@@ -52,7 +53,9 @@ impl Router for ExaBgp {
         self.process = None;
         self.config = place.file("exabgp.conf");
         self.commands = place.file("exabgp.commands");
-        self.told = place.file("exabgp.told");
+        // The listener of a run that was killed may still be writing.
+        self.run += 1;
+        self.told = place.file(&format!("exabgp.told{}", self.run));
         self.listener = place.file("exabgp.sh");
         self.neighbor = session.remote.to_string();
         File::create(&self.commands)?;

@@ -37,6 +37,7 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("ADD-PATH receive", options::add_path_receive),
     ("route refresh, they ask", routes::refresh_they_ask),
     ("communities received", routes::communities_received),
+    ("communities sent", routes::communities_sent),
     ("hold time expires, they stop", end::they_stop),
     ("hold time expires, we stop", end::we_stop),
     ("killed, they", end::they_are_killed),

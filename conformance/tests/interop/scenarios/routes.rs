@@ -1,6 +1,6 @@
 //! Routes and what is on them.
 
-use anyhow::Result;
+use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 use vc5_conformance::lab::router::{Announcement, Session};
 use vc5_conformance::lab::wait;
@@ -33,4 +33,19 @@ pub(super) fn communities_received(world: &mut World) -> Result<()> {
     let large = list(&["64512:1:2", "4200000001:3:4"]);
     same("large communities", &route["large_communities"], &large)?;
     same("extended communities", &route["extended_communities"], &list(&["rt:64512:7"]))
+}
+
+pub(super) fn communities_sent(world: &mut World) -> Result<()> {
+    let more =
+        "add-large-communities = [\"65000:1:2\"], add-extended-communities = [\"rt:65000:7\"]";
+    world.up(&usual(), &Ours { set: format!(", {more}"), ..Ours::default() })?;
+    let seen = world.await_announced(VIP)?;
+    same("communities", &seen.communities, &vec!["65000:100".to_owned()])?;
+    same("large communities", &seen.large_communities, &vec!["65000:1:2".to_owned()])?;
+    // Each router has words of its own for a route target.
+    let [target] = &seen.extended_communities[..] else {
+        bail!("extended communities: {:?}", seen.extended_communities);
+    };
+    ensure!(target.contains("65000") && target.contains('7'), "extended community {target}");
+    Ok(())
 }
