@@ -92,7 +92,7 @@ fn configuration(routers: &[SocketAddr]) -> Result<String> {
         "log stderr {{ warning, error, fatal, bug }};\nrouter id 127.0.0.1;\nprotocol device {{}}\n\
          protocol static vip {{ ipv4; route {VIP}/32 blackhole; }}\n\
          template bgp reader {{\n  local 127.0.0.1 port {port} as {LOCAL_AS};\n  multihop;\n  hold time {};\n  \
-         connect delay time 1;\n  ipv4 {{ import none; export all; next hop address {NEXT_HOP}; }};\n}}\n",
+         connect delay time 1;\n  connect retry time 2;\n  error wait time 1, 2;\n  ipv4 {{ import none; export all; next hop address {NEXT_HOP}; }};\n}}\n",
         HOLD.as_secs()
     );
     for (number, router) in routers.iter().enumerate() {
