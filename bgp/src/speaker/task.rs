@@ -480,8 +480,7 @@ impl PeerTask {
     }
 
     fn publish_soon(&mut self) {
-        self.publish_at
-            .get_or_insert_with(|| self.not_before.max(Instant::now() + PUBLISH_DELAY));
+        self.publish_at.get_or_insert_with(|| self.not_before.max(Instant::now() + PUBLISH_DELAY));
     }
 
     fn publish_now(&mut self) {
