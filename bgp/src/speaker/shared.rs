@@ -110,6 +110,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Wakes the neighbours' tasks. The first thing they do is to take the lock: whoever holds it then makes
+/// all of them wait.
+fn wake(told: &[Arc<Mailbox>]) {
+    told.iter().for_each(|mailbox| mailbox.wake.notify_one());
+}
+
 impl Shared {
     pub(super) fn new(local: LocalSpeaker, runtime: Handle) -> Self {
         Self {
@@ -248,8 +254,9 @@ impl Shared {
         let origin = Origin::Local { tag };
         let route = Route { origin, attributes, next_hop: None, path_id: 0, since: Instant::now() };
         core.rib.insert(prefix, route);
-        core.tell_local(&[prefix]);
+        let told = core.tell_local(&[prefix]);
         drop(core);
+        wake(&told);
         self.changed();
     }
 
@@ -268,10 +275,11 @@ impl Shared {
         for prefix in prefixes {
             core.rib.remove(prefix, None, 0);
         }
-        core.tell_local(prefixes);
+        let told = core.tell_local(prefixes);
         let peers = core.peers.values().map(|peer| peer.progress.clone()).collect();
         let flush = Flush::new(core.sequence, peers);
         drop(core);
+        wake(&told);
         self.changed();
         flush
     }
@@ -382,13 +390,15 @@ impl Core {
             .try_for_each(|listener| options::set_password(&*listener.socket, neighbor, password))
     }
 
-    /// Puts our own changes before all neighbours.
-    fn tell_local(&mut self, prefixes: &[IpNet]) {
+    /// Puts our own changes before all neighbours, who are still to be woken.
+    fn tell_local(&mut self, prefixes: &[IpNet]) -> Vec<Arc<Mailbox>> {
         self.sequence += 1;
+        let mut told = Vec::with_capacity(self.peers.len());
         for peer in self.peers.values() {
             lock(&peer.mailbox.changed).local.extend(prefixes);
-            peer.mailbox.wake.notify_one();
+            told.push(peer.mailbox.clone());
         }
+        told
     }
 
     /// Puts changes that came from one neighbour before the others.

@@ -29,6 +29,9 @@ const READ: usize = 64 * 1024;
 const WRITES: usize = 64;
 /// Pictures for readers are not drawn more often than this, nor for more than a twentieth of the time.
 const PUBLISH: Duration = Duration::from_millis(50);
+/// Nor before this time after a change of routes: then every neighbour's task is writing the same change, and
+/// a picture drawn by one is a delay of the next one's message.
+const PUBLISH_DELAY: Duration = Duration::from_millis(10);
 
 type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
@@ -477,7 +480,7 @@ impl PeerTask {
     }
 
     fn publish_soon(&mut self) {
-        self.publish_at.get_or_insert(self.not_before);
+        self.publish_at.get_or_insert_with(|| self.not_before.max(Instant::now() + PUBLISH_DELAY));
     }
 
     fn publish_now(&mut self) {

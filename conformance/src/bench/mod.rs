@@ -2,6 +2,7 @@
 
 pub mod bgp;
 pub mod gate;
+pub mod peers;
 pub mod xdp;
 
 use std::borrow::Cow;

@@ -10,23 +10,37 @@ use vc5_conformance::bench::{self, Record, Table};
 
 type Benchmark = fn() -> Result<Vec<Record>>;
 
-/// By area, which is also the first part of a record's name.
-const ALL: [(&str, Benchmark); 3] =
-    [("bgp", bench::bgp::run), ("gate", bench::gate::run), ("xdp", bench::xdp::run)];
+/// By area, which is also the first part of a record's name; an area can have parts.
+const ALL: [(&str, Benchmark); 4] = [
+    ("bgp", bench::bgp::run),
+    ("bgp-peers", bench::peers::run),
+    ("gate", bench::gate::run),
+    ("xdp", bench::xdp::run),
+];
 
 const LOG: &str = "target/bench.jsonl";
 
 /// Runs the benchmarks and prints them with their methods.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only this area: bgp, gate or xdp
+    /// Only this area: bgp (and of it only bgp-peers), gate or xdp
     #[arg(long)]
     only: Option<String>,
+    /// Become the speaker that is measured while idle
+    #[arg(long, hide = true)]
+    idle_speaker: bool,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let wanted = |name: &str| arguments.only.as_deref().is_none_or(|only| only == name);
+    if arguments.idle_speaker {
+        return bench::peers::idle_child();
+    }
+    let wanted = |name: &str| {
+        let rest = |only| name.strip_prefix(only);
+        let part = |rest: &str| rest.is_empty() || rest.starts_with('-');
+        arguments.only.as_deref().is_none_or(|only| rest(only).is_some_and(part))
+    };
     if !ALL.iter().any(|(name, _)| wanted(name)) {
         let names = ALL.map(|(name, _)| name).join(", ");
         bail!("--only {}: there are {names}", arguments.only.unwrap_or_default());

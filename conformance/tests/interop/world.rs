@@ -286,17 +286,16 @@ probe = \"direct\"
         WORDS.iter().any(|words| said.contains(words))
     }
 
-    /// The router has logged a Cease of this subcode, each kind of router in its own words.
-    pub(crate) fn saw_cease(&self, subcode: u8) -> bool {
-        let said = self.router.words();
-        let words = match subcode {
-            1 => "aximum number of prefixes",
-            _ => return false,
-        };
-        said.contains(words)
-            || said.to_lowercase().contains("maximum number of prefixes")
-            || said.contains(&format!("6/{subcode}"))
-            || said.contains(&format!("\"code\": 6, \"subcode\": {subcode}"))
+    /// The router has logged the Cease of a prefix limit, 6/1, each kind of router in its own words.
+    pub(crate) fn saw_limit_cease(&self) -> bool {
+        const GOBGP: [&str; 3] = ["received notification", "\"Code\":6", "\"Subcode\":1,"];
+        const EXABGP: [&str; 2] = ["\"direction\": \"receive\"", "\"code\": 6, \"subcode\": 1,"];
+        let has = |line: &str, words: &[&str]| words.iter().all(|word| line.contains(word));
+        self.router.words().lines().any(|line| {
+            line.to_lowercase().contains("maximum number of prefixes reached")
+                || has(line, &GOBGP)
+                || has(line, &EXABGP)
+        })
     }
 
     /// The routes that the node has from the router.

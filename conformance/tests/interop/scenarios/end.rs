@@ -93,6 +93,6 @@ pub(super) fn our_limit(world: &mut World) -> Result<()> {
     wait::until_true("the node's limit", LIMIT, || {
         Ok(world.counter("established")? == 1 && world.peer()?["state"] == "Idle")
     })?;
-    wait::until_true("the Cease at the router", LIMIT, || Ok(world.saw_cease(1)))?;
+    wait::until_true("the Cease at the router", LIMIT, || Ok(world.saw_limit_cease()))?;
     world.stays_down()
 }
