@@ -16,6 +16,8 @@ use super::{HOLD, LOCAL_AS, NEXT_HOP, VIP};
 use crate::lab::{Process, wait};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// One of them is listened on.
+const PORTS: std::ops::Range<u16> = 17900..18000;
 
 /// A running BIRD; its files go with it.
 #[derive(Debug)]
@@ -72,6 +74,11 @@ impl Bird {
         }
     }
 
+    /// The end of its log.
+    pub(super) fn log(&self) -> String {
+        self.process.tail()
+    }
+
     /// How many sessions are Established.
     pub(super) fn established(&mut self) -> Result<usize> {
         self.say("show protocols")?;
@@ -86,8 +93,9 @@ impl Drop for Bird {
 }
 
 fn configuration(routers: &[SocketAddr]) -> Result<String> {
-    // Free a moment ago, and nobody else here asks for ports of that kind.
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    // Not one of the kernel's choice: the next connection that somebody makes could get it before BIRD does.
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let port = PORTS.into_iter().find(free).context("no port for BIRD to listen on")?;
     let mut text = format!(
         "log stderr {{ warning, error, fatal, bug }};\nrouter id 127.0.0.1;\nprotocol device {{}}\n\
          protocol static vip {{ ipv4; route {VIP}/32 blackhole; }}\n\
