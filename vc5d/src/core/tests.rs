@@ -52,6 +52,16 @@ fn standard() -> Config {
     config("auto", r#""10.0.0.1", "10.0.0.2""#)
 }
 
+/// The standard configuration with one more service on the VIP, on port 8080.
+fn with_another_service() -> Config {
+    let mut config = standard();
+    let www = config.vips.get_mut("www").unwrap();
+    let mut service = www.services[0].clone();
+    service.port = 8080;
+    www.services.push(service);
+    config
+}
+
 /// A core with its clock, its last word to the dataplane, and whether the route stands.
 struct World {
     now: Instant,
@@ -285,12 +295,7 @@ fn a_reload_keeps_verdicts_and_the_route() {
 #[test]
 fn a_new_service_on_a_standing_vip_gates_from_its_first_verdict() {
     let mut world = World::up();
-    let mut more = standard();
-    let www = more.vips.get_mut("www").unwrap();
-    let mut service = www.services[0].clone();
-    service.port = 8080;
-    www.services.push(service);
-    world.configure(&more);
+    world.configure(&with_another_service());
     assert!(world.standing);
     world.probe(8080, "10.0.0.1", Verdict::Down);
     assert!(world.standing, "the other backend may still make it");
@@ -301,12 +306,7 @@ fn a_new_service_on_a_standing_vip_gates_from_its_first_verdict() {
 #[test]
 fn an_undecided_service_counts_as_down_after_the_learn_time() {
     let mut world = World::up();
-    let mut more = standard();
-    let www = more.vips.get_mut("www").unwrap();
-    let mut service = www.services[0].clone();
-    service.port = 8080;
-    www.services.push(service);
-    world.configure(&more);
+    world.configure(&with_another_service());
     world.wait(Duration::from_secs(29));
     assert!(world.standing);
     world.wait(Duration::from_secs(1));
@@ -316,12 +316,7 @@ fn an_undecided_service_counts_as_down_after_the_learn_time() {
 #[test]
 fn a_new_service_on_a_standing_vip_is_no_business_of_the_dataplane_until_it_is_decided() {
     let mut world = World::up();
-    let mut more = standard();
-    let www = more.vips.get_mut("www").unwrap();
-    let mut service = www.services[0].clone();
-    service.port = 8080;
-    www.services.push(service);
-    world.configure(&more);
+    world.configure(&with_another_service());
     world.acknowledge();
     assert!(world.standing, "its empty ring is nobody's concern yet");
     world.probe(8080, "10.0.0.1", Verdict::Up);
