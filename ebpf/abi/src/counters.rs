@@ -1,5 +1,7 @@
 //! What is counted.
 
+use crate::MAX_IFACES;
+
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -7,8 +9,8 @@ pub enum Verdict {
     Pass,
     /// Dropped.
     Drop,
-    /// Sent out by the interface that it came in by.
-    Tx,
+    /// Sent, by the interface that it came in by or another.
+    Sent,
 }
 
 /// A packet or byte count of one CPU.
@@ -31,8 +33,12 @@ pub struct Traffic {
     pub bytes: u64,
     /// Flow records made.
     pub flows: u64,
-    /// TCP SYNs among the packets.
+    /// TCP SYNs (without ACK) among the packets.
     pub syns: u64,
+    /// TCP FINs among the packets.
+    pub fins: u64,
+    /// TCP RSTs among the packets.
+    pub rsts: u64,
 }
 
 macro_rules! reasons {
@@ -63,50 +69,79 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Shorter than an Ethernet and an IPv4 header.
+    /// Shorter than an Ethernet and an IP header.
     Short => Pass "short",
     /// From an interface that is not in `IFACES`.
     UnknownInterface => Pass "unknown-interface",
     /// Not to our hardware address.
     NotOurMac => Pass "not-our-mac",
-    /// VLAN-tagged.
+    /// VLAN-tagged, on an interface that is no trunk, or more than twice.
     Vlan => Pass "vlan",
-    /// IPv6.
-    Ipv6 => Pass "ipv6",
-    /// Any other EtherType but IPv4.
+    /// Neither IPv4 nor IPv6.
     NotIp => Pass "not-ip",
-    /// IPv4, not to a VIP.
+    /// IP, not to a VIP.
     NotVip => Pass "not-vip",
-    /// ICMP to a VIP.
-    Icmp => Pass "icmp",
-    /// To a VIP, and the IPv4 header contradicts itself or the frame.
+    /// To a VIP, and the IP header contradicts itself or the frame.
     Malformed => Drop "malformed",
-    /// To a VIP, and the frame or the IPv4 packet ends before the TCP or UDP header does.
+    /// To a VIP, and the frame or the IP packet ends before the headers that decide do.
     Truncated => Drop "truncated",
-    /// A fragment to a VIP.
-    Fragment => Drop "fragment",
+    /// To a VIP, with more or other IPv6 extension headers than are walked.
+    ExtensionHeaders => Drop "extension-headers",
+    /// To a VIP, a fragment other than the first, of a packet whose first was not seen.
+    FragmentUnknown => Drop "fragment-unknown",
     /// To a VIP, of a protocol that is not balanced.
     UnknownProtocol => Drop "unknown-protocol",
     /// To a VIP, and no service has this port.
     UnknownPort => Drop "unknown-port",
+    /// To a VIP, no service has this port or protocol, and such packets are passed.
+    UnknownPassed => Pass "unknown-passed",
+    /// To a VIP, no service has this port or protocol, and the packet was answered so.
+    UnknownRejected => Sent "unknown-rejected",
+    /// ICMP or ICMPv6 to a VIP, neither an error nor an echo request.
+    IcmpOther => Drop "icmp-other",
+    /// An ICMP or ICMPv6 error to a VIP that quotes no packet of a service of that VIP.
+    IcmpForeign => Drop "icmp-foreign",
+    /// An echo request to a VIP that is not up, or a fragment of one.
+    EchoDown => Drop "echo-down",
+    /// An echo request to a VIP, answered.
+    Echo => Sent "echo",
+    /// The TTL or hop limit is used up: it may be going round.
+    TtlExceeded => Drop "ttl-exceeded",
     /// The service has no ring, or its ring has no backend in this slot.
     NoBackend => Drop "no-backend",
     /// The ring names a real that is down or free.
     RealDown => Drop "real-down",
     /// The real's hardware address is unknown.
     NoNeighbour => Drop "no-neighbour",
-    /// The real is not reached by the interface that the packet came in by.
-    OtherInterface => Drop "other-interface",
+    /// The interface by which the real is reached cannot be sent by from here.
+    NoInterface => Drop "no-interface",
+    /// There was no room for a VLAN tag or an answer.
+    NoRoom => Drop "no-room",
     /// Forwarded as the flow table says.
-    Flow => Tx "flow",
+    Flow => Sent "flow",
     /// Forwarded as the flow table says to a real that is down (`on-down = "stick"`).
-    FlowStuck => Tx "flow-stuck",
+    FlowStuck => Sent "flow-stuck",
     /// Forwarded as the embryonic table says.
-    Embryonic => Tx "embryonic",
+    Embryonic => Sent "embryonic",
     /// Forwarded as the previous ring says.
-    PreviousRing => Tx "previous-ring",
+    PreviousRing => Sent "previous-ring",
     /// Forwarded as the ring says.
-    Ring => Tx "ring",
+    Ring => Sent "ring",
+    /// A fragment other than the first, forwarded to where the first went.
+    Fragment => Sent "fragment",
+    /// An ICMP or ICMPv6 error, forwarded to the backend of the flow that it quotes.
+    IcmpError => Sent "icmp-error",
+}
+
+/// Entries of `STATS` for each interface; reasons are fewer.
+pub const REASONS_MAX: u32 = 64;
+
+/// Index into `STATS` of a reason for packets that came in by the interface with this
+/// [`Iface::index`](crate::Iface::index), 0 for unknown ones.
+#[inline(always)]
+#[must_use]
+pub const fn stats_index(iface: u8, reason: Reason) -> u32 {
+    (iface as u32 & (MAX_IFACES - 1)) * REASONS_MAX + reason as u32
 }
 
 /// Number of reasons.
@@ -145,6 +180,12 @@ events! {
     EmbryonicInserted "embryonic-inserted",
     /// A SYN's choice was noted in place of another's.
     EmbryonicReplaced "embryonic-replaced",
+    /// The backend of a fragmented packet was noted.
+    FragmentInserted "fragment-inserted",
+    /// It was noted in place of another's.
+    FragmentReplaced "fragment-replaced",
+    /// A new flow was not told to user space, as that has not read what was told before.
+    SampleLost "sample-lost",
 }
 
 /// Number of events.
@@ -152,7 +193,8 @@ pub const EVENT_COUNT: u32 = Event::ALL.len() as u32;
 
 const _: () = {
     assert!(size_of::<Counter>() == 16);
-    assert!(size_of::<Traffic>() == 32);
+    assert!(REASON_COUNT <= REASONS_MAX);
+    assert!(size_of::<Traffic>() == 48);
 };
 
 #[cfg(test)]

@@ -1,32 +1,37 @@
 //! Flow records: how a flow is packed into 64 bits and where it lies.
 
+use crate::MAX_REALS;
+
 /// Ways of a bucket.
 pub const BUCKET_WAYS: usize = 8;
-/// Most buckets that one CPU's share of a table can have (a power of two, like any share).
-pub const MAX_BUCKETS_PER_CPU: u32 = 1 << 27;
+/// Most buckets of a table (a power of two, like any number of buckets).
+pub const MAX_BUCKETS: u32 = 1 << 27;
 
 /// A bucket: one cache line of flow entries. All zero is empty.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bucket(pub [u64; BUCKET_WAYS]);
 
-/// Index into `FLOWS` or `EMBRYONIC` of the bucket of a flow, where `mask` is the number of
-/// buckets per CPU less one.
+/// Index of the bucket of a flow, where `mask` is the number of buckets of the table less one.
+///
+/// All CPUs share one table. Packets of one flow do meet several CPUs (receive packet steering, a
+/// changed number of queues, fragments, ICMP errors), and a flow that only one CPU knows is lost
+/// then. A record is one aligned word, so that CPUs can read and write it without a lock.
 #[inline(always)]
 #[must_use]
-pub const fn bucket_index(hash: u64, cpu: u32, mask: u32) -> u32 {
-    cpu.wrapping_mul(mask.wrapping_add(1)).wrapping_add(hash as u32 & mask)
+pub const fn bucket_index(hash: u64, mask: u32) -> u32 {
+    hash as u32 & mask
 }
 
-/// A flow in 64 bits, from the top: tag 34, real id 16, generation 5, closing 1, age 8.
+/// A flow in 64 bits, from the top: tag 33, real id 18, generation 5, closing 1, age 7.
 ///
-/// The tag is the upper 34 bits of the flow hash, the bucket its lower 27 at most. A look-up
+/// The tag is the upper 33 bits of the flow hash, the bucket its lower 27 at most. A look-up
 /// compares the tag with 8 ways, so that a flow without an entry takes another's for its own with
-/// probability 8 x 2^-34 = 4.7 x 10^-10 at most, less than 10^-9. As the ring's slot is the upper
-/// 16 bits of the same hash, even then both flows share a slot, and so the backend unless the ring
-/// changed between them.
+/// probability 8 x 2^-33 = 9.3 x 10^-10 at most, less than 10^-9. As the ring's slot is the upper
+/// 16 bits of the same hash, even then both flows share a slot, and so the backend if they are of
+/// the same service, unless the ring changed between them.
 ///
-/// The age is the low 8 bits of a clock of 2 to 4 seconds ([`age_shift`](crate::age_shift)), and so
+/// The age is the low 7 bits of a clock of 4 to 8 seconds ([`age_shift`](crate::age_shift)), and so
 /// wraps after 8 to 17 minutes: a record idle for longer looks young again. It serves to choose a
 /// way for replacement and to notice idle UDP flows, where that does no harm.
 #[repr(transparent)]
@@ -35,26 +40,32 @@ pub struct FlowEntry(pub u64);
 
 impl FlowEntry {
     /// Bits of the tag.
-    pub const TAG_BITS: u32 = 34;
+    pub const TAG_BITS: u32 = 33;
     /// Bits of [`Real::generation`](crate::Real::generation) that are kept.
     pub const GENERATION_BITS: u32 = 5;
 
+    /// Bits of the age.
+    pub const AGE_BITS: u32 = 7;
+    /// Bits of the real id.
+    pub const REAL_BITS: u32 = 18;
+
     /// Where the tag begins, in the entry as in the hash.
     pub const TAG_SHIFT: u32 = 64 - Self::TAG_BITS;
-    const REAL_SHIFT: u32 = 14;
-    const GENERATION_SHIFT: u32 = 9;
-    const CLOSING: u64 = 1 << 8;
+    const REAL_SHIFT: u32 = 13;
+    const GENERATION_SHIFT: u32 = 8;
+    const CLOSING: u64 = 1 << 7;
+    const AGE: u64 = (1 << Self::AGE_BITS) - 1;
 
     /// The entry of a flow with this hash. Empty (all zero) only for real id 0, which no flow has.
     #[inline(always)]
     #[must_use]
-    pub const fn new(hash: u64, real: u16, generation: u8, age: u8) -> Self {
+    pub const fn new(hash: u64, real: u32, generation: u8, age: u8) -> Self {
         let tag = hash >> Self::TAG_SHIFT << Self::TAG_SHIFT;
         let generation = generation as u64 & ((1 << Self::GENERATION_BITS) - 1);
         Self(
-            tag | (real as u64) << Self::REAL_SHIFT
+            tag | (real as u64 & ((1 << Self::REAL_BITS) - 1)) << Self::REAL_SHIFT
                 | generation << Self::GENERATION_SHIFT
-                | age as u64,
+                | age as u64 & Self::AGE,
         )
     }
 
@@ -68,8 +79,8 @@ impl FlowEntry {
     /// Real id; 0 in an empty way.
     #[inline(always)]
     #[must_use]
-    pub const fn real(self) -> u16 {
-        (self.0 >> Self::REAL_SHIFT) as u16
+    pub const fn real(self) -> u32 {
+        (self.0 >> Self::REAL_SHIFT) as u32 & ((1 << Self::REAL_BITS) - 1)
     }
 
     /// Low bits of the real's generation at the time of the insert.
@@ -97,28 +108,33 @@ impl FlowEntry {
     #[inline(always)]
     #[must_use]
     pub const fn age(self) -> u8 {
-        self.0 as u8
+        (self.0 & Self::AGE) as u8
     }
 
-    /// Units of age since the last packet, modulo 256.
+    /// Units of age since the last packet, modulo 128.
     #[inline(always)]
     #[must_use]
     pub const fn idle(self, now: u8) -> u8 {
-        now.wrapping_sub(self.age())
+        now.wrapping_sub(self.age()) & Self::AGE as u8
     }
 
     /// The entry as refreshed now, marked as closing or not.
     #[inline(always)]
     #[must_use]
     pub const fn touched(self, now: u8, closing: bool) -> Self {
-        Self(self.0 & !(Self::CLOSING | 0xff) | (closing as u64) << 8 | now as u64)
+        Self(
+            self.0 & !(Self::CLOSING | Self::AGE)
+                | (closing as u64) << Self::AGE_BITS
+                | now as u64 & Self::AGE,
+        )
     }
 }
 
 const _: () = {
     assert!(size_of::<Bucket>() == 64);
     assert!(size_of::<FlowEntry>() == 8);
-    assert!(MAX_BUCKETS_PER_CPU.ilog2() <= FlowEntry::TAG_SHIFT);
+    assert!(MAX_BUCKETS.ilog2() <= FlowEntry::TAG_SHIFT);
+    assert!(MAX_REALS == 1 << FlowEntry::REAL_BITS);
 };
 
 #[cfg(test)]
@@ -127,36 +143,28 @@ mod tests {
 
     #[test]
     fn fields_do_not_overlap() {
-        let e = FlowEntry::new(u64::MAX, 0, 0, 0);
-        assert_eq!(e.0, u64::MAX << 30);
-        assert_eq!(FlowEntry::new(0, u16::MAX, 0, 0).0, 0xffff << 14);
-        assert_eq!(FlowEntry::new(0, 0, u8::MAX, 0).0, 0x1f << 9);
-        assert_eq!(FlowEntry::new(0, 0, 0, 7).touched(255, true).0, 0x1ff);
+        assert_eq!(FlowEntry::new(u64::MAX, 0, 0, 0).0, u64::MAX << 31);
+        assert_eq!(FlowEntry::new(0, u32::MAX, 0, 0).0, 0x3_ffff << 13);
+        assert_eq!(FlowEntry::new(0, 0, u8::MAX, 0).0, 0x1f << 8);
+        assert_eq!(FlowEntry::new(0, 0, 0, 7).touched(255, true).0, 0xff);
     }
 
     #[test]
     fn fields_come_back() {
-        let e = FlowEntry::new(0x1234_5678_9abc_def0, 0xbeef, 0x33, 200);
-        assert_eq!((e.real(), e.generation(), e.age(), e.closing()), (0xbeef, 0x13, 200, false));
+        let e = FlowEntry::new(0x1234_5678_9abc_def0, 0x2_beef, 0x33, 100);
+        assert_eq!((e.real(), e.generation(), e.age(), e.closing()), (0x2_beef, 0x13, 100, false));
         assert!(e.is_of(0x13) && e.is_of(0x33) && !e.is_of(0x14));
-        assert_eq!(e.idle(10), 66);
-        let closing = e.touched(201, true);
-        assert_eq!((closing.real(), closing.age(), closing.closing()), (0xbeef, 201, true));
+        assert_eq!(e.idle(10), 38);
+        let closing = e.touched(101, true);
+        assert_eq!((closing.real(), closing.age(), closing.closing()), (0x2_beef, 101, true));
         assert!(closing.matches(0x1234_5678_9abc_def0));
     }
 
     #[test]
     fn only_the_upper_bits_of_the_hash_are_the_tag() {
         let e = FlowEntry::new(0x1234_5678_9abc_def0, 1, 0, 0);
-        assert!(e.matches(0x1234_5678_9abc_def0 ^ ((1 << 30) - 1)));
-        assert!(!e.matches(0x1234_5678_9abc_def0 ^ (1 << 30)));
+        assert!(e.matches(0x1234_5678_9abc_def0 ^ ((1 << 31) - 1)));
+        assert!(!e.matches(0x1234_5678_9abc_def0 ^ (1 << 31)));
         assert!(!FlowEntry(0).matches(0), "an empty way matches nothing");
-    }
-
-    #[test]
-    fn each_cpu_has_its_own_buckets() {
-        assert_eq!(bucket_index(u64::MAX, 0, 1023), 1023);
-        assert_eq!(bucket_index(1 << 10, 1, 1023), 1024);
-        assert_eq!(bucket_index(5, 3, 1023), 3 * 1024 + 5);
     }
 }

@@ -10,8 +10,8 @@
 //!
 //! Readers take no lock, so the writer's order is what keeps a packet from meeting half-made state:
 //!
-//! - add: [`Real`]s, then the ring, then [`ServiceValue`], then [`VipValue`], then the bit in
-//!   [`VipFilter`]; remove in the opposite order.
+//! - add: [`Real`]s, then the ring, then [`ServiceValue`], then [`RangeValue`]s, then [`VipValue`],
+//!   then the bit in [`VipFilter`]; remove in the opposite order.
 //! - a backend that goes down: flip the service to a ring without it, then set [`Real::state`].
 //! - a real id is given to another (service, backend) pair only with the next generation.
 
@@ -21,15 +21,20 @@ mod counters;
 mod flow;
 mod settings;
 mod tables;
+mod trace;
 
-pub use counters::{Counter, EVENT_COUNT, Event, REASON_COUNT, Reason, Traffic, Verdict};
-pub use flow::{BUCKET_WAYS, Bucket, FlowEntry, MAX_BUCKETS_PER_CPU, bucket_index};
+pub use counters::{
+    Counter, EVENT_COUNT, Event, REASON_COUNT, REASONS_MAX, Reason, Traffic, Verdict, stats_index,
+};
+pub use flow::{BUCKET_WAYS, Bucket, FlowEntry, MAX_BUCKETS, bucket_index};
 pub use settings::{LAYOUT_VERSION, SETTINGS, Settings, age_shift};
 pub use tables::{
-    IFACE_PROBES, IFACE_SLOTS, Iface, MAX_REALS, NO_REAL, NO_RING, RING_SLOTS, Real, RealState,
-    Ring, ServiceKey, ServiceValue, VIP_FILTER_WORDS, VipFilter, VipKey, VipValue, iface_slot,
-    vip_filter_bit,
+    Address, IFACE_PROBES, IFACE_SLOTS, Iface, MAX_IFACES, MAX_MEMBER, MAX_REALS, NO_MEMBER,
+    NO_REAL, NO_RING, PAGE_REALS, RING_SLOTS, RangeKey, RangeValue, Real, RealState, Ring,
+    SERVICE_PAGES, ServiceKey, ServiceValue, VIP_FILTER_WORDS, VipFilter, VipKey, VipValue,
+    iface_slot, mapped, vip_filter_bit, vip_filter_bit_v6,
 };
+pub use trace::{Sample, Trace};
 
 /// Names of the maps in the object and, where pinned, of their pins.
 pub mod maps {
@@ -39,24 +44,33 @@ pub mod maps {
     pub const VIPS: &str = "VIPS";
     /// `HASH<ServiceKey, ServiceValue>`, not preallocated.
     pub const SERVICES: &str = "SERVICES";
+    /// `LPM_TRIE<RangeKey, RangeValue>`, not preallocated.
+    pub const PORT_RANGES: &str = "PORT_RANGES";
     /// `ARRAY_OF_MAPS<ARRAY<Ring, 1>>`, indexed by ring id.
     pub const RINGS: &str = "RINGS";
-    /// `ARRAY<Real, MAX_REALS>`, indexed by real id.
+    /// `ARRAY<Real>`, memory-mappable, indexed by real id; at most `MAX_REALS`.
     pub const REALS: &str = "REALS";
-    /// `ARRAY<Bucket>`, memory-mappable: possible CPUs x buckets per CPU.
+    /// `ARRAY<Bucket>`, memory-mappable.
     pub const FLOWS: &str = "FLOWS";
-    /// `ARRAY<Bucket>`, memory-mappable: possible CPUs x buckets per CPU.
+    /// `ARRAY<Bucket>`, memory-mappable.
     pub const EMBRYONIC: &str = "EMBRYONIC";
+    /// `ARRAY<Bucket>`, memory-mappable: backends of fragmented packets, by a hash of addresses,
+    /// identification and protocol.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
     /// `ARRAY<Iface, IFACE_SLOTS>`, placed by [`iface_slot`](crate::iface_slot).
     pub const IFACES: &str = "IFACES";
-    /// `PERCPU_ARRAY<Counter, REASON_COUNT>`, indexed by [`Reason`](crate::Reason).
+    /// `DEVMAP<MAX_IFACES>`: the interfaces to send by, at [`Iface::index`](crate::Iface::index).
+    pub const TX_PORTS: &str = "TX_PORTS";
+    /// `PERCPU_ARRAY<Counter>`, indexed by [`stats_index`](crate::stats_index).
     pub const STATS: &str = "STATS";
     /// `PERCPU_ARRAY<u64, EVENT_COUNT>`, indexed by [`Event`](crate::Event).
     pub const EVENTS: &str = "EVENTS";
-    /// `PERCPU_ARRAY<Traffic>`, indexed by [`ServiceValue::stat`](crate::ServiceValue::stat).
-    pub const SERVICE_STATS: &str = "SERVICE_STATS";
-    /// `PERCPU_ARRAY<Traffic, MAX_REALS>`, indexed by real id.
+    /// `PERCPU_ARRAY<Traffic>`, indexed by real id, of the same size as `REALS`.
     pub const REAL_STATS: &str = "REAL_STATS";
+    /// `ARRAY<Trace, 1>`, written by a program loaded for tracing only.
+    pub const TRACE: &str = "TRACE";
+    /// `RINGBUF` of [`Sample`](crate::Sample)s.
+    pub const SAMPLES: &str = "SAMPLES";
 }
 
 /// Name of the XDP program in the object.
@@ -79,11 +93,15 @@ mod pod {
         Counter,
         FlowEntry,
         Iface,
+        RangeKey,
+        RangeValue,
         Real,
         Ring,
+        Sample,
         ServiceKey,
         ServiceValue,
         Settings,
+        Trace,
         Traffic,
         VipFilter,
         VipKey,

@@ -1,7 +1,7 @@
 //! What the loader decides once, before the program is loaded.
 
 /// Version of everything in this crate that a pinned map or a running program depends on.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Name of the read-only global of type [`Settings`] that the loader overrides.
 pub const SETTINGS: &str = "SETTINGS";
@@ -16,18 +16,27 @@ pub struct Settings {
     pub layout_version: u32,
     /// Unit of age: 2^`age_shift` jiffies; see [`age_shift`].
     pub age_shift: u32,
-    /// Buckets per CPU of the flow table, less one; a power of two less one.
+    /// Buckets of the flow table, less one; a power of two less one.
     pub flow_mask: u32,
-    /// Buckets per CPU of the embryonic table, less one; a power of two less one.
+    /// Buckets of the embryonic table, less one; a power of two less one.
     pub embryonic_mask: u32,
+    /// Buckets of the table of fragments, less one; a power of two less one.
+    pub fragment_mask: u32,
+    /// One in 2^`sample_shift` new flows is told to user space; 32 or more: none.
+    pub sample_shift: u32,
     /// Units of age after which a UDP flow to a draining real is over.
     pub udp_idle: u8,
     /// Units of age after which the 5-tuple of a closed TCP flow may be used anew.
     pub closing_idle: u8,
     /// Units of age for which a SYN's choice is remembered.
     pub embryonic_idle: u8,
+    /// Units of age for which the backend of a fragmented packet is remembered.
+    pub fragment_idle: u8,
+    /// 1 in a program that only tells what it would do ([`Trace`](crate::Trace)) and writes to no
+    /// other table.
+    pub trace: u8,
     /// Zero.
-    pub pad: [u8; 5],
+    pub pad: [u8; 3],
 }
 
 impl Settings {
@@ -38,31 +47,35 @@ impl Settings {
         age_shift: age_shift(250),
         flow_mask: 16384 - 1,
         embryonic_mask: 1024 - 1,
-        udp_idle: 15,
-        closing_idle: 8,
-        embryonic_idle: 32,
-        pad: [0; 5],
+        fragment_mask: 256 - 1,
+        sample_shift: 32,
+        udp_idle: 8,
+        closing_idle: 4,
+        embryonic_idle: 16,
+        fragment_idle: 5,
+        trace: 0,
+        pad: [0; 3],
     };
 }
 
-/// Shift that turns jiffies into units of age of 2 to 4 seconds, where `hz` is the number of
+/// Shift that turns jiffies into units of age of 4 to 8 seconds, where `hz` is the number of
 /// jiffies a second (10^9 / resolution of `CLOCK_MONOTONIC_COARSE` in nanoseconds).
 #[must_use]
 pub const fn age_shift(hz: u32) -> u32 {
-    hz.saturating_mul(2).next_power_of_two().trailing_zeros()
+    hz.saturating_mul(4).next_power_of_two().trailing_zeros()
 }
 
-const _: () = assert!(size_of::<Settings>() == 40);
+const _: () = assert!(size_of::<Settings>() == 48);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_unit_of_age_is_two_to_four_seconds() {
+    fn the_unit_of_age_is_four_to_eight_seconds() {
         for hz in [100, 250, 300, 1000] {
             let unit = f64::from(1u32 << age_shift(hz)) / f64::from(hz);
-            assert!((2.0..4.0).contains(&unit), "{hz} Hz: {unit} s");
+            assert!((4.0..8.0).contains(&unit), "{hz} Hz: {unit} s");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which backend a packet goes to: the decision table of the dataplane.
 
 use vc5_ebpf_abi::{
-    Event, FlowEntry, NO_REAL, NO_RING, Real, RealState, Reason, ServiceValue, VipKey,
+    Event, FlowEntry, NO_MEMBER, NO_RING, Real, RealState, Reason, ServiceValue, VipKey,
 };
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Choice<'t> {
     /// Real id.
-    pub id: u16,
+    pub id: u32,
     /// The real itself.
     pub real: &'t Real,
     /// What the choice rests on.
@@ -129,8 +129,8 @@ fn previous_ring<'t, T: Tables>(
     if service.prev_ring == NO_RING || tables.coarse_ns() >= service.prev_until_ns {
         return None;
     }
-    let id = tables.ring_slot(service.prev_ring, slot(flow.hash));
-    takes_flows(id, Reason::PreviousRing, tables)
+    let member = tables.ring_slot(service.prev_ring, slot(flow.hash));
+    takes_flows(service, member, Reason::PreviousRing, tables)
 }
 
 #[inline(always)]
@@ -139,19 +139,25 @@ fn from_ring<'t, T: Tables>(
     service: &ServiceValue,
     tables: &'t T,
 ) -> Result<Choice<'t>, Reason> {
-    let id = tables.ring_slot(service.ring, slot(flow.hash));
-    if id == NO_REAL {
+    let member = tables.ring_slot(service.ring, slot(flow.hash));
+    if member == NO_MEMBER {
         return Err(Reason::NoBackend);
     }
     // Draining is right here too: its real left the ring a moment later than its state changed.
-    takes_flows(id, Reason::Ring, tables).ok_or(Reason::RealDown)
+    takes_flows(service, member, Reason::Ring, tables).ok_or(Reason::RealDown)
 }
 
 #[inline(always)]
-fn takes_flows<T: Tables>(id: u16, reason: Reason, tables: &T) -> Option<Choice<'_>> {
+fn takes_flows<'t, T: Tables>(
+    service: &ServiceValue,
+    member: u16,
+    reason: Reason,
+    tables: &'t T,
+) -> Option<Choice<'t>> {
+    let id = service.real(member);
     let real = tables.real(id)?;
     let takes = matches!(RealState::from_u8(real.state), RealState::Live | RealState::Draining);
-    (id != NO_REAL && takes).then_some(Choice { id, real, reason })
+    (member != NO_MEMBER && takes).then_some(Choice { id, real, reason })
 }
 
 /// Records a choice for the packets that follow; whether that made a flow record.

@@ -24,7 +24,7 @@ pub use parse::{Flow, Segment};
 pub use siphash::{FLOW_HASH, flow_hash_v4, siphash13, slot};
 pub use tables::{Tables, Way};
 
-use vc5_ebpf_abi::{Real, Reason, Traffic};
+use vc5_ebpf_abi::{Iface, Real, Reason, Traffic};
 
 /// Puts one frame that came in by interface `ifindex` through the path and counts it.
 ///
@@ -32,10 +32,11 @@ use vc5_ebpf_abi::{Real, Reason, Traffic};
 /// changed only if it is to be sent.
 #[inline(always)]
 pub fn process<P: Packet, T: Tables>(packet: &mut P, ifindex: u32, tables: &T) -> Reason {
-    let reason = match forward(packet, ifindex, tables) {
+    let iface = parse::iface(ifindex, tables);
+    let reason = match forward(packet, iface, ifindex, tables) {
         Ok(reason) | Err(reason) => reason,
     };
-    tables.count(reason, packet.len() as u64);
+    tables.count(iface.map_or(0, |i| i.index), reason, packet.len() as u64);
     reason
 }
 
@@ -43,10 +44,11 @@ pub fn process<P: Packet, T: Tables>(packet: &mut P, ifindex: u32, tables: &T) -
 #[inline(always)]
 fn forward<P: Packet, T: Tables>(
     packet: &mut P,
+    iface: Option<&Iface>,
     ifindex: u32,
     tables: &T,
 ) -> Result<Reason, Reason> {
-    parse::ours(packet, ifindex, tables)?;
+    parse::ours(packet, iface)?;
     let flow = parse::flow(packet, tables)?;
     let choice = choose::choose(&flow, tables)?;
     let real = reachable(choice.real, ifindex)?;
@@ -57,8 +59,9 @@ fn forward<P: Packet, T: Tables>(
         bytes: packet.len() as u64,
         flows: u64::from(recorded),
         syns: u64::from(flow.segment == Segment::Open),
+        ..Traffic::default()
     };
-    tables.count_traffic(choice.id, real.service_stat, &traffic);
+    tables.count_traffic(choice.id, &traffic);
     Ok(choice.reason)
 }
 
@@ -66,7 +69,7 @@ fn forward<P: Packet, T: Tables>(
 #[inline(always)]
 fn reachable(real: &Real, ifindex: u32) -> Result<&Real, Reason> {
     if real.ifindex != ifindex {
-        return Err(Reason::OtherInterface);
+        return Err(Reason::NoInterface);
     }
     if real.mac == [0; 6] {
         return Err(Reason::NoNeighbour);

@@ -1,6 +1,8 @@
 //! Which frames are ours to forward, and which flow they belong to.
 
-use vc5_ebpf_abi::{IFACE_PROBES, Reason, ServiceKey, VipKey, iface_slot, vip_filter_bit};
+use vc5_ebpf_abi::{
+    IFACE_PROBES, Iface, Reason, ServiceKey, VipKey, iface_slot, mapped, vip_filter_bit,
+};
 
 use crate::{packet::Packet, siphash::flow_hash_v4, tables::Tables};
 
@@ -53,27 +55,27 @@ pub struct Flow {
 ///
 /// The reason for which it is left alone.
 #[inline(always)]
-pub fn ours<P: Packet, T: Tables>(packet: &P, ifindex: u32, tables: &T) -> Result<(), Reason> {
+pub fn ours<P: Packet>(packet: &P, iface: Option<&Iface>) -> Result<(), Reason> {
     let destination: [u8; 6] = packet.load(0).ok_or(Reason::Short)?;
     let ether_type: [u8; 2] = packet.load(12).ok_or(Reason::Short)?;
-    let mac = our_mac(ifindex, tables).ok_or(Reason::UnknownInterface)?;
-    if destination != mac {
+    let iface = iface.ok_or(Reason::UnknownInterface)?;
+    if destination != iface.mac {
         return Err(Reason::NotOurMac);
     }
     match u16::from_be_bytes(ether_type) {
         0x0800 => Ok(()),
-        0x86dd => Err(Reason::Ipv6),
         0x8100 | 0x88a8 => Err(Reason::Vlan),
         _ => Err(Reason::NotIp),
     }
 }
 
+/// What is known of the interface that a frame came in by.
 #[inline(always)]
-fn our_mac<T: Tables>(ifindex: u32, tables: &T) -> Option<[u8; 6]> {
+pub fn iface<T: Tables>(ifindex: u32, tables: &T) -> Option<&Iface> {
     for probe in 0..IFACE_PROBES {
         let iface = tables.iface(iface_slot(ifindex, probe))?;
         if iface.ifindex == ifindex {
-            return Some(iface.mac);
+            return Some(iface);
         }
     }
     None
@@ -92,7 +94,7 @@ pub fn flow<P: Packet, T: Tables>(packet: &P, tables: &T) -> Result<Flow, Reason
     }
     // The filter errs on one side: only the table of VIPs makes an odd packet ours to judge.
     transport(packet, vip, tables)
-        .map_err(|reason| if tables.is_vip(&VipKey(vip)) { reason } else { Reason::NotVip })
+        .map_err(|reason| if tables.is_vip(&VipKey(mapped(vip))) { reason } else { Reason::NotVip })
 }
 
 #[inline(always)]
@@ -111,12 +113,12 @@ fn transport<P: Packet, T: Tables>(packet: &P, vip: [u8; 4], tables: &T) -> Resu
     }
     // More fragments, or an offset: either way not the whole packet.
     if u16::from_be_bytes([flags_hi, flags_lo]) & 0x3fff != 0 {
-        return Err(Reason::Fragment);
+        return Err(Reason::FragmentUnknown);
     }
     let min = match protocol {
         TCP => TCP_MIN,
         UDP => UDP_MIN,
-        ICMP => return Err(Reason::Icmp),
+        ICMP => return Err(Reason::IcmpOther),
         _ => return Err(Reason::UnknownProtocol),
     };
     if total < header + min {
@@ -132,7 +134,7 @@ fn transport<P: Packet, T: Tables>(packet: &P, vip: [u8; 4], tables: &T) -> Resu
     let [_, _, port_hi, port_lo] = ports;
     let addresses = packet.load(IP + IP_SOURCE).ok_or(Reason::Short)?;
     Ok(Flow {
-        service: ServiceKey { addr: vip, port: [port_hi, port_lo], protocol, pad: 0 },
+        service: ServiceKey { addr: mapped(vip), port: [port_hi, port_lo], protocol, pad: 0 },
         hash: flow_hash_v4(tables.hash_key(), addresses, ports, protocol),
         segment,
     })

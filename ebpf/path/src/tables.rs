@@ -8,7 +8,8 @@ use vc5_ebpf_abi::{
 
 /// One way of a bucket.
 ///
-/// A cell, as buckets are written through shared references: each CPU has its own.
+/// A cell, as buckets are written through shared references. All CPUs do so, without a lock: each
+/// reads and writes whole words, and a record lost to another CPU's is made anew by the next packet.
 pub type Way = Cell<u64>;
 
 /// The tables as one CPU sees them.
@@ -35,19 +36,20 @@ pub trait Tables {
     fn is_vip(&self, key: &VipKey) -> bool;
     /// A service.
     fn service(&self, key: &ServiceKey) -> Option<&ServiceValue>;
-    /// The real id in a slot of a ring; [`NO_REAL`](vc5_ebpf_abi::NO_REAL) if there is none.
+    /// The member in a slot of a ring; [`NO_MEMBER`](vc5_ebpf_abi::NO_MEMBER) if there is none.
     fn ring_slot(&self, ring: u32, slot: u16) -> u16;
     /// A real.
-    fn real(&self, id: u16) -> Option<&Real>;
-    /// This CPU's bucket of the flow table for a hash.
+    fn real(&self, id: u32) -> Option<&Real>;
+    /// The bucket of the flow table for a hash.
     fn flows(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]>;
-    /// This CPU's bucket of the embryonic table for a hash.
+    /// The bucket of the embryonic table for a hash.
     fn embryonic(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]>;
 
-    /// Counts a frame of `bytes` bytes.
-    fn count(&self, reason: Reason, bytes: u64);
+    /// Counts a frame of `bytes` bytes that came in by the interface with this
+    /// [`Iface::index`], 0 for an unknown one.
+    fn count(&self, iface: u8, reason: Reason, bytes: u64);
     /// Counts an event.
     fn event(&self, event: Event);
-    /// Adds to the counters of a real and of a service.
-    fn count_traffic(&self, real: u16, service_stat: u32, traffic: &Traffic);
+    /// Adds to the counters of a real.
+    fn count_traffic(&self, real: u32, traffic: &Traffic);
 }
