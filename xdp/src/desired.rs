@@ -1,6 +1,6 @@
 //! The forwarding state that the owner of a dataplane wants.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Everything that shall be forwarded. What is not in it is removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,29 +13,76 @@ pub struct Desired {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VipSpec {
     /// The VIP's address.
-    pub address: Ipv4Addr,
-    /// Its services; a pair of protocol and port may appear once.
+    pub address: IpAddr,
+    /// ICMP and ICMPv6 echo requests to it are answered.
+    pub up: bool,
+    /// What becomes of packets to a port or protocol that none of the services has.
+    pub unknown: Unknown,
+    /// Its services. No two of one protocol may have a range in part in common; of one port, a
+    /// range and all ports, the narrower service has the ports that both name.
     pub services: Vec<ServiceSpec>,
 }
 
-/// One port of a VIP.
+/// What becomes of packets to a VIP that are for none of its services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Unknown {
+    /// They are dropped.
+    #[default]
+    Drop,
+    /// They are left to the kernel.
+    Pass,
+    /// They are answered: a TCP segment by a RST (RFC 9293 section 3.10.7.1), a UDP datagram by
+    /// port unreachable, another protocol by protocol unreachable (RFC 1122 section 3.2.2.1,
+    /// RFC 4443 section 3.1).
+    Reject,
+}
+
+/// Some ports of a VIP, or all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceSpec {
-    /// Destination port, 1 to 65535.
-    pub port: u16,
+    /// Destination ports.
+    pub ports: Ports,
     /// Transport protocol.
     pub protocol: L4,
-    /// TTL of the packets sent to backends, 1 to 255; `None` leaves the TTL as it came.
+    /// Greatest TTL or hop limit of the packets sent to backends, 1 to 255. 1 writes 1 always;
+    /// a greater one, like `None`, lowers the TTL that came by one besides.
     pub ttl: Option<u8>,
     /// What becomes of the flows of a backend that is down.
     pub on_down: OnDown,
+    /// New flows are balanced by the addresses alone, so that all flows of a client go to one
+    /// backend as long as that serves.
+    pub sticky: bool,
     /// Routers may be sending packets for it here. Only then has a ring sent flows anywhere, so
     /// that after a change of ring, flows unknown to this node go for a while where the ring before
     /// the change sent them. While it is false rings change without that: at the start of a node
     /// backends come up one by one, and the first ring of one backend must not be asked later on.
     pub serving: bool,
-    /// The backends, at most [`crate::maglev::MAX_MEMBERS`]; an address may appear once.
+    /// The backends, at most [`crate::maglev::MAX_MEMBERS`]; an address may appear once. One that
+    /// is left out drains for [`DataplaneConfig::drain_time`](crate::DataplaneConfig::drain_time)
+    /// before it is down and then forgotten.
     pub backends: Vec<BackendSpec>,
+}
+
+/// Destination ports of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Ports {
+    /// One port, 1 to 65535.
+    One(u16),
+    /// From the first, at least 1, to the last, which is greater.
+    Range(u16, u16),
+    /// Every port that no other service of the VIP and protocol has.
+    All,
+}
+
+impl std::fmt::Display for Ports {
+    /// `80`, `8000-8099` or `all`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::One(port) => write!(f, "{port}"),
+            Self::Range(first, last) => write!(f, "{first}-{last}"),
+            Self::All => f.write_str("all"),
+        }
+    }
 }
 
 /// Transport protocol of a service.
@@ -69,8 +116,9 @@ pub enum OnDown {
 /// One backend of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackendSpec {
-    /// The backend's own address, on a connected subnet of one of the dataplane's interfaces.
-    pub address: Ipv4Addr,
+    /// The backend's own address, on a connected subnet of one of the dataplane's interfaces or
+    /// VLANs; it may be of another family than the VIP.
+    pub address: IpAddr,
     /// Weight relative to the service's other backends; 0 takes no new flows.
     pub weight: u32,
     /// What the backend may be used for.

@@ -1,4 +1,4 @@
-//! Why a dataplane could not be started or stopped.
+//! Why a dataplane could not be started, asked or stopped.
 
 use std::path::PathBuf;
 
@@ -47,6 +47,12 @@ pub enum Error {
         /// What the kernel answered.
         source: std::io::Error,
     },
+    /// A question named something that the dataplane does not have.
+    #[error("{0}")]
+    NotFound(String),
+    /// A question could not be answered.
+    #[error("{0}")]
+    Question(String),
     /// The dataplane's thread ended before its time.
     #[error("the dataplane thread has ended unexpectedly; see the log for the cause")]
     ThreadGone,

@@ -1,10 +1,10 @@
 //! What a dataplane tells its owner.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// A VIP that cannot serve all its services, and why, in words.
-pub type NotReady = (Ipv4Addr, String);
+pub type NotReady = (IpAddr, String);
 
 /// Something that happened in the dataplane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum Event {
     /// The link-layer state of a backend changed.
     Neighbour {
         /// The backend's address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// What is known of it now.
         state: NeighbourState,
     },

@@ -20,15 +20,20 @@ mod maps;
 pub mod model;
 mod neighbour;
 mod netlink;
+mod question;
 mod snapshot;
 mod stats;
 mod topology;
 
 pub use dataplane::{AttachMode, Dataplane, DataplaneConfig, OnStop};
-pub use desired::{BackendSpec, Desired, L4, OnDown, RealState, ServiceSpec, VipSpec};
+pub use desired::{BackendSpec, Desired, L4, OnDown, Ports, RealState, ServiceSpec, Unknown, VipSpec};
 pub use error::Error;
 pub use event::{Event, NeighbourState, NotReady};
 pub use loader::detach;
+pub use question::{
+    AgeClass, Departure, FlowRecord, FlowShare, FlowView, FlowsView, MaglevMember, MaglevView,
+    NewFlow, TcpKind, TraceAnswer, TraceQuestion, Tuple,
+};
 pub use snapshot::{
     BackendStatus, Counters, InterfaceStatus, Mac, ReasonCount, ServiceStatus, Snapshot, VipStatus,
 };

@@ -1,8 +1,8 @@
 //! What a dataplane knows and has counted, at one moment.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use crate::{L4, RealState};
+use crate::{L4, Ports, RealState};
 
 /// An Ethernet address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -22,10 +22,14 @@ pub struct Snapshot {
     pub interfaces: Vec<InterfaceStatus>,
     /// Packets by what became of them; the sum is all packets the program has seen.
     pub reasons: Vec<ReasonCount>,
+    /// What happened to the flow tables, each by its stable name and how often.
+    pub events: Vec<(&'static str, u64)>,
     /// The VIPs in force.
     pub vips: Vec<VipStatus>,
     /// Memory held by the flow tables, in bytes.
     pub flow_memory: u64,
+    /// Flows that can be remembered at once.
+    pub flow_capacity: u64,
     /// Sequence number of the desired state in force; 0 before the first.
     pub applied_seq: u64,
 }
@@ -45,6 +49,8 @@ pub struct InterfaceStatus {
     pub attached: bool,
     /// Why it does not, or why its mode is not native.
     pub note: Option<String>,
+    /// Packets that came in by it, by what became of them.
+    pub reasons: Vec<ReasonCount>,
 }
 
 /// How many packets met one fate.
@@ -52,13 +58,13 @@ pub struct InterfaceStatus {
 pub struct ReasonCount {
     /// The fate, as a short stable name.
     pub name: &'static str,
-    /// Packets since the program was loaded.
+    /// Packets since the tables were made.
     pub packets: u64,
     /// Bytes of those packets, from the Ethernet header on.
     pub bytes: u64,
 }
 
-/// Traffic counters since the program was loaded.
+/// Traffic counters since the tables were made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Packets sent to backends.
@@ -69,13 +75,17 @@ pub struct Counters {
     pub flows: u64,
     /// TCP SYNs among the packets.
     pub syns: u64,
+    /// TCP FINs among the packets.
+    pub fins: u64,
+    /// TCP RSTs among the packets.
+    pub rsts: u64,
 }
 
 /// One VIP in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VipStatus {
     /// The VIP's address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Why it is not ready; `None` when every service has a usable backend.
     pub not_ready: Option<String>,
     /// Its services.
@@ -85,11 +95,11 @@ pub struct VipStatus {
 /// One service in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceStatus {
-    /// Port.
-    pub port: u16,
+    /// Destination ports.
+    pub ports: Ports,
     /// Transport protocol.
     pub protocol: L4,
-    /// Traffic of the whole service.
+    /// Traffic of the whole service, that of backends which have left it included.
     pub counters: Counters,
     /// Its backends.
     pub backends: Vec<BackendStatus>,
@@ -99,9 +109,13 @@ pub struct ServiceStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendStatus {
     /// The backend's address.
-    pub address: Ipv4Addr,
-    /// The state wanted.
+    pub address: IpAddr,
+    /// The state that it is meant to have.
     pub state: RealState,
+    /// It is no more among the backends wanted: it drains, or is down and about to be forgotten.
+    pub leaving: bool,
+    /// How it is reached, such as "eth0 vlan 10, subnet 10.1.10.0/24", or why it is not.
+    pub path: String,
     /// Its MAC address, when known.
     pub mac: Option<Mac>,
     /// Slots of the ring that it owns, 0 to 65536.

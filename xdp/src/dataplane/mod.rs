@@ -6,12 +6,14 @@ mod start;
 mod takeover;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use crate::{Desired, Error, Event, Snapshot};
@@ -43,6 +45,9 @@ pub enum OnStop {
 pub struct DataplaneConfig {
     /// Names of the interfaces through which packets for VIPs come in.
     pub interfaces: Vec<String>,
+    /// The subnets of the backends in each VLAN (1 to 4094) that comes tagged by these interfaces.
+    /// Empty: no interface is a trunk, and tagged frames are none of ours.
+    pub vlans: BTreeMap<u16, Vec<IpNet>>,
     /// How to attach to them.
     pub mode: AttachMode,
     /// A directory on a bpffs in which links and maps are pinned, one per instance; `None` pins
@@ -51,11 +56,18 @@ pub struct DataplaneConfig {
     pub pin_path: Option<PathBuf>,
     /// The fleet's key: nodes with the same key choose the same backends.
     pub hash_key: [u8; 16],
-    /// Flows that one CPU can remember; rounded up to eight times a power of two.
-    pub flows_per_cpu: u32,
+    /// Flows that can be remembered, in all; rounded up to eight times a power of two.
+    pub flows: u32,
+    /// Pairs of service and backend for which there is room, each service's number rounded up to
+    /// 16; at most 262,144.
+    pub max_reals: u32,
     /// For how long after a change of backends the flows unknown to this node are sent where
     /// they went before the change.
     pub settle_time: Duration,
+    /// For how long a backend that has left the desired state keeps the flows it has.
+    pub drain_time: Duration,
+    /// One in 2^n new flows, chosen by its hash, is told by [`Dataplane::samples`]; `None`: none.
+    pub sample: Option<u8>,
 }
 
 /// A running dataplane. Dropping it is stopping it with [`OnStop::Keep`].
@@ -106,6 +118,47 @@ impl Dataplane {
     /// State and counters as of about a second ago or the last change.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// What would become of a packet, and why: the program itself is asked, on the tables as they
+    /// are, without writing to any of them. It blocks.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an interface that is none of the dataplane's, [`Error::Question`] for
+    /// a packet that cannot be, or when the kernel does not run the program.
+    pub fn trace(&self, question: TraceQuestion) -> Result<TraceAnswer, Error> {
+        self.ask(|reply| Question::Trace(question, reply))
+    }
+
+    /// The ring of the service that has exactly these ports. It blocks.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such service.
+    pub fn maglev(&self, vip: IpAddr, ports: Ports, l4: L4) -> Result<MaglevView, Error> {
+        self.ask(|reply| Question::Maglev { vip, ports, protocol: l4, reply })
+    }
+
+    /// How the flow table is filled. It blocks, for as long as it takes to read that table.
+    ///
+    /// # Errors
+    /// [`Error::Question`] when the table cannot be read.
+    pub fn flows(&self) -> Result<FlowsView, Error> {
+        let snapshot = self.ask(Question::Flows)?;
+        Ok(snapshot.count())
+    }
+
+    /// What is remembered of one flow. It blocks.
+    ///
+    /// # Errors
+    /// [`Error::Question`] for addresses of two families.
+    pub fn flow(&self, tuple: Tuple) -> Result<FlowView, Error> {
+        self.ask(|reply| Question::Flow(tuple, reply))
+    }
+
+    /// New flows from now on, as [`DataplaneConfig::sample`] selects them. Who does not keep up
+    /// loses the oldest and is told how many.
+    pub fn samples(&self) -> broadcast::Receiver<NewFlow> {
+        self.samples.subscribe()
     }
 
     /// Stops the thread, and the forwarding too when so asked. It blocks.
