@@ -16,7 +16,7 @@ mod tests;
 mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use vc5_ebpf_abi::{ServiceKey, VipKey};
 
@@ -41,7 +41,9 @@ pub(crate) enum ForwardingError {
 
 /// Where packets for a backend go, by the backend's address.
 pub(crate) trait Resolve {
-    fn hop(&self, address: Ipv4Addr) -> Hop;
+    fn hop(&self, address: IpAddr) -> Hop;
+    /// The way in words, or why there is none.
+    fn explain(&self, address: IpAddr) -> String;
 }
 
 /// How forwarding is set up for its lifetime.

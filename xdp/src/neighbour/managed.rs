@@ -1,65 +1,75 @@
 //! Neighbour entries that the kernel keeps resolved on our behalf.
+//!
+//! They are managed, so that the kernel asks again by itself (`NTF_EXT_MANAGED`, since Linux 5.16),
+//! and marked as learned by us (`NTF_EXT_LEARNED`), which exempts them from the limits and from the
+//! garbage collection of the neighbour table (`gc_thresh1` to `gc_thresh3`): those count for the
+//! whole host, and cannot be raised from within a container.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use rtnetlink::packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
+    NeighbourState,
 };
 use rtnetlink::packet_route::route::RouteProtocol;
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use crate::netlink::Requests;
+use crate::netlink::{Requests, destination};
 
 /// Marks entries as made by vc5 (`NDA_PROTOCOL`), so that they are found again after a crash.
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(0x76);
 
-/// The entries made, by address, with the interface each is on.
+/// An address, and the interface on which it is resolved.
+type Entry = (IpAddr, u32);
+
+/// The entries made.
 #[derive(Debug, Default)]
 pub(crate) struct Managed {
-    entries: BTreeMap<Ipv4Addr, u32>,
+    entries: BTreeSet<Entry>,
 }
 
 impl Managed {
-    /// Makes entries for the backends that have none on their interface. Those that the
-    /// administrator has set (permanent) are used as they are.
+    /// Makes entries for the backends that have none on their interface, and removes those that
+    /// they have on others. Entries that the administrator has set (permanent) are used as they
+    /// are.
     ///
     /// # Errors
     /// The first failure that will not go away by itself, in words.
     pub(crate) fn add(
         &mut self,
         requests: &mut Requests,
-        wanted: &BTreeMap<Ipv4Addr, u32>,
+        wanted: &BTreeMap<IpAddr, u32>,
     ) -> Result<(), String> {
-        let missing: Vec<(Ipv4Addr, u32)> = wanted
+        self.remove(requests, |(address, index)| {
+            wanted.get(&address).is_some_and(|now| *now != index)
+        });
+        let missing: Vec<Entry> = wanted
             .iter()
-            .filter(|(address, index)| self.entries.get(address) != Some(index))
             .map(|(address, index)| (*address, *index))
+            .filter(|entry| !self.entries.contains(entry))
             .collect();
         if missing.is_empty() {
             return Ok(());
         }
         let permanent = permanent(requests).map_err(|e| format!("neighbour table: {e}"))?;
-        for (address, index) in missing {
-            if !permanent.contains(&(address, index)) {
-                match requests.tell(create(address, index), NLM_F_CREATE | NLM_F_REPLACE) {
+        for entry in missing {
+            if !permanent.contains(&entry) {
+                match requests.tell(create(entry), NLM_F_CREATE | NLM_F_REPLACE) {
                     Ok(()) => {}
-                    Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                        return Err(format!(
-                            "the kernel's neighbour table is full at {address}; raise \
-                             net.ipv4.neigh.default.gc_thresh3 above the number of backends"
-                        ));
+                    Err(error) if is_lasting(&error) => {
+                        return Err(format!("no neighbour entry for {}: {error}", entry.0));
                     }
                     // Most likely the interface is down; its coming up is an event.
                     Err(error) => {
-                        tracing::warn!(%address, %error, "no neighbour entry could be made");
+                        tracing::warn!(address = %entry.0, %error, "no neighbour entry could be made");
                         continue;
                     }
                 }
             }
-            self.entries.insert(address, index);
+            self.entries.insert(entry);
         }
         Ok(())
     }
@@ -68,20 +78,24 @@ impl Managed {
     pub(crate) fn remove_others(
         &mut self,
         requests: &mut Requests,
-        wanted: &BTreeMap<Ipv4Addr, u32>,
+        wanted: &BTreeMap<IpAddr, u32>,
     ) {
-        self.entries.retain(|address, index| {
-            let stays = wanted.get(address) == Some(index);
+        self.remove(requests, |(address, index)| wanted.get(&address) != Some(&index));
+    }
+
+    fn remove(&mut self, requests: &mut Requests, goes: impl Fn(Entry) -> bool) {
+        self.entries.retain(|entry| {
+            let stays = !goes(*entry);
             if !stays {
-                delete(requests, *address, *index);
+                delete(requests, *entry);
             }
             stays
         });
     }
 
     /// The kernel has deleted this entry, or its interface: it must be made again.
-    pub(crate) fn forget(&mut self, address: Ipv4Addr) {
-        self.entries.remove(&address);
+    pub(crate) fn forget(&mut self, address: IpAddr) {
+        self.entries.retain(|entry| entry.0 != address);
     }
 
     /// Takes over the entries that are in the kernel already, such as those of an earlier run, and
@@ -104,60 +118,68 @@ impl Managed {
 /// # Errors
 /// When the kernel does not list its neighbours.
 pub(crate) fn remove_all(requests: &mut Requests, interfaces: &BTreeSet<u32>) -> io::Result<()> {
-    for (address, index) in ours(requests, interfaces)? {
-        delete(requests, address, index);
+    for entry in ours(requests, interfaces)? {
+        delete(requests, entry);
     }
     Ok(())
 }
 
-fn ours(
-    requests: &mut Requests,
-    interfaces: &BTreeSet<u32>,
-) -> io::Result<BTreeMap<Ipv4Addr, u32>> {
+/// Whether a failure to make an entry is one of the node, not of an interface.
+fn is_lasting(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOBUFS | libc::ENOMEM | libc::EPERM | libc::EOPNOTSUPP)
+    )
+}
+
+fn ours(requests: &mut Requests, interfaces: &BTreeSet<u32>) -> io::Result<BTreeSet<Entry>> {
     let made_by_us = |m: &&NeighbourMessage| {
         m.attributes.contains(&NeighbourAttribute::Protocol(PROTOCOL))
             && interfaces.contains(&m.header.ifindex)
     };
     let neighbours = requests.neighbours()?;
-    let entry = |m: &NeighbourMessage| Some((destination(m)?, m.header.ifindex));
     Ok(neighbours.iter().filter(made_by_us).filter_map(entry).collect())
 }
 
-fn permanent(requests: &mut Requests) -> io::Result<Vec<(Ipv4Addr, u32)>> {
+fn permanent(requests: &mut Requests) -> io::Result<BTreeSet<Entry>> {
     let neighbours = requests.neighbours()?;
     let permanent = neighbours.iter().filter(|m| m.header.state == NeighbourState::Permanent);
-    Ok(permanent.filter_map(|m| Some((destination(m)?, m.header.ifindex))).collect())
+    Ok(permanent.filter_map(entry).collect())
 }
 
-fn destination(message: &NeighbourMessage) -> Option<Ipv4Addr> {
-    message.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(*address),
-        _ => None,
-    })
+fn entry(message: &NeighbourMessage) -> Option<Entry> {
+    Some((destination(message)?, message.header.ifindex))
 }
 
-fn message(address: Ipv4Addr, index: u32) -> NeighbourMessage {
+fn message((address, index): Entry) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Inet;
     message.header.ifindex = index;
-    message.attributes = vec![NeighbourAttribute::Destination(NeighbourAddress::Inet(address))];
+    let (family, address) = match address {
+        IpAddr::V4(address) => (AddressFamily::Inet, NeighbourAddress::Inet(address)),
+        IpAddr::V6(address) => (AddressFamily::Inet6, NeighbourAddress::Inet6(address)),
+    };
+    message.header.family = family;
+    message.attributes = vec![NeighbourAttribute::Destination(address)];
     message
 }
 
-fn create(address: Ipv4Addr, index: u32) -> RouteNetlinkMessage {
-    let mut message = message(address, index);
+fn create(entry: Entry) -> RouteNetlinkMessage {
+    let mut message = message(entry);
     message.header.state = NeighbourState::None;
+    message.header.flags = NeighbourFlags::ExtLearned;
     message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
     message.attributes.push(NeighbourAttribute::Protocol(PROTOCOL));
     RouteNetlinkMessage::NewNeighbour(message)
 }
 
-fn delete(requests: &mut Requests, address: Ipv4Addr, index: u32) {
-    let message = RouteNetlinkMessage::DelNeighbour(message(address, index));
+fn delete(requests: &mut Requests, entry: Entry) {
+    let message = RouteNetlinkMessage::DelNeighbour(message(entry));
     match requests.tell(message, 0) {
         Ok(()) => {}
         // The entry or its interface is gone already.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)) => {}
-        Err(error) => tracing::warn!(%address, %error, "a neighbour entry could not be removed"),
+        Err(error) => {
+            tracing::warn!(address = %entry.0, %error, "a neighbour entry could not be removed");
+        }
     }
 }

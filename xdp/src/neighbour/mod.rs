@@ -7,24 +7,36 @@ pub(crate) mod limits;
 pub(crate) mod managed;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use crate::forwarding::Resolve;
 use crate::netlink::{NeighbourEntry, NetEvent, Reachability};
-use crate::topology::Topology;
+use crate::topology::{Path, Topology, Update};
 use crate::{Mac, NeighbourState};
 
 /// Where packets for a backend go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hop {
-    /// Out of this interface to this MAC address.
-    Resolved { ifindex: u32, mac: Mac, src_mac: Mac },
-    /// The kernel is asking.
-    Pending { ifindex: u32, src_mac: Mac },
-    /// The kernel asked and got no answer.
-    Failed { ifindex: u32, src_mac: Mac },
-    /// No interface of the dataplane has a subnet with it.
-    NoSubnet,
+    /// This way, to this MAC address.
+    Resolved { path: Path, mac: Mac },
+    /// This way; the kernel is asking for the MAC address.
+    Pending(Path),
+    /// This way; the kernel asked and got no answer.
+    Failed(Path),
+    /// Nowhere: no interface of the dataplane has a subnet with it, or none may be used.
+    NoPath,
+}
+
+impl Hop {
+    /// The way, if there is one.
+    pub(crate) fn path(self) -> Option<Path> {
+        match self {
+            Self::Resolved { path, .. } | Self::Pending(path) | Self::Failed(path) => Some(path),
+            Self::NoPath => None,
+        }
+    }
 }
 
 /// What an event changes.
@@ -33,8 +45,11 @@ pub(crate) enum Change {
     /// Nothing that matters here.
     Nothing,
     /// The hop of one address.
-    Hop(Ipv4Addr, NeighbourState),
-    /// Interfaces or subnets, and so any hop.
+    Hop(IpAddr, NeighbourState),
+    /// The kernel has deleted the entry of an address: it must be made again, if wanted. What is
+    /// known of the address is as little as before.
+    Entry(IpAddr),
+    /// Interfaces, their VLANs or subnets, and so any hop.
     Topology,
     /// Events were lost, or those of an interface were not listened to until now: everything has
     /// to be asked for anew.
@@ -46,32 +61,29 @@ pub(crate) enum Change {
 pub(crate) struct Network {
     pub(crate) topology: Topology,
     /// Neighbours by address and interface.
-    neighbours: BTreeMap<(Ipv4Addr, u32), NeighbourState>,
+    neighbours: BTreeMap<(IpAddr, u32), NeighbourState>,
 }
 
 impl Network {
     /// Knows nothing yet of the interfaces of these names.
-    pub(crate) fn new(interfaces: Vec<String>) -> Self {
-        Self { topology: Topology::new(interfaces), neighbours: BTreeMap::new() }
+    pub(crate) fn new(interfaces: Vec<String>, vlans: BTreeMap<u16, Vec<IpNet>>) -> Self {
+        Self { topology: Topology::new(interfaces, vlans), neighbours: BTreeMap::new() }
     }
 
-    /// Forgets all but the names, before a new dump.
+    /// Forgets all but the configuration, before a new dump.
     pub(crate) fn clear(&mut self) {
-        *self = Self::new(self.topology.names().to_vec());
+        self.topology.clear();
+        self.neighbours.clear();
     }
 
     /// Takes note of an event.
     pub(crate) fn handle(&mut self, event: NetEvent) -> Change {
         let topology = &mut self.topology;
         let changed = match event {
-            NetEvent::Link(link) => {
-                let known = topology.has(link.index);
-                let changed = topology.update(link);
-                if changed && !known {
-                    return Change::Lost;
-                }
-                changed
-            }
+            NetEvent::Link(link) => match topology.update(link) {
+                Update::New => return Change::Lost,
+                update => update == Update::Changed,
+            },
             NetEvent::LinkGone(index) => topology.remove(index),
             NetEvent::Address(index, subnet) => topology.add_subnet(index, subnet),
             NetEvent::AddressGone(index, subnet) => topology.remove_subnet(index, subnet),
@@ -82,7 +94,7 @@ impl Network {
     }
 
     fn neighbour(&mut self, entry: NeighbourEntry) -> Change {
-        if !self.topology.has(entry.index) {
+        if !self.topology.carries(entry.index) {
             return Change::Nothing;
         }
         let key = (entry.address, entry.index);
@@ -99,19 +111,31 @@ impl Network {
         } else {
             self.neighbours.insert(key, after);
         }
-        if before == after { Change::Nothing } else { Change::Hop(entry.address, after) }
+        let gone = entry.reachability == Reachability::Gone;
+        if before == after && !gone {
+            return Change::Nothing;
+        }
+        // An entry on another interface than that by which the address is reached says nothing.
+        let path = self.topology.path(entry.address);
+        if path.is_none_or(|path| path.neighbour != entry.index) {
+            return Change::Nothing;
+        }
+        if before == after { Change::Entry(entry.address) } else { Change::Hop(entry.address, after) }
     }
 }
 
 impl Resolve for Network {
-    fn hop(&self, address: Ipv4Addr) -> Hop {
-        let Some(link) = self.topology.route(address) else { return Hop::NoSubnet };
-        let (ifindex, src_mac) = (link.index, link.mac);
-        match self.neighbours.get(&(address, ifindex)) {
-            Some(NeighbourState::Resolved(mac)) => Hop::Resolved { ifindex, mac: *mac, src_mac },
-            Some(NeighbourState::Failed) => Hop::Failed { ifindex, src_mac },
-            Some(NeighbourState::Unknown) | None => Hop::Pending { ifindex, src_mac },
+    fn hop(&self, address: IpAddr) -> Hop {
+        let Some(path) = self.topology.path(address) else { return Hop::NoPath };
+        match self.neighbours.get(&(address, path.neighbour)) {
+            Some(NeighbourState::Resolved(mac)) => Hop::Resolved { path, mac: *mac },
+            Some(NeighbourState::Failed) => Hop::Failed(path),
+            Some(NeighbourState::Unknown) | None => Hop::Pending(path),
         }
+    }
+
+    fn explain(&self, address: IpAddr) -> String {
+        self.topology.explain(address)
     }
 }
 

@@ -1,16 +1,19 @@
 //! From messages to what the dataplane wants to know of them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached};
+use rtnetlink::packet_route::link::{
+    InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, VlanProtocol,
+    XdpAttached,
+};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState as Nud,
 };
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::Mac;
-use crate::topology::{Link, Subnet, XdpInfo};
+use crate::topology::{Link, Subnet, Vlan, XdpInfo};
 
 /// Whether a neighbour can be sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +32,12 @@ pub(crate) enum Reachability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NeighbourEntry {
     pub(crate) index: u32,
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
     pub(crate) reachability: Reachability,
     pub(crate) mac: Option<Mac>,
 }
 
-/// Something about links, IPv4 addresses or IPv4 neighbours.
+/// Something about links, or addresses or neighbours of either family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NetEvent {
     Link(Link),
@@ -70,24 +73,46 @@ impl NetEvent {
 }
 
 fn link(message: LinkMessage) -> Option<Link> {
-    let (mut name, mut mac, mut xdp) = (None, None, None);
+    let (mut name, mut mac, mut xdp, mut controller) = (None, None, None, None);
+    let (mut parent, mut elsewhere, mut vlan) = (None, false, None);
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(value) => name = Some(value),
             LinkAttribute::Address(bytes) => mac = to_mac(&bytes),
             LinkAttribute::Xdp(attributes) => xdp = xdp_info(&attributes),
+            LinkAttribute::Controller(index) => controller = Some(index),
+            LinkAttribute::Link(index) => parent = Some(index),
+            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+            LinkAttribute::LinkInfo(info) => vlan = info.iter().find_map(vlan_info),
             _ => {}
         }
     }
-    // The loopback-like without a MAC address cannot carry a dataplane.
+    let parent = parent.filter(|_| !elsewhere);
     let flags = message.header.flags;
     Some(Link {
         index: message.header.index,
         name: name?,
+        // What has none, such as a tunnel, cannot carry a dataplane.
         mac: mac?,
         up: flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::LowerUp),
         xdp,
+        vlan: vlan.map(|(id, service_tag)| Vlan { parent, id, service_tag }),
+        controller,
     })
+}
+
+/// The id of a VLAN interface, and whether its tag is a service tag.
+fn vlan_info(info: &LinkInfo) -> Option<(u16, bool)> {
+    let LinkInfo::Data(InfoData::Vlan(attributes)) = info else { return None };
+    let (mut id, mut service_tag) = (None, false);
+    for attribute in attributes {
+        match attribute {
+            InfoVlan::Id(value) => id = Some(*value),
+            InfoVlan::Protocol(protocol) => service_tag = *protocol == VlanProtocol::Ieee8021Ad,
+            _ => {}
+        }
+    }
+    Some((id?, service_tag))
 }
 
 fn xdp_info(attributes: &[LinkXdp]) -> Option<XdpInfo> {
@@ -103,26 +128,45 @@ fn xdp_info(attributes: &[LinkXdp]) -> Option<XdpInfo> {
 }
 
 fn subnet(message: &AddressMessage) -> Option<Subnet> {
-    let prefix_length = message.header.prefix_len;
-    message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Address(IpAddr::V4(address)) => {
-            Some(Subnet { address: *address, prefix_length })
-        }
-        _ => None,
-    })
-}
-
-fn neighbour(message: &NeighbourMessage, reachability: Reachability) -> Option<NeighbourEntry> {
-    let (mut address, mut mac) = (None, None);
+    let (mut local, mut address) = (None, None);
     for attribute in &message.attributes {
         match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(a)) => address = Some(*a),
-            NeighbourAttribute::LinkLayerAddress(bytes) => mac = to_mac(bytes),
+            AddressAttribute::Local(value) => local = Some(*value),
+            AddressAttribute::Address(value) => address = Some(*value),
             _ => {}
         }
     }
-    let index = message.header.ifindex;
-    Some(NeighbourEntry { index, address: address?, reachability, mac })
+    // `IFA_ADDRESS` is the peer's on a point-to-point link; without a peer both are the same, and
+    // one may be missing.
+    let within = address.or(local)?;
+    Subnet::new(local.unwrap_or(within), within, message.header.prefix_len)
+}
+
+fn neighbour(message: &NeighbourMessage, reachability: Reachability) -> Option<NeighbourEntry> {
+    // Bridges and tunnels have forwarding tables that are told of by the same messages.
+    let family = message.header.family;
+    if !matches!(family, AddressFamily::Inet | AddressFamily::Inet6) {
+        return None;
+    }
+    let mac = message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(bytes) => to_mac(bytes),
+        _ => None,
+    });
+    let (index, address) = (message.header.ifindex, destination(message)?);
+    Some(NeighbourEntry { index, address, reachability, mac })
+}
+
+/// The address that an entry of the neighbour table is for.
+pub(crate) fn destination(message: &NeighbourMessage) -> Option<IpAddr> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => {
+            Some(IpAddr::V4(*address))
+        }
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => {
+            Some(IpAddr::V6(*address))
+        }
+        _ => None,
+    })
 }
 
 fn reachability(state: Nud) -> Reachability {
@@ -159,6 +203,8 @@ mod tests {
             mac: Mac([2, 0, 0, 0, 0, 5]),
             up: true,
             xdp: Some(XdpInfo { program_id: 42, native: true }),
+            vlan: None,
+            controller: None,
         };
         let event = NetEvent::of(RouteNetlinkMessage::NewLink(message.clone()));
         assert_eq!(event, Some(NetEvent::Link(expected.clone())));

@@ -3,5 +3,5 @@
 mod event;
 mod socket;
 
-pub(crate) use event::{NeighbourEntry, NetEvent, Reachability};
+pub(crate) use event::{NeighbourEntry, NetEvent, Reachability, destination};
 pub(crate) use socket::{Listener, Requests};

@@ -34,15 +34,16 @@ impl Requests {
         Ok(Self { socket, sequence: 0 })
     }
 
-    /// All links, then all IPv4 addresses, then all IPv4 neighbours.
+    /// All links, then all addresses, then all neighbours.
     pub(crate) fn dump(&mut self) -> io::Result<Vec<NetEvent>> {
-        let mut address = AddressMessage::default();
-        address.header.family = AddressFamily::Inet;
-        let mut neighbour = NeighbourMessage::default();
-        neighbour.header.family = AddressFamily::Inet;
         let mut events = self.links()?;
-        events.extend(self.ask(RouteNetlinkMessage::GetAddress(address))?);
-        events.extend(self.ask(RouteNetlinkMessage::GetNeighbour(neighbour))?);
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = AddressMessage::default();
+            message.header.family = family;
+            events.extend(self.ask(RouteNetlinkMessage::GetAddress(message))?);
+        }
+        let neighbours = self.neighbours()?.into_iter().map(RouteNetlinkMessage::NewNeighbour);
+        events.extend(neighbours.filter_map(NetEvent::of));
         Ok(events)
     }
 
@@ -51,19 +52,20 @@ impl Requests {
         self.ask(RouteNetlinkMessage::GetLink(LinkMessage::default()))
     }
 
-    /// All IPv4 neighbours, as they come.
+    /// All neighbours, as they come.
     pub(crate) fn neighbours(&mut self) -> io::Result<Vec<NeighbourMessage>> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = AddressFamily::Inet;
-        let request = RouteNetlinkMessage::GetNeighbour(message);
-        let answers = self.exchange(request, NLM_F_REQUEST | NLM_F_DUMP)?;
-        Ok(answers
-            .into_iter()
-            .filter_map(|answer| match answer {
+        let mut neighbours = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = NeighbourMessage::default();
+            message.header.family = family;
+            let request = RouteNetlinkMessage::GetNeighbour(message);
+            let answers = self.exchange(request, NLM_F_REQUEST | NLM_F_DUMP)?;
+            neighbours.extend(answers.into_iter().filter_map(|answer| match answer {
                 RouteNetlinkMessage::NewNeighbour(m) => Some(m),
                 _ => None,
-            })
-            .collect())
+            }));
+        }
+        Ok(neighbours)
     }
 
     /// Tells the kernel something and waits for its acknowledgement.
@@ -112,7 +114,7 @@ impl Requests {
     }
 }
 
-/// A socket that hears of changes to links, IPv4 addresses and neighbours.
+/// A socket that hears of changes to links, addresses and neighbours.
 pub(crate) struct Listener {
     socket: AsyncFd<Socket>,
 }
@@ -126,7 +128,12 @@ impl Listener {
         if let Err(error) = socket.set_rx_buf_sz(LISTEN_BUFFER as libc::c_int) {
             tracing::debug!(%error, "netlink receive buffer stays at its default");
         }
-        for group in [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Neigh] {
+        for group in [
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Neigh,
+        ] {
             socket.add_membership(group as u32)?;
         }
         socket.set_non_blocking(true)?;
