@@ -59,7 +59,7 @@ fn prepare(
     check_permission()?;
     let listener = Listener::open().map_err(Error::io("listening to the kernel's netlink"))?;
     let mut requests = Requests::open().map_err(Error::io("opening a netlink socket"))?;
-    let mut network = Network::new(config.interfaces.clone());
+    let mut network = Network::new(config.interfaces.clone(), config.vlans.clone());
     for event in requests.dump().map_err(Error::io("reading links and addresses"))? {
         network.handle(event);
     }
@@ -71,12 +71,8 @@ fn prepare(
 
     let mut pins = config.pin_path.as_deref().map(Pins::open).transpose()?;
     let (mut loaded, mut tables) = Loaded::load(config, pins.as_mut())?;
-    let interfaces: Vec<_> = config
-        .interfaces
-        .iter()
-        .filter_map(|name| network.topology.by_name(name).map(|l| (l.index, l.mac)))
-        .collect();
-    tables.set_interfaces(interfaces).map_err(|e| Error::Load(e.to_string()))?;
+    let ports = network.topology.ports();
+    tables.set_interfaces(ports).map_err(|e| Error::Load(e.to_string()))?;
 
     let setup = Setup {
         hash_key: config.hash_key,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::mailbox::{Mailbox, Waiting};
 use super::report::{Report, mode};
 use super::{OnStop, Snapshot, takeover};
-use crate::forwarding::{Forwarding, Resolve};
+use crate::forwarding::Forwarding;
 use crate::loader::{Attachments, Loaded, Pins, Status};
 use crate::maps::KernelTables;
 use crate::neighbour::managed::Managed;
-use crate::neighbour::{Change, Hop, Network, limits};
+use crate::neighbour::{Change, Network};
 use crate::netlink::{Listener, NetEvent, Requests};
 use crate::stats::Stats;
 use crate::{Desired, Error, Event, NeighbourState, NotReady, clock};
@@ -225,9 +225,8 @@ impl Worker {
 
     fn try_apply(&mut self, desired: &Desired) -> Result<(), String> {
         let services = desired.vips.iter().flat_map(|vip| &vip.services);
-        let backends: BTreeSet<Ipv4Addr> =
+        let backends: BTreeSet<IpAddr> =
             services.flat_map(|s| &s.backends).map(|b| b.address).collect();
-        let room = limits::ensure_room(backends.len());
         // First of all, so that the kernel resolves addresses while the tables are written.
         let wanted = self.routes(&backends);
         let kept = self.managed.add(&mut self.parts.requests, &wanted);
@@ -235,7 +234,7 @@ impl Worker {
         let applied = forwarding.apply(desired, network, clock::coarse_ns());
         // Those without an entry are not resolved, and so not ready; the others are not held up.
         self.lagging |= kept.is_err();
-        self.warn_of_neighbours(room.and(kept).err());
+        self.warn_of_neighbours(kept.err());
         applied.map_err(|e| e.to_string())
     }
 
@@ -250,13 +249,18 @@ impl Worker {
     }
 
     fn network_events(&mut self, events: Vec<NetEvent>) {
-        let mut hops: BTreeMap<Ipv4Addr, NeighbourState> = BTreeMap::new();
+        let mut hops: BTreeMap<IpAddr, NeighbourState> = BTreeMap::new();
+        let mut entries = BTreeSet::new();
         let mut topology = false;
         for event in events {
+            self.managed.note(&event);
             match self.parts.network.handle(event) {
                 Change::Nothing => {}
                 Change::Hop(address, state) => {
                     hops.insert(address, state);
+                }
+                Change::Entry(address) => {
+                    entries.insert(address);
                 }
                 Change::Topology => topology = true,
                 Change::Lost => return self.resynchronise(),
@@ -264,16 +268,15 @@ impl Worker {
         }
         let backends = self.parts.forwarding.backends();
         hops.retain(|address, _| backends.contains(address));
+        entries.retain(|address| backends.contains(address));
         for (address, state) in &hops {
-            if *state == NeighbourState::Unknown {
-                self.managed.forget(*address);
-            }
             self.send(Event::Neighbour { address: *address, state: *state });
         }
         if topology {
             self.topology_changed();
-        } else if !hops.is_empty() {
-            self.refresh(&hops.into_keys().collect());
+        } else if !hops.is_empty() || !entries.is_empty() {
+            entries.extend(hops.into_keys());
+            self.refresh(&entries);
         }
     }
 
@@ -297,7 +300,7 @@ impl Worker {
     }
 
     fn adopt_neighbours(&mut self) {
-        let interfaces = self.parts.network.topology.indices();
+        let interfaces = self.parts.network.topology.carriers();
         if let Err(error) = self.managed.adopt(&mut self.parts.requests, &interfaces) {
             tracing::warn!(%error, "reading the neighbour table");
         }
@@ -305,10 +308,7 @@ impl Worker {
 
     fn topology_changed(&mut self) {
         let Parts { forwarding, network, .. } = &mut self.parts;
-        let topology = &network.topology;
-        let interfaces = topology.names().iter().filter_map(|name| topology.by_name(name));
-        let interfaces: Vec<_> = interfaces.map(|link| (link.index, link.mac)).collect();
-        if let Err(error) = forwarding.tables_mut().set_interfaces(interfaces) {
+        if let Err(error) = forwarding.tables_mut().set_interfaces(network.topology.ports()) {
             tracing::error!(%error, "telling the program its interfaces");
         }
         self.watch_attachments();
@@ -316,7 +316,7 @@ impl Worker {
     }
 
     /// Brings forwarding in line with what is known of these backends' neighbours.
-    fn refresh(&mut self, addresses: &BTreeSet<Ipv4Addr>) {
+    fn refresh(&mut self, addresses: &BTreeSet<IpAddr>) {
         let Parts { forwarding, network, .. } = &mut self.parts;
         let followed = forwarding.refresh(addresses, network, clock::coarse_ns());
         if let Err(error) = &followed {
@@ -404,15 +404,11 @@ impl Worker {
         }
     }
 
-    /// The interface of each of these backends that has one.
-    fn routes(&self, backends: &BTreeSet<Ipv4Addr>) -> BTreeMap<Ipv4Addr, u32> {
-        let index = |address: &Ipv4Addr| match self.parts.network.hop(*address) {
-            Hop::Resolved { ifindex, .. }
-            | Hop::Pending { ifindex, .. }
-            | Hop::Failed { ifindex, .. } => Some((*address, ifindex)),
-            Hop::NoSubnet => None,
-        };
-        backends.iter().filter_map(index).collect()
+    /// For each of these backends that can be reached, the interface on which it is resolved.
+    fn routes(&self, backends: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, u32> {
+        let topology = &self.parts.network.topology;
+        let resolved_on = |address: &IpAddr| Some((*address, topology.path(*address)?.neighbour));
+        backends.iter().filter_map(resolved_on).collect()
     }
 
     fn publish(&self) {

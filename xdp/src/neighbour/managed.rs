@@ -17,7 +17,7 @@ use rtnetlink::packet_route::neighbour::{
 use rtnetlink::packet_route::route::RouteProtocol;
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use crate::netlink::{Requests, destination};
+use crate::netlink::{NetEvent, Reachability, Requests, destination};
 
 /// Marks entries as made by vc5 (`NDA_PROTOCOL`), so that they are found again after a crash.
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(0x76);
@@ -93,9 +93,15 @@ impl Managed {
         });
     }
 
-    /// The kernel has deleted this entry, or its interface: it must be made again.
-    pub(crate) fn forget(&mut self, address: IpAddr) {
-        self.entries.retain(|entry| entry.0 != address);
+    /// Takes note of entries that the kernel has deleted: they must be made again.
+    pub(crate) fn note(&mut self, event: &NetEvent) {
+        match event {
+            NetEvent::Neighbour(entry) if entry.reachability == Reachability::Gone => {
+                self.entries.remove(&(entry.address, entry.index));
+            }
+            NetEvent::LinkGone(gone) => self.entries.retain(|(_, index)| index != gone),
+            _ => {}
+        }
     }
 
     /// Takes over the entries that are in the kernel already, such as those of an earlier run, and

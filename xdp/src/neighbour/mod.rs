@@ -3,7 +3,6 @@
 //! The kernel keeps the addresses: each backend has a neighbour entry that the kernel itself
 //! keeps resolved (`NTF_EXT_MANAGED`), and what it finds out arrives as events.
 
-pub(crate) mod limits;
 pub(crate) mod managed;
 
 use std::collections::BTreeMap;
