@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use vc5_xdp::Ports;
 
 /// Everything.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -272,8 +273,9 @@ pub struct Vip {
 /// One service of a VIP.
 #[derive(Clone, Debug, Serialize)]
 pub struct Service {
-    /// Port.
-    pub port: u16,
+    /// A port as a number, a range as `"8000-8099"`, all that no other service has as `"all"`.
+    #[serde(rename = "port", serialize_with = "ports")]
+    pub ports: Ports,
     /// `tcp` or `udp`.
     pub protocol: String,
     /// Pool name.
@@ -290,6 +292,14 @@ pub struct Service {
     pub backends: Vec<Backend>,
     /// Dataplane counters.
     pub traffic: Traffic,
+}
+
+/// As in the configuration.
+fn ports<S: Serializer>(ports: &Ports, serializer: S) -> Result<S::Ok, S::Error> {
+    match ports {
+        Ports::One(port) => serializer.serialize_u16(*port),
+        Ports::Range(..) | Ports::All => serializer.collect_str(ports),
+    }
 }
 
 /// The verdict on a backend of a service.
@@ -323,6 +333,8 @@ pub struct Backend {
     pub checks: BTreeMap<String, CheckResult>,
     /// MAC address, when the dataplane knows it.
     pub mac: Option<String>,
+    /// How the dataplane reaches it, or why not; `None` when the dataplane is off or has not been told of it.
+    pub path: Option<String>,
     /// Slots of the ring it holds, of 65536.
     pub ring_slots: u32,
     /// Dataplane counters.
@@ -357,6 +369,12 @@ pub struct Traffic {
     pub bytes: u64,
     /// New flows.
     pub flows: u64,
+    /// TCP SYNs among the packets.
+    pub syns: u64,
+    /// TCP FINs among the packets.
+    pub fins: u64,
+    /// TCP RSTs among the packets.
+    pub rsts: u64,
 }
 
 /// The dataplane.
@@ -366,8 +384,18 @@ pub struct Dataplane {
     pub interfaces: BTreeMap<String, Interface>,
     /// Packets by reason; their sum is the packets in.
     pub reasons: BTreeMap<String, u64>,
-    /// Bytes of flow tables, all CPUs.
+    /// What happened to the flow tables, and how often.
+    pub events: BTreeMap<String, u64>,
+    /// Bytes of the flow tables.
     pub flow_memory: u64,
+    /// Flow records in the table, from what was made and deleted since the tables were made.
+    pub flows: u64,
+    /// Flow records that there is room for.
+    pub flow_capacity: u64,
+    /// How each backend is reached, or why not.
+    pub paths: BTreeMap<IpAddr, String>,
+    /// Backends that have left the configuration and drain.
+    pub leaving: Vec<Leaving>,
     /// Last sequence number that was applied.
     pub applied: u64,
     /// Last error, if the newest state could not be applied.
@@ -385,4 +413,24 @@ pub struct Interface {
     pub mac: String,
     /// The program is attached.
     pub attached: bool,
+    /// Why it is not, why its mode is not native, or what offload is in the way.
+    pub note: Option<String>,
+    /// Packets that came in by it, by reason.
+    pub reasons: BTreeMap<String, u64>,
+}
+
+/// A backend that has left a service and keeps the flows it has for `drain-time`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Leaving {
+    /// The backend.
+    pub address: IpAddr,
+    /// The VIP address of the service.
+    pub vip: IpAddr,
+    /// Ports of the service.
+    #[serde(rename = "port", serialize_with = "ports")]
+    pub ports: Ports,
+    /// Its protocol, `tcp` or `udp`.
+    pub protocol: String,
+    /// `draining` or `down`.
+    pub state: String,
 }

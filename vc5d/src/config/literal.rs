@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use vc5_xdp::Ports;
 
 use super::model::PrefixMatch;
 
@@ -73,6 +74,32 @@ pub(super) fn prefix_match(text: &str) -> Result<PrefixMatch, String> {
         Ok(PrefixMatch { prefix, min, max })
     } else {
         Err(format!("`{text}`: lengths must rise from {length} to at most {longest}"))
+    }
+}
+
+/// Reads a subnet such as `"192.0.2.0/24"`, without host bits.
+pub(super) fn subnet(text: &str) -> Result<IpNet, String> {
+    let net: IpNet =
+        text.parse().map_err(|_| format!("`{text}` is not a subnet such as \"192.0.2.0/24\""))?;
+    if net.trunc() != net {
+        return Err(format!("`{text}` has host bits set; the subnet is {}", net.trunc()));
+    }
+    Ok(net)
+}
+
+/// Reads the ports of a service: `"all"` or `"8000-8099"`.
+pub(super) fn ports(text: &str) -> Result<Ports, String> {
+    if text == "all" {
+        return Ok(Ports::All);
+    }
+    let range = text.split_once('-').and_then(|(first, last)| {
+        Some((first.trim().parse::<u16>().ok()?, last.trim().parse::<u16>().ok()?))
+    });
+    match range {
+        Some((first, last)) if 1 <= first && first < last => Ok(Ports::Range(first, last)),
+        _ => Err(format!(
+            "`{text}` is neither a port, 1 to 65535, nor a range such as \"8000-8099\", nor \"all\""
+        )),
     }
 }
 
@@ -173,6 +200,24 @@ mod tests {
         for text in ["192.0.2.0/24{23,32}", "192.0.2.0/24{30,25}", "192.0.2.0/24{24,33}"] {
             assert!(read(text).unwrap_err().contains("lengths must rise"), "{text}");
         }
+    }
+
+    #[test]
+    fn ports_are_a_range_or_all() {
+        assert_eq!(ports("all"), Ok(Ports::All));
+        assert_eq!(ports("8000-8099"), Ok(Ports::Range(8000, 8099)));
+        assert_eq!(ports("1 - 65535"), Ok(Ports::Range(1, 65535)));
+        for text in ["", "80", "80-80", "90-80", "0-5", "1-65536", "-", "1-", "ALL", "1-2-3"] {
+            assert!(ports(text).unwrap_err().contains("is neither a port"), "{text}");
+        }
+    }
+
+    #[test]
+    fn subnets_have_no_host_bits() {
+        assert_eq!(subnet("10.1.10.0/24"), Ok("10.1.10.0/24".parse().unwrap()));
+        assert_eq!(subnet("2001:db8::/64"), Ok("2001:db8::/64".parse().unwrap()));
+        assert!(subnet("10.1.10.1/24").unwrap_err().contains("the subnet is 10.1.10.0/24"));
+        assert!(subnet("10.1.10.0").unwrap_err().contains("is not a subnet"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vc5_bgp::session::{GracefulRestart, Password, PrefixLimit};
 use vc5_bgp::wire::{BgpRole, ExtendedCommunity, LargeCommunity};
+use vc5_xdp::{OnDown, Ports, Unknown};
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,16 +96,24 @@ pub struct Dataplane {
     pub mode: DataplaneMode,
     /// `interfaces`; at least one unless the mode is off.
     pub interfaces: Vec<String>,
+    /// `[dataplane.vlans]`: the subnets of each VLAN that comes tagged; empty when no interface is a trunk.
+    pub vlans: BTreeMap<u16, Vec<IpNet>>,
     /// `pin-path`: a directory on a bpffs; default `/sys/fs/bpf/vc5`.
     pub pin_path: PathBuf,
     /// `on-stop`; default `keep`.
     pub on_stop: OnStop,
     /// `hash-key-file`: 16 bytes as 32 hex digits; a fixed default key works and warns.
     pub hash_key: Option<[u8; 16]>,
-    /// `flows-per-cpu`: 1024 to 16777216, rounded up to a power of two; default 1048576.
-    pub flows_per_cpu: u32,
+    /// `flows`, in all: 1024 to 268435456, rounded up to a power of two; default 4194304.
+    pub flows: u32,
+    /// `max-reals`: 1024 to 262144, rounded up to a power of two; default 65536.
+    pub max_reals: u32,
     /// `settle-time`: how long the previous ring is asked after a change; default 120 s.
     pub settle_time: Duration,
+    /// `drain-time`: how long a backend that left the configuration keeps its flows; default 300 s.
+    pub drain_time: Duration,
+    /// `sample-new-flows`: of how many new flows one is told of, a power of two; default 1024, `None` for `"off"`.
+    pub sample_new_flows: Option<u32>,
 }
 
 /// `[probe]`
@@ -295,19 +304,10 @@ pub enum ProbePath {
     Local,
 }
 
-/// What to do with a live TCP flow of a backend that went down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnDown {
-    /// Choose anew by the ring.
-    Reselect,
-    /// Stay.
-    Stick,
-}
-
 /// One backend of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// Its own address, the same family as the VIPs that use the pool.
+    /// Its own address. It serves the VIPs of its family.
     pub address: IpAddr,
     /// `weight`: 1 to 1000, default 1.
     pub weight: u32,
@@ -326,8 +326,19 @@ pub struct Pool {
     pub probe: ProbePath,
     /// `ttl`: TTL written on layer 2, 1 to 255; `None` for `"keep"`. Default 1.
     pub ttl: Option<u8>,
-    /// `on-down`; default `reselect`.
+    /// `on-down`, for services that do not say it themselves; default `reselect`.
     pub on_down: OnDown,
+}
+
+impl Pool {
+    /// The backends that can serve a VIP: packets keep their family on the way. Where the host itself holds the
+    /// VIP, the backend's address is only a name.
+    pub fn backends_for(&self, vip: IpAddr) -> impl Iterator<Item = &Backend> {
+        let fits = move |backend: &&Backend| {
+            self.probe == ProbePath::Local || backend.address.is_ipv4() == vip.is_ipv4()
+        };
+        self.backends.iter().filter(fits)
+    }
 }
 
 /// What a check does.
@@ -367,6 +378,17 @@ pub struct Check {
     pub fall: u32,
 }
 
+impl Check {
+    /// The port that it connects to for a service on these ports; there is one in any valid configuration.
+    pub fn port_for(&self, ports: Ports) -> Option<u16> {
+        let own = match ports {
+            Ports::One(port) => Some(port),
+            Ports::Range(..) | Ports::All => None,
+        };
+        self.port.or(own)
+    }
+}
+
 /// Transport protocol of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
@@ -379,15 +401,19 @@ pub enum Protocol {
 /// One `[[vip.NAME.service]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// `port`
-    pub port: u16,
+    /// `port`: one, a range, or all that no other service of the VIP has. They do not overlap otherwise.
+    pub ports: Ports,
     /// `protocol`
     pub protocol: Protocol,
     /// `pool`
     pub pool: String,
     /// `need`: healthy backends without which the service is down; default 1.
     pub need: u32,
-    /// `checks`: all must pass; empty means always healthy.
+    /// `sticky`: the addresses alone choose the backend.
+    pub sticky: bool,
+    /// `on-down`; default that of the pool.
+    pub on_down: OnDown,
+    /// `checks`: all must pass; empty means always healthy. Where `ports` are several, each check has a port.
     pub checks: Vec<String>,
 }
 
@@ -402,6 +428,8 @@ pub struct Vip {
     pub up_delay: Duration,
     /// `state`
     pub state: AdminState,
+    /// `unknown-port`: what becomes of packets that are for none of the services; default `drop`.
+    pub unknown_port: Unknown,
     /// In the order of the file.
     pub services: Vec<Service>,
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::literal::{duration, not_a_host, show_duration};
 use super::log::Log;
 use super::nearest::nearest;
-use super::tree::{Entries, Node, Place, Value};
+use super::tree::{Entries, Entry, Node, Place, Value};
 
 /// A value together with where it was written.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +102,14 @@ impl<'a> Table<'a> {
                 let message = format!("{}: not supported yet; remove it", self.join(key));
                 self.log.push(entry.key, &message);
             }
+        }
+    }
+
+    /// A key of an earlier release: an error that says what it has become.
+    pub(super) fn renamed(&mut self, key: &'static str, message: &str) {
+        if let Some(entry) = self.entries.get(key) {
+            self.known.push(key);
+            self.log.push(entry.key, &format!("{}: {message}", self.join(key)));
         }
     }
 
@@ -348,6 +356,18 @@ impl<'a> Field<'a> {
             return self.fail("must not be empty");
         }
         self.list(read)
+    }
+
+    /// The entries of a table whose keys are no words of the language, with the place of each key.
+    pub(super) fn entries(&self) -> Option<Vec<(&'a str, Place, Field<'a>)>> {
+        let Value::Table(entries) = &self.node.value else {
+            return self.expected("a table");
+        };
+        let field = |(key, entry): (&'a String, &'a Entry)| {
+            let path = format!("{}.{key}", self.path);
+            (key.as_str(), entry.key, Field { log: self.log, node: &entry.node, path })
+        };
+        Some(entries.iter().map(field).collect())
     }
 
     pub(super) fn table(&self, kind: &'static str) -> Option<Table<'a>> {

@@ -1,21 +1,24 @@
 //! One service of a VIP: its backends taken together.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use vc5_health::aggregate::{self, ServiceState};
+use vc5_xdp::{OnDown, Ports};
 
 use super::backend::BackendEntry;
-use crate::config::model::{AdminState, Config, OnDown, Protocol, Service};
+use crate::config::model::{AdminState, Config, Protocol, Service};
 
 /// One service of a VIP.
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceEntry {
-    pub(crate) port: u16,
+    pub(crate) ports: Ports,
     pub(crate) protocol: Protocol,
     pub(crate) pool: String,
     pub(crate) need: u32,
     pub(crate) ttl: Option<u8>,
     pub(crate) on_down: OnDown,
+    pub(crate) sticky: bool,
     pub(crate) backends: Vec<BackendEntry>,
     pub(crate) state: ServiceState,
     pub(crate) since: Instant,
@@ -28,12 +31,13 @@ pub(crate) struct ServiceEntry {
 impl ServiceEntry {
     pub(crate) fn new(service: &Service, now: Instant, learn_time: Duration, late: bool) -> Self {
         Self {
-            port: service.port,
+            ports: service.ports,
             protocol: service.protocol,
             pool: service.pool.clone(),
             need: service.need,
             ttl: None,
-            on_down: OnDown::Reselect,
+            on_down: service.on_down,
+            sticky: service.sticky,
             backends: Vec::new(),
             state: ServiceState::Unknown,
             since: now,
@@ -44,19 +48,26 @@ impl ServiceEntry {
 
     /// `80/tcp`: its name in logs, reasons and probe keys.
     pub(crate) fn label(&self) -> String {
-        label(self.port, self.protocol)
+        label(self.ports, self.protocol)
     }
 
-    /// Takes over the configuration; known backends keep their verdicts.
-    pub(crate) fn configure(&mut self, service: &Service, config: &Config, now: Instant) {
+    /// Takes over the configuration for the VIP address `vip`; known backends keep their verdicts.
+    pub(crate) fn configure(
+        &mut self,
+        vip: IpAddr,
+        service: &Service,
+        config: &Config,
+        now: Instant,
+    ) {
         let learn_time = config.router.learn_time;
         let mut old = std::mem::take(&mut self.backends);
         self.need = service.need;
+        self.on_down = service.on_down;
+        self.sticky = service.sticky;
         self.pool.clone_from(&service.pool);
         if let Some(pool) = config.pools.get(&service.pool) {
             self.ttl = pool.ttl;
-            self.on_down = pool.on_down;
-            for backend in &pool.backends {
+            for backend in pool.backends_for(vip) {
                 let known = old.iter().position(|b| b.address == backend.address);
                 let mut entry = match known {
                     Some(at) => old.swap_remove(at),
@@ -131,9 +142,9 @@ impl ServiceEntry {
 }
 
 /// `80/tcp`
-pub(crate) fn label(port: u16, protocol: Protocol) -> String {
+pub(crate) fn label(ports: Ports, protocol: Protocol) -> String {
     match protocol {
-        Protocol::Tcp => format!("{port}/tcp"),
-        Protocol::Udp => format!("{port}/udp"),
+        Protocol::Tcp => format!("{ports}/tcp"),
+        Protocol::Udp => format!("{ports}/udp"),
     }
 }

@@ -3,7 +3,7 @@
 //! Of all that one event causes, withdrawals come first.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use vc5_health::{ProbeEvent, ProbeKey};
@@ -71,7 +71,7 @@ pub struct State {
     index: HashMap<ProbeKey, (usize, usize, usize)>,
     seq: u64,
     pub(super) applied: u64,
-    not_ready: BTreeMap<Ipv4Addr, String>,
+    not_ready: BTreeMap<IpAddr, String>,
     /// Interfaces that lost the program, with the reason.
     detached: BTreeMap<String, String>,
     pub(super) apply_error: Option<String>,
@@ -274,7 +274,7 @@ impl State {
             let failed = |why: &String| Ready::No(format!("the dataplane cannot apply it: {why}"));
             return self.apply_error.as_ref().map(failed);
         }
-        let why = vip.ipv4().and_then(|address| self.not_ready.get(&address));
+        let why = self.not_ready.get(&vip.address);
         Some(why.map_or(Ready::Yes, |why| Ready::No(why.clone())))
     }
 
@@ -296,16 +296,16 @@ impl State {
             return None;
         }
         let specs: Vec<_> = self.vips.iter().map(VipEntry::spec).collect();
-        let desired = Desired { vips: specs.iter().flatten().cloned().collect() };
+        let desired = Desired { vips: specs.clone() };
         if self.sent.as_ref() == Some(&desired) {
             return None;
         }
         self.seq += 1;
         for (vip, spec) in self.vips.iter_mut().zip(specs) {
-            if vip.sent == spec {
+            if vip.sent.as_ref() == Some(&spec) {
                 continue;
             }
-            vip.sent = spec;
+            vip.sent = Some(spec);
             vip.sent_seq = self.seq;
             // What is already announced stays up on its old rings until the new ones are acknowledged.
             if vip.gate.state() != GateState::Announced {
@@ -325,10 +325,11 @@ impl State {
                     for (name, check) in
                         backend.checks.keys().filter_map(|n| Some((n, config.checks.get(n)?)))
                     {
+                        let Some(port) = check.port_for(service.ports) else { continue };
                         let key = ProbeKey {
                             vip: vip.address,
                             backend: backend.address,
-                            port: check.port.unwrap_or(service.port),
+                            port,
                             service: service.label(),
                             check: name.clone(),
                         };

@@ -1,12 +1,12 @@
 //! The core as a pure machine, on a virtual clock.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use vc5_health::{Outcome, ProbeEvent, ProbeKey, Verdict};
-use vc5_xdp::{Desired, Event, RealState};
+use vc5_xdp::{Desired, Event, Ports, RealState};
 
 use super::{Effect, State};
 use crate::config::{self, Config, model::DataplaneMode};
@@ -57,7 +57,7 @@ fn with_another_service() -> Config {
     let mut config = standard();
     let www = config.vips.get_mut("www").unwrap();
     let mut service = www.services[0].clone();
-    service.port = 8080;
+    service.ports = Ports::One(8080);
     www.services.push(service);
     config
 }
@@ -169,7 +169,8 @@ impl World {
 
     fn live(&self, port: u16) -> usize {
         let Some((_, desired)) = &self.sent else { return 0 };
-        let services = desired.vips.iter().flat_map(|v| &v.services).filter(|s| s.port == port);
+        let services =
+            desired.vips.iter().flat_map(|v| &v.services).filter(|s| s.ports == Ports::One(port));
         services.flat_map(|s| &s.backends).filter(|b| b.state == RealState::Live).count()
     }
 

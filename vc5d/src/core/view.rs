@@ -79,7 +79,7 @@ fn vip_view(vip: &VipEntry, now: Instant, clock: &Clock) -> snapshot::Vip {
 
 fn service_view(service: &ServiceEntry, clock: &Clock) -> snapshot::Service {
     snapshot::Service {
-        port: service.port,
+        ports: service.ports,
         protocol: match service.protocol {
             Protocol::Tcp => "tcp".to_owned(),
             Protocol::Udp => "udp".to_owned(),
@@ -110,6 +110,7 @@ fn backend_view(backend: &BackendEntry, clock: &Clock) -> snapshot::Backend {
         since: clock.unix(backend.since),
         checks: checks.collect(),
         mac: None,
+        path: None,
         ring_slots: 0,
         traffic: snapshot::Traffic::default(),
     }

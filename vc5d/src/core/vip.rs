@@ -1,15 +1,15 @@
 //! One VIP address: its services, its gate, and the forwarding state that follows from both.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use vc5_health::Verdict;
 use vc5_health::aggregate::{self, ServiceState};
-use vc5_xdp::{BackendSpec, L4, RealState, ServiceSpec, VipSpec};
+use vc5_xdp::{BackendSpec, L4, RealState, ServiceSpec, Unknown, VipSpec};
 
 use super::backend::BackendEntry;
 use super::service::ServiceEntry;
-use crate::config::model::{AdminState, Config, OnDown, Protocol, Vip};
+use crate::config::model::{AdminState, Config, Protocol, Vip};
 use crate::gate::{Action, Admin, Gate, Health, Input, Ready, State};
 
 /// One VIP address.
@@ -20,6 +20,8 @@ pub(crate) struct VipEntry {
     pub(crate) gate: Gate,
     pub(crate) since: Instant,
     pub(crate) services: Vec<ServiceEntry>,
+    /// What becomes of packets that are for none of them.
+    pub(crate) unknown: Unknown,
     /// Gone from the configuration; it lives on until its withdrawal is on the wire.
     pub(crate) removed: bool,
     /// `state` in the configuration.
@@ -40,6 +42,7 @@ impl VipEntry {
             gate: Gate::new(vip.up_delay, admin(vip.state), ready),
             since: now,
             services: Vec::new(),
+            unknown: vip.unknown_port,
             removed: false,
             configured: admin(vip.state),
             disabled: false,
@@ -58,15 +61,17 @@ impl VipEntry {
     ) {
         self.name.clone_from(&vip.name);
         self.removed = false;
+        self.unknown = vip.unknown_port;
         let late = self.gate.state() == State::Announced;
         let mut old = std::mem::take(&mut self.services);
         for service in &vip.services {
-            let same = |s: &ServiceEntry| s.port == service.port && s.protocol == service.protocol;
+            let same =
+                |s: &ServiceEntry| s.ports == service.ports && s.protocol == service.protocol;
             let mut entry = match old.iter().position(same) {
                 Some(at) => old.swap_remove(at),
                 None => ServiceEntry::new(service, now, learn_time, late),
             };
-            entry.configure(service, config, now);
+            entry.configure(self.address, service, config, now);
             self.services.push(entry);
         }
     }
@@ -130,11 +135,10 @@ impl VipEntry {
         }
     }
 
-    /// What the dataplane should do for this VIP; `None` for IPv6, which it does not carry yet.
+    /// What the dataplane should do for this VIP.
     ///
     /// While routers may still send here, a service that has lost its last live backend keeps the state it had.
-    pub(crate) fn spec(&self) -> Option<VipSpec> {
-        let IpAddr::V4(address) = self.address else { return None };
+    pub(crate) fn spec(&self) -> VipSpec {
         let held = self.gate.holds_rings();
         let services = self.services.iter().filter(|s| !s.is_pending()).map(|service| {
             let spec = self.service_spec(service);
@@ -144,43 +148,37 @@ impl VipEntry {
                 None => spec,
             }
         });
-        Some(VipSpec { address, services: services.collect() })
+        VipSpec {
+            address: self.address,
+            up: self.gate.speaks_for_the_vip(),
+            unknown: self.unknown,
+            services: services.collect(),
+        }
     }
 
     fn sent_service(&self, spec: &ServiceSpec) -> Option<&ServiceSpec> {
-        let same = |s: &&ServiceSpec| s.port == spec.port && s.protocol == spec.protocol;
+        let same = |s: &&ServiceSpec| s.ports == spec.ports && s.protocol == spec.protocol;
         self.sent.as_ref()?.services.iter().find(same)
     }
 
     fn service_spec(&self, service: &ServiceEntry) -> ServiceSpec {
         let closed =
             (self.gate.admin() == Admin::Disabled || self.removed) && !self.gate.holds_rings();
-        let backends = service.backends.iter().filter_map(|backend| {
-            let IpAddr::V4(address) = backend.address else { return None };
+        let backends = service.backends.iter().map(|backend| {
             let state = if closed { RealState::Down } else { real_state(backend) };
-            Some(BackendSpec { address, weight: backend.weight, state })
+            BackendSpec { address: backend.address, weight: backend.weight, state }
         });
         ServiceSpec {
-            port: service.port,
+            ports: service.ports,
             protocol: match service.protocol {
                 Protocol::Tcp => L4::Tcp,
                 Protocol::Udp => L4::Udp,
             },
             ttl: service.ttl,
-            on_down: match service.on_down {
-                OnDown::Reselect => vc5_xdp::OnDown::Reselect,
-                OnDown::Stick => vc5_xdp::OnDown::Stick,
-            },
+            on_down: service.on_down,
+            sticky: service.sticky,
             serving: self.gate.holds_rings(),
             backends: backends.collect(),
-        }
-    }
-
-    /// The address, if the dataplane carries it.
-    pub(crate) fn ipv4(&self) -> Option<Ipv4Addr> {
-        match self.address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
         }
     }
 }

@@ -140,6 +140,13 @@ impl Gate {
             || (self.admin == Admin::Drain && !self.removed && !self.stopping)
     }
 
+    /// Whether the VIP works as far as its services and the administrator go, whatever the route's waits and the
+    /// dataplane say: whoever asks the address itself (ICMP echo) may be told so.
+    pub fn speaks_for_the_vip(&self) -> bool {
+        let off = self.admin == Admin::Disabled || self.removed || self.stopping;
+        !off && self.healthy_since.is_some()
+    }
+
     /// Takes an input; says what must be done to the route.
     pub fn handle(&mut self, now: Instant, input: Input) -> Option<Action> {
         match input {

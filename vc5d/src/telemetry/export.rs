@@ -98,10 +98,17 @@ impl Samples {
         }
     }
 
-    fn traffic(&mut self, defs: [&Def; 3], values: &[&str], traffic: Traffic) {
-        let Traffic { packets, bytes, flows } = traffic;
-        for (def, value) in defs.into_iter().zip([packets, bytes, flows]) {
-            self.count(def, values, value);
+    /// Packets, bytes, flows, and segments by TCP flag.
+    fn traffic(&mut self, defs: [&Def; 4], values: &[&str], traffic: Traffic) {
+        let Traffic { packets, bytes, flows, syns, fins, rsts } = traffic;
+        let [packets_def, bytes_def, flows_def, flags_def] = defs;
+        self.count(packets_def, values, packets);
+        self.count(bytes_def, values, bytes);
+        self.count(flows_def, values, flows);
+        for (flag, count) in [("syn", syns), ("fin", fins), ("rst", rsts)] {
+            let mut values = values.to_vec();
+            values.push(flag);
+            self.count(flags_def, &values, count);
         }
     }
 }
@@ -157,7 +164,7 @@ fn vip(samples: &mut Samples, vip: &Vip) {
     let labels = [vip.name.as_str(), &address];
     samples.flag(&table::VIP_UP, &labels, vip.state == VipState::Up);
     samples.states(&table::VIP_STATE, &labels, &VIP_STATES, &vip.state);
-    let defs = [&table::VIP_PACKETS, &table::VIP_BYTES, &table::VIP_FLOWS];
+    let defs = [&table::VIP_PACKETS, &table::VIP_BYTES, &table::VIP_FLOWS, &table::VIP_FLAGS];
     samples.traffic(defs, &labels, vip.traffic);
     for one in &vip.services {
         service(samples, labels, one);
@@ -166,12 +173,17 @@ fn vip(samples: &mut Samples, vip: &Vip) {
 
 fn service(samples: &mut Samples, vip: [&str; 2], service: &Service) {
     let [name, address] = vip;
-    let port = service.port.to_string();
+    let port = service.ports.to_string();
     let labels = [name, address, port.as_str(), service.protocol.as_str()];
     samples.flag(&table::SERVICE_UP, &labels, service.up);
     samples.add(&table::SERVICE_HEALTHY, &labels, service.healthy.into());
     samples.add(&table::SERVICE_NEED, &labels, service.need.into());
-    let defs = [&table::SERVICE_PACKETS, &table::SERVICE_BYTES, &table::SERVICE_FLOWS];
+    let defs = [
+        &table::SERVICE_PACKETS,
+        &table::SERVICE_BYTES,
+        &table::SERVICE_FLOWS,
+        &table::SERVICE_FLAGS,
+    ];
     samples.traffic(defs, &labels, service.traffic);
     for one in &service.backends {
         backend(samples, labels, one);
@@ -186,7 +198,12 @@ fn backend(samples: &mut Samples, service: [&str; 4], backend: &Backend) {
     samples.states(&table::BACKEND_STATE, &labels, &BACKEND_STATES, &backend.state);
     samples.add(&table::BACKEND_WEIGHT, &labels, backend.weight.into());
     samples.add(&table::BACKEND_SLOTS, &labels, backend.ring_slots.into());
-    let defs = [&table::BACKEND_PACKETS, &table::BACKEND_BYTES, &table::BACKEND_FLOWS];
+    let defs = [
+        &table::BACKEND_PACKETS,
+        &table::BACKEND_BYTES,
+        &table::BACKEND_FLOWS,
+        &table::BACKEND_FLAGS,
+    ];
     samples.traffic(defs, &labels, backend.traffic);
     for (check, result) in &backend.checks {
         let labels = [name, address, port, protocol, own.as_str(), check];
@@ -205,11 +222,19 @@ fn dataplane(samples: &mut Samples, dataplane: &Dataplane) {
     for (reason, packets) in &dataplane.reasons {
         samples.count(&table::DATAPLANE_PACKETS, &[reason], *packets);
     }
+    for (event, count) in &dataplane.events {
+        samples.count(&table::FLOW_EVENTS, &[event], *count);
+    }
+    samples.count(&table::FLOWS, &[], dataplane.flows);
+    samples.count(&table::FLOW_CAPACITY, &[], dataplane.flow_capacity);
     samples.count(&table::FLOW_MEMORY, &[], dataplane.flow_memory);
     samples.count(&table::APPLIED, &[], dataplane.applied);
     samples.flag(&table::DATAPLANE_ERROR, &[], dataplane.error.is_some());
     for (name, interface) in &dataplane.interfaces {
         let labels = [name.as_str(), interface.mode.as_str()];
         samples.flag(&table::INTERFACE_ATTACHED, &labels, interface.attached);
+        for (reason, packets) in &interface.reasons {
+            samples.count(&table::INTERFACE_PACKETS, &[name, reason], *packets);
+        }
     }
 }

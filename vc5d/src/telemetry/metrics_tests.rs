@@ -189,7 +189,12 @@ fn values_are_those_of_the_snapshot() {
             backend(bad, &[("check", "alive"), ("result", "failed")]),
             42.0,
         ),
-        ("vc5_dataplane_packets_total", vec![("reason", "not-a-vip")], 17.0),
+        ("vc5_dataplane_packets_total", vec![("reason", "not-vip")], 17.0),
+        ("vc5_dataplane_flow_events_total", vec![("event", "flow-inserted")], 300.0),
+        ("vc5_dataplane_flows", vec![], 260.0),
+        ("vc5_interface_packets_total", vec![("interface", "eth1"), ("reason", "not-vip")], 8.0),
+        ("vc5_vip_tcp_flags_total", vec![web[0], web[1], ("flag", "fin")], 270.0),
+        ("vc5_backend_tcp_flags_total", backend(bad, &[("flag", "rst")]), 5.0),
         ("vc5_dataplane_error", vec![], 1.0),
         ("vc5_interface_attached", vec![("interface", "eth0"), ("mode", "native")], 1.0),
     ];

@@ -82,6 +82,8 @@ metrics! {
     VIP_PACKETS: Counter "vc5_vip_packets_total" VIP, "Packets forwarded for the VIP";
     VIP_BYTES: Counter "vc5_vip_bytes_total" VIP, "Bytes forwarded for the VIP";
     VIP_FLOWS: Counter "vc5_vip_flows_total" VIP, "New flows of the VIP";
+    VIP_FLAGS: Counter "vc5_vip_tcp_flags_total" &["vip", "address", "flag"],
+        "TCP segments of the VIP by flag: syn, fin or rst";
 
     SERVICE_UP: Gauge "vc5_service_up" SERVICE,
         "1 when at least as many backends as needed are healthy, else 0";
@@ -91,6 +93,9 @@ metrics! {
         "Packets forwarded for the service";
     SERVICE_BYTES: Counter "vc5_service_bytes_total" SERVICE, "Bytes forwarded for the service";
     SERVICE_FLOWS: Counter "vc5_service_flows_total" SERVICE, "New flows of the service";
+    SERVICE_FLAGS: Counter "vc5_service_tcp_flags_total"
+        &["vip", "address", "port", "protocol", "flag"],
+        "TCP segments of the service by flag: syn, fin or rst";
 
     BACKEND_UP: Gauge "vc5_backend_up" BACKEND, "1 when the backend takes new flows, else 0";
     BACKEND_STATE: Gauge "vc5_backend_state"
@@ -103,6 +108,9 @@ metrics! {
         "Packets forwarded to the backend";
     BACKEND_BYTES: Counter "vc5_backend_bytes_total" BACKEND, "Bytes forwarded to the backend";
     BACKEND_FLOWS: Counter "vc5_backend_flows_total" BACKEND, "New flows of the backend";
+    BACKEND_FLAGS: Counter "vc5_backend_tcp_flags_total"
+        &["vip", "address", "port", "protocol", "backend", "flag"],
+        "TCP segments of the backend by flag: syn, fin or rst";
     CHECK_UP: Gauge "vc5_backend_check_up" CHECK,
         "Verdict of the check after rise and fall: 1 up, 0 down; absent while undecided";
     PROBE_DURATION: Gauge "vc5_backend_probe_duration_seconds" CHECK,
@@ -113,6 +121,11 @@ metrics! {
 
     DATAPLANE_PACKETS: Counter "vc5_dataplane_packets_total" &["reason"],
         "Packets that the program saw, by what became of them; the sum is all packets";
+    FLOW_EVENTS: Counter "vc5_dataplane_flow_events_total" &["event"],
+        "What happened to the flow tables: records made, replaced and deleted, notes of SYNs, lost samples";
+    FLOWS: Gauge "vc5_dataplane_flows" &[], "Flow records in the table";
+    FLOW_CAPACITY: Gauge "vc5_dataplane_flow_capacity" &[],
+        "Flow records that there is room for";
     FLOW_MEMORY: Gauge "vc5_dataplane_flow_memory_bytes" &[], "Memory of the flow tables";
     APPLIED: Gauge "vc5_dataplane_applied" &[],
         "Sequence number of the state that the dataplane applied last";
@@ -120,6 +133,8 @@ metrics! {
         "1 when the newest state could not be applied, else 0";
     INTERFACE_ATTACHED: Gauge "vc5_interface_attached" &["interface", "mode"],
         "1 when the program is attached to the interface, else 0";
+    INTERFACE_PACKETS: Counter "vc5_interface_packets_total" &["interface", "reason"],
+        "Packets that came in by the interface, by what became of them";
 
     WITHDRAW_SECONDS: Histogram "vc5_withdraw_seconds" &[],
         "Time from the verdict that brings a VIP down to its withdrawal on the wire";

@@ -15,10 +15,15 @@ pub fn dataplane(config: &Dataplane) -> Option<DataplaneConfig> {
     };
     Some(DataplaneConfig {
         interfaces: config.interfaces.clone(),
+        vlans: config.vlans.clone(),
         mode,
         pin_path: Some(config.pin_path.clone()),
         hash_key: config.hash_key.unwrap_or(DEFAULT_HASH_KEY),
-        flows_per_cpu: config.flows_per_cpu,
+        flows: config.flows,
+        max_reals: config.max_reals,
         settle_time: config.settle_time,
+        drain_time: config.drain_time,
+        // A power of two up to 2^31, so that the logarithm fits.
+        sample: config.sample_new_flows.map(|one_in| one_in.ilog2() as u8),
     })
 }

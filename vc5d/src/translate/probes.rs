@@ -30,14 +30,15 @@ pub fn probes(config: &Config) -> Vec<Probe> {
                 model::ProbePath::Direct => ProbePath::Direct,
                 model::ProbePath::Local => ProbePath::Local,
             };
-            let asked = pool.backends.iter().filter(|b| b.state != AdminState::Disabled);
+            let asked = pool.backends_for(address).filter(|b| b.state != AdminState::Disabled);
             for backend in asked {
                 for check in service.checks.iter().filter_map(|name| config.checks.get(name)) {
+                    let Some(port) = check.port_for(service.ports) else { continue };
                     let key = ProbeKey {
                         vip: address,
                         backend: backend.address,
-                        port: check.port.unwrap_or(service.port),
-                        service: service_label(service.port, service.protocol),
+                        port,
+                        service: service_label(service.ports, service.protocol),
                         check: check.name.clone(),
                     };
                     probes.push(Probe { key, path, ttl: pool.ttl, check: translate(check) });

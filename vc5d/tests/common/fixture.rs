@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use vc5_xdp::Ports;
+
 use super::snapshot::{
-    Backend, BackendState, CheckResult, DaemonState, Dataplane, Interface, Peer, PeerChannel,
-    PeerCounters, PeerSession, Route, RouteChanges, Service, Snapshot, Status, Traffic, Vip,
-    VipState,
+    Backend, BackendState, CheckResult, DaemonState, Dataplane, Interface, Leaving, Peer,
+    PeerChannel, PeerCounters, PeerSession, Route, RouteChanges, Service, Snapshot, Status,
+    Traffic, Vip, VipState,
 };
 
 /// The present of this picture: 2026-11-24 09:00:00 UTC.
@@ -198,15 +200,20 @@ fn backend(address: &str, state: BackendState, result: CheckResult) -> Backend {
         since: NOW - 900.0,
         checks: [("alive".into(), result)].into(),
         mac: Some("02:00:00:00:00:0a".into()),
+        path: Some("eth0, subnet 10.1.10.0/24".into()),
         ring_slots: if state == BackendState::Up { 32768 } else { 0 },
-        traffic: Traffic { packets: 1000, bytes: 64000, flows: 100 },
+        traffic: Traffic { packets: 1000, bytes: 64000, flows: 100, syns: 110, fins: 90, rsts: 5 },
     }
 }
 
-fn service(port: u16, protocol: &str, backends: Vec<Backend>) -> Service {
+fn total() -> Traffic {
+    Traffic { packets: 3000, bytes: 192_000, flows: 300, syns: 330, fins: 270, rsts: 15 }
+}
+
+fn service(ports: Ports, protocol: &str, backends: Vec<Backend>) -> Service {
     let healthy = backends.iter().filter(|backend| backend.state == BackendState::Up).count();
     Service {
-        port,
+        ports,
         protocol: protocol.into(),
         pool: "web".into(),
         up: healthy > 0,
@@ -214,7 +221,7 @@ fn service(port: u16, protocol: &str, backends: Vec<Backend>) -> Service {
         healthy: healthy as u32,
         since: NOW - 800.0,
         backends,
-        traffic: Traffic { packets: 3000, bytes: 192_000, flows: 300 },
+        traffic: total(),
     }
 }
 
@@ -242,7 +249,7 @@ fn vips() -> Vec<Vip> {
         since: NOW - 700.0,
         reason: reason.into(),
         services,
-        traffic: Traffic { packets: 3000, bytes: 192_000, flows: 300 },
+        traffic: total(),
     };
     vec![
         vip(
@@ -250,41 +257,59 @@ fn vips() -> Vec<Vip> {
             "192.168.101.53",
             VipState::Down,
             "service udp/53 has 0 of 1 healthy backends",
-            vec![service(53, "udp", vec![fresh, drained])],
+            vec![service(Ports::One(53), "udp", vec![fresh, drained])],
         ),
         vip(
             "www",
             "192.168.101.1",
             VipState::Up,
             "all services are up",
-            vec![service(80, "tcp", web)],
+            vec![service(Ports::One(80), "tcp", web)],
         ),
         vip(
             "www",
             "2001:db8:101::1",
             VipState::Waiting,
             "up-delay ends in 3 s",
-            vec![service(80, "tcp", vec![off])],
+            vec![service(Ports::Range(8000, 8099), "tcp", vec![off])],
         ),
     ]
 }
 
 fn dataplane() -> Dataplane {
-    let interface = |index, mode: &str, attached| Interface {
+    let interface = |index, mode: &str, attached, note: Option<&str>| Interface {
         index,
         mode: mode.into(),
         mac: format!("02:00:00:00:01:{index:02x}"),
         attached,
+        note: note.map(Into::into),
+        reasons: [("flow".into(), 1500), ("not-vip".into(), 8)].into(),
     };
+    let down = "eth1: no such device";
     Dataplane {
         interfaces: [
-            ("eth0".into(), interface(2, "native", true)),
-            ("eth1".into(), interface(3, "generic", false)),
+            ("eth0".into(), interface(2, "native", true, None)),
+            ("eth1".into(), interface(3, "generic", false, Some(down))),
         ]
         .into(),
-        reasons: [("forwarded".into(), 3000), ("not-a-vip".into(), 17)].into(),
+        reasons: [("flow".into(), 3000), ("not-vip".into(), 17)].into(),
+        events: [("flow-inserted".into(), 300), ("flow-replaced".into(), 0)].into(),
+        flows: 260,
         flow_memory: 16_777_216,
+        flow_capacity: 2_097_152,
+        paths: [
+            ("10.1.10.10".parse().unwrap(), "eth0 vlan 10, subnet 10.1.10.0/24".into()),
+            ("2001:db8:10::15".parse().unwrap(), "none: in no subnet of an interface".into()),
+        ]
+        .into(),
+        leaving: vec![Leaving {
+            address: "10.1.10.9".parse().unwrap(),
+            vip: "192.168.101.1".parse().unwrap(),
+            ports: Ports::One(80),
+            protocol: "tcp".into(),
+            state: "draining".into(),
+        }],
         applied: 12,
-        error: Some("eth1: no such device".into()),
+        error: Some(down.into()),
     }
 }

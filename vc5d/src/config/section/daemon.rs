@@ -1,12 +1,9 @@
-//! What concerns the daemon as a whole: `[router]`, `[control]`, `[metrics]`, `[dataplane]`, `[probe]`.
+//! What concerns the daemon as a whole: `[router]`, `[control]`, `[metrics]`, `[probe]`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::super::literal::hash_key;
-use super::super::model::{
-    Control, Dataplane, DataplaneMode, Metrics, OnStop, ProbeSettings, Router,
-};
+use super::super::model::{Control, Metrics, ProbeSettings, Router};
 use super::super::read::{Field, Table};
 use super::seconds;
 
@@ -93,78 +90,6 @@ pub(super) fn metrics(mut table: Table<'_>) -> Metrics {
         listen: listen
             .unwrap_or_else(|| Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9324))),
     }
-}
-
-pub(super) fn dataplane(mut table: Table<'_>) -> Dataplane {
-    let modes = [
-        ("auto", DataplaneMode::Auto),
-        ("native", DataplaneMode::Native),
-        ("generic", DataplaneMode::Generic),
-        ("off", DataplaneMode::Off),
-    ];
-    let mode = table.get("mode").and_then(|field| field.word(&modes));
-    let mode = mode.unwrap_or(DataplaneMode::Auto);
-    let interfaces = table.get("interfaces").map(|field| (interfaces(&field), field));
-    match &interfaces {
-        None if mode != DataplaneMode::Off => table.fail(NO_INTERFACES),
-        Some((Some(names), field)) if names.is_empty() && mode != DataplaneMode::Off => {
-            field.fail::<()>(NO_INTERFACES);
-        }
-        _ => {}
-    }
-    let pin_path = table.get("pin-path").and_then(|field| field.absolute_path());
-    let on_stop = table
-        .get("on-stop")
-        .and_then(|field| field.word(&[("keep", OnStop::Keep), ("remove", OnStop::Remove)]));
-    let hash_key = table.get("hash-key-file").and_then(|field| read_hash_key(&field));
-    let flows = table.get("flows-per-cpu").and_then(|field| field.number(1024..=16_777_216_u32));
-    let settle_time =
-        table.get("settle-time").and_then(|field| field.duration(seconds(1)..=seconds(3600)));
-    table.not_yet(&["vlans"]);
-    table.end();
-    Dataplane {
-        mode,
-        interfaces: interfaces.and_then(|(names, _)| names).unwrap_or_default(),
-        pin_path: pin_path.unwrap_or_else(|| PathBuf::from("/sys/fs/bpf/vc5")),
-        on_stop: on_stop.unwrap_or(OnStop::Keep),
-        hash_key,
-        flows_per_cpu: flows.unwrap_or(1_048_576).next_power_of_two(),
-        settle_time: settle_time.unwrap_or(seconds(120)),
-    }
-}
-
-const NO_INTERFACES: &str = "no interface to attach to: set interfaces = [\"eth0\"], or mode = \"off\" for an announcer without a dataplane";
-
-fn interfaces(field: &Field<'_>) -> Option<Vec<String>> {
-    let mut names: Vec<String> = Vec::new();
-    for item in field.items()? {
-        let Some(name) = item.text() else { continue };
-        // The kernel's rule for device names (dev_valid_name): IFNAMSIZ is 16 with the final zero.
-        let valid = (1..=15).contains(&name.len())
-            && !matches!(name, "." | "..")
-            && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
-        if !valid {
-            item.fail::<()>(&format!("`{name}` is not an interface name"));
-        } else if names.iter().any(|known| known == name) {
-            item.fail::<()>(&format!("`{name}` is listed twice"));
-        } else {
-            names.push(name.to_owned());
-        }
-    }
-    Some(names)
-}
-
-fn read_hash_key(field: &Field<'_>) -> Option<[u8; 16]> {
-    let path = field.directory().join(field.text()?);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) => return field.fail(&format!("{}: cannot read: {error}", path.display())),
-    };
-    let key = hash_key(&text);
-    if key.is_none() {
-        field.fail::<()>(&format!("{}: expected 32 hexadecimal digits", path.display()));
-    }
-    key
 }
 
 pub(super) fn probe(mut table: Table<'_>) -> ProbeSettings {

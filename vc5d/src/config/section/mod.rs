@@ -4,6 +4,7 @@ mod bgp;
 mod channel;
 mod check;
 mod daemon;
+mod dataplane;
 mod filter;
 mod pool;
 mod vip;
@@ -13,9 +14,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::log::Log;
-use super::model::Config;
+use super::model::{Config, Dataplane, DataplaneMode, Pool, Vip};
 use super::read::{Field, Table};
-use super::tree::{Entries, Value};
+use super::tree::{Entries, Place, Value};
+
+/// Entries of the table of reals that a service is given at a time.
+const REALS_STEP: usize = 16;
 
 /// The names that may be referred to. They come from the tree, not from what was read without error, so
 /// that one mistake in an object does not make every reference to it an error too.
@@ -61,7 +65,7 @@ pub(super) fn read(entries: &Entries, file: &Path, log: &Log) -> Config {
     let router = daemon::router(root.section("router", "router"));
     let control = daemon::control(root.section("control", "control"));
     let metrics = daemon::metrics(root.section("metrics", "metrics"));
-    let dataplane = daemon::dataplane(root.section("dataplane", "dataplane"));
+    let dataplane = dataplane::dataplane(root.section("dataplane", "dataplane"));
     let probe = daemon::probe(root.section("probe", "probe"));
     let filters = filter::filters(root.section("filter", "filter"), &names);
     let templates = bgp::templates(root.section("template", "template"), &names);
@@ -69,10 +73,11 @@ pub(super) fn read(entries: &Entries, file: &Path, log: &Log) -> Config {
         bgp::protocols(root.section("protocol", "protocol"), &names, &templates, router.local_as);
     let pools = pool::pools(root.section("pool", "pool"), dataplane.mode);
     let checks = check::checks(root.section("check", "check"));
-    let shared = vip::Context { names: &names, pools: &pools, dataplane: dataplane.mode };
+    let shared = vip::Context { names: &names, pools: &pools, checks: &checks };
     let vips = vip::vips(root.section("vip", "vip"), &shared);
     root.end();
     unique_protocol_names(entries, log);
+    room_for_reals(entries, &dataplane, &pools, &vips, log);
     Config {
         file: file.to_owned(),
         router,
@@ -102,6 +107,35 @@ fn unique_protocol_names(root: &Entries, log: &Log) {
         if name == "all" {
             log.push(entry.key, "vip.all: `all` is a word of the commands; choose another name");
         }
+    }
+}
+
+/// Each service has its own entries in the table of reals, in steps of [`REALS_STEP`].
+fn room_for_reals(
+    root: &Entries,
+    dataplane: &Dataplane,
+    pools: &BTreeMap<String, Pool>,
+    vips: &BTreeMap<String, Vip>,
+    log: &Log,
+) {
+    let services = vips.values().flat_map(|vip| {
+        vip.addresses.iter().flat_map(move |address| {
+            vip.services.iter().map(move |service| (*address, service.pool.as_str()))
+        })
+    });
+    let entries = services.filter_map(|(address, pool)| {
+        let backends = pools.get(pool)?.backends_for(address).count();
+        Some((backends / REALS_STEP + 1) * REALS_STEP)
+    });
+    // The first step is nobody's: id 0 stands for none.
+    let needed = entries.sum::<usize>() + REALS_STEP;
+    if dataplane.mode != DataplaneMode::Off && needed > dataplane.max_reals as usize {
+        let place = root.get("dataplane").map_or(Place { file: 0, offset: 0 }, |entry| entry.key);
+        let message = format!(
+            "dataplane.max-reals: {} is too few: each service takes an entry for each backend, rounded up to {REALS_STEP}, {needed} in all",
+            dataplane.max_reals
+        );
+        log.push(place, &message);
     }
 }
 

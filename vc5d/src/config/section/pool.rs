@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use vc5_xdp::OnDown;
+
 use super::super::literal::is_link_local_v6;
-use super::super::model::{AdminState, Backend, DataplaneMode, OnDown, Pool, ProbePath};
+use super::super::model::{AdminState, Backend, DataplaneMode, Pool, ProbePath};
 use super::super::read::{At, Field, Table};
 use super::super::tree::Place;
 use super::collect;
@@ -19,6 +21,10 @@ pub(super) const STATES: [(&str, AdminState); 3] = [
     ("disabled", AdminState::Disabled),
 ];
 
+/// The words of `on-down`.
+pub(super) const ON_DOWN: [(&str, OnDown); 2] =
+    [("reselect", OnDown::Reselect), ("stick", OnDown::Stick)];
+
 /// All pools without errors in their backends.
 pub(super) fn pools(table: Table<'_>, dataplane: DataplaneMode) -> BTreeMap<String, Pool> {
     collect(table, "pool.NAME", |name, table| pool(name, table, dataplane))
@@ -32,9 +38,7 @@ fn pool(name: &str, mut table: Table<'_>, dataplane: DataplaneMode) -> Option<Po
         true => field.fail("expected 1 to 255 or \"keep\""),
         false => field.number(1..=u8::MAX).map(Some),
     });
-    let on_down = table
-        .get("on-down")
-        .and_then(|field| field.word(&[("reselect", OnDown::Reselect), ("stick", OnDown::Stick)]));
+    let on_down = table.get("on-down").and_then(|field| field.word(&ON_DOWN));
     table.end();
     Some(Pool {
         name: name.to_owned(),

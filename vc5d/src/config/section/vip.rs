@@ -3,19 +3,24 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::super::literal::is_link_local_v6;
-use super::super::model::{AdminState, DataplaneMode, Pool, ProbePath, Protocol, Service, Vip};
+use vc5_xdp::{OnDown, Ports, Unknown};
+
+use super::super::literal::{self, is_link_local_v6};
+use super::super::model::{AdminState, Check, Pool, Protocol, Service, Vip};
 use super::super::read::{At, Field, Table};
 use super::super::tree::Place;
-use super::pool::STATES;
+use super::pool::{ON_DOWN, STATES};
 use super::{Names, collect, port, seconds};
 
 /// What a VIP has to fit to.
 pub(super) struct Context<'a> {
     pub(super) names: &'a Names,
     pub(super) pools: &'a BTreeMap<String, Pool>,
-    pub(super) dataplane: DataplaneMode,
+    pub(super) checks: &'a BTreeMap<String, Check>,
 }
+
+const UNKNOWN: [(&str, Unknown); 3] =
+    [("drop", Unknown::Drop), ("pass", Unknown::Pass), ("reject", Unknown::Reject)];
 
 type Owners = BTreeMap<IpAddr, (String, Place)>;
 
@@ -25,13 +30,12 @@ pub(super) fn vips(table: Table<'_>, context: &Context<'_>) -> BTreeMap<String, 
 }
 
 fn vip(name: &str, mut table: Table<'_>, context: &Context<'_>, owners: &mut Owners) -> Vip {
-    let addresses = table
-        .need("addresses")
-        .and_then(|field| addresses(&field, context, owners))
-        .unwrap_or_default();
+    let addresses =
+        table.need("addresses").and_then(|field| addresses(&field, owners)).unwrap_or_default();
     let up_delay =
         table.get("up-delay").and_then(|field| field.duration(seconds(0)..=seconds(3600)));
     let state = table.get("state").and_then(|field| field.word(&STATES));
+    let unknown_port = table.get("unknown-port").and_then(|field| field.word(&UNKNOWN));
     let services = table
         .need("service")
         .and_then(|field| services(&field, context, &addresses))
@@ -42,13 +46,14 @@ fn vip(name: &str, mut table: Table<'_>, context: &Context<'_>, owners: &mut Own
         addresses,
         up_delay: up_delay.unwrap_or(seconds(5)),
         state: state.unwrap_or(AdminState::Enabled),
+        unknown_port: unknown_port.unwrap_or_default(),
         services,
     }
 }
 
-fn addresses(field: &Field<'_>, context: &Context<'_>, owners: &mut Owners) -> Option<Vec<IpAddr>> {
+fn addresses(field: &Field<'_>, owners: &mut Owners) -> Option<Vec<IpAddr>> {
     let mut addresses = Vec::new();
-    for At { place, value } in field.some(|item| address(item, context.dataplane))? {
+    for At { place, value } in field.some(address)? {
         if let Some((owner, first)) = owners.get(&value) {
             let message = format!("{value} belongs to {owner} already ({})", field.show(*first));
             field.fail_at(place, &message);
@@ -60,15 +65,10 @@ fn addresses(field: &Field<'_>, context: &Context<'_>, owners: &mut Owners) -> O
     Some(addresses)
 }
 
-fn address(item: &Field<'_>, dataplane: DataplaneMode) -> Option<IpAddr> {
+fn address(item: &Field<'_>) -> Option<IpAddr> {
     let address = item.host()?;
     if address.is_loopback() || is_link_local_v6(address) {
         return item.fail(&format!("{address} cannot be announced"));
-    }
-    if address.is_ipv6() && dataplane != DataplaneMode::Off {
-        return item.fail(&format!(
-            "{address}: the dataplane does not forward IPv6 yet; remove the address or set dataplane.mode = \"off\""
-        ));
     }
     Some(address)
 }
@@ -78,83 +78,126 @@ fn services(
     context: &Context<'_>,
     addresses: &[IpAddr],
 ) -> Option<Vec<Service>> {
-    let list = field.some(|item| service(item, context, addresses))?;
-    let mut seen: BTreeMap<(u16, Protocol), Place> = BTreeMap::new();
-    let mut services = Vec::new();
-    for At { place, value } in list {
-        if let Some(first) = seen.insert((value.port, value.protocol), place) {
-            let protocol = match value.protocol {
-                Protocol::Tcp => "tcp",
-                Protocol::Udp => "udp",
+    let mut services: Vec<At<Service>> = Vec::new();
+    for At { place, value } in field.some(|item| service(item, context, addresses))? {
+        let clash = services.iter().find(|first| overlap(&first.value, &value));
+        if let Some(At { place: first, value: other }) = clash {
+            let (own, first) = (name(&value), field.show(*first));
+            let message = match other.ports == value.ports {
+                true => format!("port {own} is there twice; first at {first}"),
+                false => format!("port {own} overlaps {} at {first}", name(other)),
             };
-            let first = field.show(first);
-            let message =
-                format!("port {}/{protocol} is there twice; first at {first}", value.port);
             field.fail_at(place, &message);
         }
-        services.push(value);
+        services.push(At { place, value });
     }
-    Some(services)
+    Some(services.into_iter().map(|service| service.value).collect())
+}
+
+/// Whether two services claim the same port. `all` is what the others leave.
+fn overlap(a: &Service, b: &Service) -> bool {
+    let bounds = |ports| match ports {
+        Ports::One(port) => Some((port, port)),
+        Ports::Range(first, last) => Some((first, last)),
+        Ports::All => None,
+    };
+    let common = match (bounds(a.ports), bounds(b.ports)) {
+        (Some(a), Some(b)) => a.0 <= b.1 && b.0 <= a.1,
+        (None, None) => true,
+        _ => false,
+    };
+    a.protocol == b.protocol && common
+}
+
+/// `80/tcp`
+fn name(service: &Service) -> String {
+    let protocol = match service.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    format!("{}/{protocol}", service.ports)
 }
 
 fn service(item: &Field<'_>, context: &Context<'_>, addresses: &[IpAddr]) -> Option<Service> {
     let mut table = item.table("vip.NAME.service")?;
-    let port = table.need("port").and_then(|field| port(&field));
+    let ports = table.need("port").and_then(|field| ports(&field));
     let protocol = table
         .get("protocol")
         .and_then(|field| field.word(&[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)]));
-    let pool = table.need("pool").and_then(|field| {
-        let name = field.reference("pool", &context.names.pools)?;
-        if let Some(pool) = context.pools.get(&name) {
-            same_family(&field, pool, addresses);
-        }
-        Some(name)
-    });
-    let need = table.get("need").and_then(|field| {
-        let need = field.number(1..=4095_u32)?;
-        match pool.as_ref().and_then(|name| context.pools.get(name)) {
-            Some(pool) if need as usize > pool.backends.len() => field.fail(&format!(
-                "{need} can never be met: the number of backends in pool `{}` is {}",
-                pool.name,
-                pool.backends.len()
-            )),
-            _ => Some(need),
-        }
-    });
-    let checks = table.get("checks").and_then(|field| checks(&field, context.names));
+    let pool = table.need("pool").and_then(|field| pool(&field, context, addresses));
+    let known = pool.as_ref().and_then(|name| context.pools.get(name));
+    let need = table.get("need").and_then(|field| need(&field, known, addresses));
+    let sticky = table.get("sticky").and_then(|field| field.boolean());
+    let on_down = table.get("on-down").and_then(|field| field.word(&ON_DOWN));
+    let checks = table.get("checks").and_then(|field| checks(&field, context, ports));
     table.end();
     Some(Service {
-        port: port?,
+        ports: ports?,
         protocol: protocol.unwrap_or(Protocol::Tcp),
-        pool: pool?,
         need: need.unwrap_or(1),
+        sticky: sticky.unwrap_or(false),
+        on_down: on_down.or(known.map(|pool| pool.on_down)).unwrap_or(OnDown::Reselect),
+        pool: pool?,
         checks: checks.unwrap_or_default(),
     })
 }
 
-/// Packets keep their family on the way to a backend, so VIP and backend have to agree. Where the host
-/// itself holds the VIP, the backend's address is only a name.
-fn same_family(field: &Field<'_>, pool: &Pool, addresses: &[IpAddr]) {
-    if pool.probe == ProbePath::Local {
-        return;
-    }
-    for vip in addresses {
-        let other = pool.backends.iter().find(|backend| backend.address.is_ipv4() != vip.is_ipv4());
-        if let Some(backend) = other {
-            field.fail::<()>(&format!(
-                "backend {} of pool `{}` is of another address family than VIP {vip}",
-                backend.address, pool.name
-            ));
-        }
+fn ports(field: &Field<'_>) -> Option<Ports> {
+    match field.is_text() {
+        true => field.literal(literal::ports),
+        false => port(field).map(Ports::One),
     }
 }
 
-fn checks(field: &Field<'_>, names: &Names) -> Option<Vec<String>> {
+/// The name of a pool that has backends for each of the addresses.
+fn pool(field: &Field<'_>, context: &Context<'_>, addresses: &[IpAddr]) -> Option<String> {
+    let name = field.reference("pool", &context.names.pools)?;
+    if let Some(pool) = context.pools.get(&name) {
+        let alone = addresses.iter().find(|vip| pool.backends_for(**vip).next().is_none());
+        if let Some(vip) = alone {
+            let family = family(*vip);
+            field.fail::<()>(&format!("pool `{name}` has no {family} backend for VIP {vip}"));
+        }
+    }
+    Some(name)
+}
+
+fn need(field: &Field<'_>, pool: Option<&Pool>, addresses: &[IpAddr]) -> Option<u32> {
+    let need = field.number(1..=4095_u32)?;
+    let Some(pool) = pool else { return Some(need) };
+    for vip in addresses {
+        let count = pool.backends_for(*vip).count();
+        // Without any it is the pool that is wrong.
+        if count > 0 && need as usize > count {
+            return field.fail(&format!(
+                "{need} can never be met: the number of {} backends in pool `{}` is {count}",
+                family(*vip),
+                pool.name
+            ));
+        }
+    }
+    Some(need)
+}
+
+fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+fn checks(field: &Field<'_>, context: &Context<'_>, ports: Option<Ports>) -> Option<Vec<String>> {
     let mut checks: Vec<String> = Vec::new();
-    for At { place, value } in field.list(|item| item.reference("check", &names.checks))? {
+    for At { place, value } in field.list(|item| item.reference("check", &context.names.checks))? {
         if checks.contains(&value) {
             field.fail_at(place, &format!("check `{value}` is listed twice"));
             continue;
+        }
+        let without_port = context.checks.get(&value).is_some_and(|check| check.port.is_none());
+        if let Some(ports @ (Ports::Range(..) | Ports::All)) = ports
+            && without_port
+        {
+            let message = format!(
+                "check `{value}` has no port to connect to: a service on the ports {ports} needs checks with a `port`"
+            );
+            field.fail_at(place, &message);
         }
         checks.push(value);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use vc5_bgp::session::{GracefulRestart, LimitAction, Password, PrefixLimit};
 use vc5_bgp::wire::BgpRole;
+use vc5_xdp::{OnDown, Ports, Unknown};
 
 use super::super::model::*;
 use super::{BASE, parse, with_base};
@@ -15,6 +16,10 @@ fn seconds(number: u64) -> Duration {
 }
 
 fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn net(text: &str) -> ipnet::IpNet {
     text.parse().unwrap()
 }
 
@@ -42,11 +47,19 @@ fn every_daemon_key_arrives() {
         Dataplane {
             mode: DataplaneMode::Off,
             interfaces: vec!["eth1".into()],
+            vlans: [
+                (10, vec![net("10.1.10.0/24"), net("2001:db8:10::/64")]),
+                (20, vec![net("10.1.20.0/24")]),
+            ]
+            .into(),
             pin_path: PathBuf::from("/sys/fs/bpf/a"),
             on_stop: OnStop::Remove,
             hash_key: None,
-            flows_per_cpu: 8192,
+            flows: 8192,
+            max_reals: 2048,
             settle_time: seconds(60),
+            drain_time: seconds(30),
+            sample_new_flows: Some(128),
         }
     );
     assert_eq!(
@@ -203,6 +216,7 @@ fn pools_checks_and_vips_arrive() {
             backend(10, 1, AdminState::Enabled),
             backend(11, 2, AdminState::Enabled),
             backend(12, 1, AdminState::Disabled),
+            Backend { address: ip("2001:db8:10::10"), weight: 1, state: AdminState::Enabled },
         ],
         probe: ProbePath::Direct,
         ttl: None,
@@ -233,19 +247,42 @@ fn pools_checks_and_vips_arrive() {
         fall: 2,
     };
     assert_eq!(config.checks.into_values().collect::<Vec<_>>(), [alive, spare]);
-    let service =
-        |port, protocol, need, checks| Service { port, protocol, pool: "web".into(), need, checks };
-    let vip = Vip {
+    let udp = Service {
+        ports: Ports::One(53),
+        protocol: Protocol::Udp,
+        pool: "web".into(),
+        need: 1,
+        sticky: false,
+        on_down: OnDown::Stick,
+        checks: vec![],
+    };
+    let tcp = |ports| Service {
+        ports,
+        protocol: Protocol::Tcp,
+        checks: vec!["alive".into()],
+        ..udp.clone()
+    };
+    let www = Vip {
         name: "www".into(),
         addresses: vec![ip("192.168.101.1"), ip("192.168.101.2")],
         up_delay: seconds(7),
         state: AdminState::Drain,
+        unknown_port: Unknown::Reject,
         services: vec![
-            service(80, Protocol::Tcp, 2, vec!["alive".into()]),
-            service(53, Protocol::Udp, 1, vec![]),
+            Service { need: 2, sticky: true, on_down: OnDown::Reselect, ..tcp(Ports::One(80)) },
+            udp.clone(),
+            tcp(Ports::Range(8000, 8099)),
         ],
     };
-    assert_eq!(config.vips.into_values().collect::<Vec<_>>(), [vip]);
+    let www6 = Vip {
+        name: "www6".into(),
+        addresses: vec![ip("2001:db8:101::1")],
+        up_delay: seconds(5),
+        state: AdminState::Enabled,
+        unknown_port: Unknown::Drop,
+        services: vec![Service { ports: Ports::All, ..udp }],
+    };
+    assert_eq!(config.vips.into_values().collect::<Vec<_>>(), [www, www6]);
 }
 
 #[test]
@@ -258,8 +295,11 @@ fn defaults() {
     assert_eq!(config.metrics.listen, Some("127.0.0.1:9324".parse().unwrap()));
     assert_eq!(config.dataplane.pin_path, Path::new("/sys/fs/bpf/vc5"));
     assert_eq!(config.dataplane.on_stop, OnStop::Keep);
-    assert_eq!(config.dataplane.flows_per_cpu, 1_048_576);
+    assert_eq!(config.dataplane.vlans, [].into());
+    assert_eq!((config.dataplane.flows, config.dataplane.max_reals), (4_194_304, 65_536));
     assert_eq!(config.dataplane.settle_time, seconds(120));
+    assert_eq!(config.dataplane.drain_time, seconds(300));
+    assert_eq!(config.dataplane.sample_new_flows, Some(1024));
     assert_eq!(
         config.probe,
         ProbeSettings { mark_mask: 0x7fff_8000, table_base: 0x5643_0000, rule_priority: 20_000 }
@@ -285,6 +325,38 @@ fn a_local_pool_serves_vips_of_both_families() {
     let config = with_base(text).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.vips["a"].addresses.len(), 2);
     assert_eq!(config.vips["a"].services[0].protocol, Protocol::Tcp);
+}
+
+#[test]
+fn the_backends_of_each_family_serve_the_addresses_of_that_family() {
+    let text = "[dataplane]\ninterfaces = [\"eth0\"]\nsample-new-flows = \"off\"\n[router]\nid = \"192.0.2.1\"\nas = 65001\n\
+        [pool.web]\nbackends = [\"10.1.10.10\", \"2001:db8:10::10\", \"2001:db8:10::11\"]\n\
+        [vip.a]\naddresses = [\"192.0.2.80\", \"2001:db8::80\"]\nservice = [{ port = 80, pool = \"web\" }]\n";
+    let config = parse(text).unwrap_or_else(|errors| panic!("{errors}"));
+    let count = |vip: &str| config.pools["web"].backends_for(ip(vip)).count();
+    assert_eq!((count("192.0.2.80"), count("2001:db8::80")), (1, 2));
+    assert_eq!(config.dataplane.sample_new_flows, None);
+}
+
+#[test]
+fn there_has_to_be_room_for_the_backends_of_all_services() {
+    let text = |reals: u32| {
+        let backends: Vec<String> = (1..=16).map(|n| format!("\"10.1.10.{n}\"")).collect();
+        let services: Vec<String> =
+            (1..=40).map(|port| format!("{{ port = {port}, pool = \"web\" }}")).collect();
+        format!(
+            "[router]\nid = \"192.0.2.1\"\nas = 65001\n[dataplane]\ninterfaces = [\"eth0\"]\nmax-reals = {reals}\n\
+             [pool.web]\nbackends = [{}]\n[vip.a]\naddresses = [\"192.0.2.80\"]\nservice = [{}]\n",
+            backends.join(", "),
+            services.join(", ")
+        )
+    };
+    // 16 backends have the numbers 1 to 16, which are two steps of 16 entries.
+    assert_eq!(
+        parse(&text(1024)).unwrap_err().to_string(),
+        "vc5.toml:4:2: dataplane.max-reals: 1024 is too few: each service takes an entry for each backend, rounded up to 16, 1296 in all"
+    );
+    assert!(parse(&text(2048)).is_ok());
 }
 
 #[test]

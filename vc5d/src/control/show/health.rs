@@ -116,7 +116,7 @@ fn service_line(service: &Service, clock: &Clock) -> String {
     format!(
         "  {}/{} pool {}: {} since {}, {} of {} healthy, need {}",
         service.protocol,
-        service.port,
+        service.ports,
         service.pool,
         up(service.up),
         clock.table(service.since),
@@ -157,8 +157,8 @@ fn last(check: &CheckResult, clock: &Clock) -> String {
 /// `192.0.2.1:80/tcp` or `[2001:db8::1]:80/tcp`.
 fn endpoint(vip: &Vip, service: &Service) -> String {
     match vip.address {
-        IpAddr::V4(address) => format!("{address}:{}/{}", service.port, service.protocol),
-        IpAddr::V6(address) => format!("[{address}]:{}/{}", service.port, service.protocol),
+        IpAddr::V4(address) => format!("{address}:{}/{}", service.ports, service.protocol),
+        IpAddr::V6(address) => format!("[{address}]:{}/{}", service.ports, service.protocol),
     }
 }
 

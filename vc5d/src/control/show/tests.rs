@@ -213,7 +213,8 @@ fn fields(value: &serde_json::Value, found: &mut std::collections::BTreeSet<Stri
         serde_json::Value::Object(map) => {
             for (name, value) in map {
                 found.insert(name.clone());
-                let by_name = ["checks", "channels", "interfaces", "reasons"].contains(&&**name);
+                let by_name = ["checks", "channels", "events", "interfaces", "paths", "reasons"]
+                    .contains(&&**name);
                 let things = value.as_object().filter(|_| by_name);
                 match things {
                     Some(things) => things.values().for_each(|value| fields(value, found)),
