@@ -83,6 +83,11 @@ impl Managed {
         self.remove(requests, |(address, index)| wanted.get(&address) != Some(&index));
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     fn remove(&mut self, requests: &mut Requests, goes: impl Fn(Entry) -> bool) {
         self.entries.retain(|entry| {
             let stays = !goes(*entry);

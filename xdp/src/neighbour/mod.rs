@@ -83,7 +83,10 @@ impl Network {
                 Update::New => return Change::Lost,
                 update => update == Update::Changed,
             },
-            NetEvent::LinkGone(index) => topology.remove(index),
+            NetEvent::LinkGone(index) => {
+                self.neighbours.retain(|(_, on), _| *on != index);
+                topology.remove(index)
+            }
             NetEvent::Address(index, subnet) => topology.add_subnet(index, subnet),
             NetEvent::AddressGone(index, subnet) => topology.remove_subnet(index, subnet),
             NetEvent::Neighbour(entry) => return self.neighbour(entry),
@@ -119,7 +122,11 @@ impl Network {
         if path.is_none_or(|path| path.neighbour != entry.index) {
             return Change::Nothing;
         }
-        if before == after { Change::Entry(entry.address) } else { Change::Hop(entry.address, after) }
+        if before == after {
+            Change::Entry(entry.address)
+        } else {
+            Change::Hop(entry.address, after)
+        }
     }
 }
 
@@ -139,62 +146,6 @@ impl Resolve for Network {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::topology::{Link, Subnet};
-
-    const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
-    const THEIRS: Mac = Mac([2, 0, 0, 0, 0, 2]);
-    const BACKEND: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
-
-    fn network() -> Network {
-        let mut network = Network::new(vec!["e0".into()]);
-        let link = Link { index: 7, name: "e0".into(), mac: OURS, up: true, xdp: None };
-        assert_eq!(network.handle(NetEvent::Link(link)), Change::Lost);
-        let subnet = Subnet { address: Ipv4Addr::new(192, 0, 2, 1), prefix_length: 24 };
-        assert_eq!(network.handle(NetEvent::Address(7, subnet)), Change::Topology);
-        network
-    }
-
-    fn entry(reachability: Reachability, mac: Option<Mac>) -> NetEvent {
-        NetEvent::Neighbour(NeighbourEntry { index: 7, address: BACKEND, reachability, mac })
-    }
-
-    #[test]
-    fn a_neighbour_is_resolved_fails_and_comes_back() {
-        let mut network = network();
-        assert_eq!(network.hop(BACKEND), Hop::Pending { ifindex: 7, src_mac: OURS });
-        assert_eq!(network.handle(entry(Reachability::Asking, None)), Change::Nothing);
-
-        let resolved = Change::Hop(BACKEND, NeighbourState::Resolved(THEIRS));
-        assert_eq!(network.handle(entry(Reachability::Usable, Some(THEIRS))), resolved);
-        assert_eq!(network.handle(entry(Reachability::Usable, Some(THEIRS))), Change::Nothing);
-        let hop = Hop::Resolved { ifindex: 7, mac: THEIRS, src_mac: OURS };
-        assert_eq!(network.hop(BACKEND), hop);
-
-        let failed = Change::Hop(BACKEND, NeighbourState::Failed);
-        assert_eq!(network.handle(entry(Reachability::Failed, None)), failed);
-        assert_eq!(network.handle(entry(Reachability::Asking, None)), Change::Nothing);
-        assert_eq!(network.hop(BACKEND), Hop::Failed { ifindex: 7, src_mac: OURS });
-
-        assert_eq!(network.handle(entry(Reachability::Usable, Some(THEIRS))), resolved);
-        let gone = Change::Hop(BACKEND, NeighbourState::Unknown);
-        assert_eq!(network.handle(entry(Reachability::Gone, None)), gone);
-    }
-
-    #[test]
-    fn what_is_not_on_our_interfaces_is_not_reached() {
-        let mut network = network();
-        let elsewhere = NeighbourEntry {
-            index: 8,
-            address: BACKEND,
-            reachability: Reachability::Usable,
-            mac: Some(THEIRS),
-        };
-        assert_eq!(network.handle(NetEvent::Neighbour(elsewhere)), Change::Nothing);
-        assert_eq!(network.hop(Ipv4Addr::new(198, 51, 100, 1)), Hop::NoSubnet);
-        assert_eq!(network.handle(NetEvent::LinkGone(7)), Change::Topology);
-        assert_eq!(network.hop(BACKEND), Hop::NoSubnet);
-        assert_eq!(network.handle(NetEvent::Lost), Change::Lost);
-    }
-}
+mod kernel_tests;
+#[cfg(test)]
+mod tests;

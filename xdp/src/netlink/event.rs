@@ -185,6 +185,8 @@ fn to_mac(bytes: &[u8]) -> Option<Mac> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
@@ -220,6 +222,7 @@ mod tests {
         let mut message = NeighbourMessage::default();
         message.header.ifindex = 5;
         message.header.state = Nud::Stale;
+        message.header.family = AddressFamily::Inet;
         let address = Ipv4Addr::new(192, 0, 2, 9);
         message.attributes = vec![
             NeighbourAttribute::Destination(NeighbourAddress::Inet(address)),
@@ -227,6 +230,7 @@ mod tests {
         ];
         let entry = |reachability| {
             let mac = Some(Mac([2, 0, 0, 0, 0, 9]));
+            let address = IpAddr::V4(address);
             Some(NetEvent::Neighbour(NeighbourEntry { index: 5, address, reachability, mac }))
         };
         let event = NetEvent::of(RouteNetlinkMessage::NewNeighbour(message.clone()));

@@ -1,6 +1,8 @@
 //! The kernel's view of links, addresses and neighbours: asked for, and listened to.
 
 mod event;
+#[cfg(test)]
+pub(crate) mod namespace;
 mod socket;
 
 pub(crate) use event::{NeighbourEntry, NetEvent, Reachability, destination};

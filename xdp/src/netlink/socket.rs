@@ -1,6 +1,7 @@
 //! The two sockets: one to ask and to tell, one to listen.
 
 use std::io;
+use std::os::fd::AsRawFd;
 
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::{
@@ -18,7 +19,7 @@ use tokio::io::unix::AsyncFd;
 use super::NetEvent;
 
 /// Room for events that come faster than they are read. Overruns are survived all the same.
-const LISTEN_BUFFER: usize = 4 << 20;
+const LISTEN_BUFFER: libc::c_int = 16 << 20;
 
 /// A socket for requests; each call blocks until the kernel has answered, which it does at once.
 pub(crate) struct Requests {
@@ -124,8 +125,8 @@ impl Listener {
     pub(crate) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
-        // The kernel caps this at net.core.rmem_max; less room only means an overrun earlier.
-        if let Err(error) = socket.set_rx_buf_sz(LISTEN_BUFFER as libc::c_int) {
+        // Less room only means an overrun earlier.
+        if let Err(error) = make_room(&socket, LISTEN_BUFFER) {
             tracing::debug!(%error, "netlink receive buffer stays at its default");
         }
         for group in [
@@ -177,6 +178,23 @@ impl Listener {
     }
 }
 
+/// Sets the size of a socket's receive buffer, beyond `net.core.rmem_max` where that is allowed:
+/// the default limit holds less than one event for each of a thousand backends.
+fn make_room(socket: &Socket, bytes: libc::c_int) -> io::Result<()> {
+    // SAFETY: the option's value is an int that outlives the call, and its length is given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            (&raw const bytes).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    // In a user namespace even root may not.
+    if result == 0 { Ok(()) } else { socket.set_rx_buf_sz(bytes) }
+}
+
 /// The messages in a datagram, up to the first that is not one. Messages of a kind or with an
 /// attribute that cannot be read are left out: the kernel has more of them than this code knows.
 fn messages(datagram: &[u8]) -> impl Iterator<Item = NetlinkMessage<RouteNetlinkMessage>> {
@@ -198,6 +216,7 @@ mod tests {
     use rtnetlink::packet_route::address::AddressAttribute;
 
     use super::*;
+    use crate::netlink::namespace::Namespace;
 
     fn on_loopback(number: u32) -> RouteNetlinkMessage {
         let address = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + number));
@@ -213,36 +232,27 @@ mod tests {
     /// Needs root, for a network namespace of its own.
     #[test]
     fn an_overrun_is_heard_of_and_a_dump_has_what_was_lost() {
-        let events = std::thread::spawn(|| {
-            // SAFETY: it changes the namespace of this thread alone.
-            let result = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-            assert_eq!(result, 0, "this test needs root: {}", io::Error::last_os_error());
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = Listener::open().unwrap();
-                listener.socket.get_ref().set_rx_buf_sz(4096 as libc::c_int).unwrap();
-                let mut requests = Requests::open().unwrap();
-                for number in 0..200 {
-                    requests.tell(on_loopback(number), NLM_F_CREATE).unwrap();
-                }
-                let mut heard = Vec::new();
-                while !heard.contains(&NetEvent::Lost) {
-                    heard.extend(listener.next().await.unwrap());
-                }
-                assert!(heard.len() < 200);
-                let dump = requests.dump().unwrap();
-                // Nothing from before the dump comes after it.
-                requests.tell(on_loopback(200), NLM_F_CREATE).unwrap();
-                let next = listener.next().await.unwrap();
-                let last = Ipv4Addr::from(0x0a00_0000 + 200);
-                let is_new =
-                    |e: &NetEvent| matches!(e, NetEvent::Address(_, s) if s.address == last);
-                assert!(next.iter().all(is_new) && next.len() == 1, "{next:?}");
-                dump
-            })
+        let events = Namespace::new().block_on(async || {
+            let listener = Listener::open().unwrap();
+            listener.socket.get_ref().set_rx_buf_sz(4096 as libc::c_int).unwrap();
+            let mut requests = Requests::open().unwrap();
+            for number in 0..200 {
+                requests.tell(on_loopback(number), NLM_F_CREATE).unwrap();
+            }
+            let mut heard = Vec::new();
+            while !heard.contains(&NetEvent::Lost) {
+                heard.extend(listener.next().await.unwrap());
+            }
+            assert!(heard.len() < 200);
+            let dump = requests.dump().unwrap();
+            // Nothing from before the dump comes after it.
+            requests.tell(on_loopback(200), NLM_F_CREATE).unwrap();
+            let next = listener.next().await.unwrap();
+            let last = Ipv4Addr::from(0x0a00_0000 + 200);
+            let is_new = |e: &NetEvent| matches!(e, NetEvent::Address(_, s) if s.own == last);
+            assert!(next.iter().all(is_new) && next.len() == 1, "{next:?}");
+            dump
         });
-        let events = events.join().unwrap();
         let addresses = events.iter().filter(|e| matches!(e, NetEvent::Address(..))).count();
         assert_eq!(addresses, 200);
     }
