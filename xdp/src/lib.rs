@@ -20,6 +20,7 @@ mod maps;
 pub mod model;
 mod neighbour;
 mod netlink;
+mod offload;
 mod question;
 mod snapshot;
 mod stats;

@@ -5,11 +5,12 @@ use std::net::Ipv4Addr;
 
 use vc5_ebpf_abi::ServiceKey;
 
-use crate::forwarding::{Backend, Forwarding, Service, protocol_number};
+use crate::forwarding::{Backend, Forwarding, Resolve, Service, protocol_number};
 use crate::loader::Status;
 use crate::maps::KernelTables;
+use crate::neighbour::Network;
+use crate::offload::Offloads;
 use crate::stats::Stats;
-use crate::topology::Topology;
 use crate::{
     BackendStatus, InterfaceStatus, L4, Mac, NotReady, ServiceStatus, Snapshot, VipStatus,
 };
@@ -17,7 +18,8 @@ use crate::{
 /// What a snapshot is made of.
 pub(super) struct Report<'a> {
     pub(super) forwarding: &'a Forwarding<KernelTables>,
-    pub(super) topology: &'a Topology,
+    pub(super) network: &'a Network,
+    pub(super) offloads: &'a Offloads,
     pub(super) interfaces: &'a [Status],
     pub(super) not_ready: &'a [NotReady],
     pub(super) stats: &'a Stats,
@@ -49,11 +51,20 @@ impl Report<'_> {
         InterfaceStatus {
             name: status.interface.clone(),
             index: status.index,
-            mac: self.topology.by_index(status.index).map_or(Mac::default(), |l| l.mac),
+            mac: self.network.topology.by_index(status.index).map_or(Mac::default(), |l| l.mac),
             mode: mode(status),
             attached: status.problem.is_none(),
-            note: status.problem.clone().or_else(|| status.fallback.clone()),
+            note: self.note(status),
         }
+    }
+
+    /// All that there is to say of an interface.
+    fn note(&self, status: &Status) -> Option<String> {
+        let attachment = status.problem.clone().or_else(|| status.fallback.clone());
+        let offloads = self.offloads.problem(&status.interface).map(str::to_owned);
+        let caveats = self.network.topology.caveats(status.index);
+        let notes: Vec<String> = attachment.into_iter().chain(offloads).chain(caveats).collect();
+        (!notes.is_empty()).then(|| notes.join("; "))
     }
 
     fn service(&self, key: ServiceKey, service: &Service) -> ServiceStatus {
@@ -70,6 +81,7 @@ impl Report<'_> {
         BackendStatus {
             address,
             state: backend.spec.state,
+            path: self.network.explain(address),
             mac: backend.mac(),
             ring_slots: backend.slots,
             counters: self.stats.real(backend.id),

@@ -13,6 +13,7 @@ use crate::forwarding::{Forwarding, Setup};
 use crate::loader::{Attachments, Loaded, Pins, check_permission};
 use crate::neighbour::Network;
 use crate::netlink::{Listener, Requests};
+use crate::offload::{Ethtool, Offloads};
 use crate::{Error, Event, clock};
 
 /// The thread's whole life. Whether it has begun well is said through `started`.
@@ -83,6 +84,10 @@ fn prepare(
     let mut forwarding = Forwarding::new(tables, setup);
     forwarding.top_up(clock::coarse_ns()).map_err(|e| Error::Load(e.to_string()))?;
 
+    // Before attaching, as some drivers refuse a program while such an offload is on.
+    let ethtool = Ethtool::open().map_err(Error::io("opening a socket for ethtool"))?;
+    let mut offloads = Offloads::default();
+    offloads.enforce(&network.topology, &ethtool);
     let attachments = Attachments::attach(&mut loaded, &mut pins, &network.topology, config.mode)?;
     if let Some(pins) = &mut pins {
         pins.keep();
@@ -103,6 +108,8 @@ fn prepare(
         listener,
         requests,
         network,
+        ethtool,
+        offloads,
         pins,
         loaded,
         attachments,

@@ -19,6 +19,7 @@ use crate::maps::KernelTables;
 use crate::neighbour::managed::Managed;
 use crate::neighbour::{Change, Network};
 use crate::netlink::{Listener, NetEvent, Requests};
+use crate::offload::{Ethtool, Offloads};
 use crate::stats::Stats;
 use crate::{Desired, Error, Event, NeighbourState, NotReady, clock};
 
@@ -37,6 +38,8 @@ pub(super) struct Parts {
     pub(super) listener: Listener,
     pub(super) requests: Requests,
     pub(super) network: Network,
+    pub(super) ethtool: Ethtool,
+    pub(super) offloads: Offloads,
     pub(super) pins: Option<Pins>,
     pub(super) loaded: Loaded,
     pub(super) attachments: Attachments,
@@ -166,6 +169,7 @@ impl Worker {
             }
             Err(error) => tracing::warn!(%error, "reading the links"),
         }
+        self.watch_offloads();
         self.watch_attachments();
         if let Some(Failed { seq, desired, error }) = self.failed.take() {
             self.apply(seq, desired, Some(&error));
@@ -311,6 +315,7 @@ impl Worker {
         if let Err(error) = forwarding.tables_mut().set_interfaces(network.topology.ports()) {
             tracing::error!(%error, "telling the program its interfaces");
         }
+        self.watch_offloads();
         self.watch_attachments();
         self.refresh(&self.parts.forwarding.backends());
     }
@@ -354,6 +359,12 @@ impl Worker {
         {
             self.network_events(links);
         }
+    }
+
+    /// Anybody may switch an offload on, and a VLAN makes more of them matter.
+    fn watch_offloads(&mut self) {
+        let Parts { offloads, network, ethtool, .. } = &mut self.parts;
+        offloads.enforce(&network.topology, ethtool);
     }
 
     /// Tells the owner of interfaces on which the program has begun or ceased to run.
@@ -414,7 +425,8 @@ impl Worker {
     fn publish(&self) {
         let report = Report {
             forwarding: &self.parts.forwarding,
-            topology: &self.parts.network.topology,
+            network: &self.parts.network,
+            offloads: &self.parts.offloads,
             interfaces: &self.statuses,
             not_ready: &self.not_ready,
             stats: &self.stats,

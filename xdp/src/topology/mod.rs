@@ -5,6 +5,7 @@
 //! backend's MAC address on that one; the program always sends by the former, with the tag that
 //! the sub-interface stands for.
 
+mod caveat;
 mod link;
 mod path;
 #[cfg(test)]
@@ -117,6 +118,18 @@ impl Topology {
             trunk: self.is_trunk(known.link.index),
         };
         self.named().map(port).collect()
+    }
+
+    /// The names of the NICs that one of the dataplane's interfaces stands for: the ports of a bond,
+    /// else itself.
+    pub(crate) fn devices(&self, index: u32) -> Vec<&str> {
+        let is_port = |known: &&Known| known.link.controller == Some(index);
+        let ports = self.links.values().filter(is_port);
+        let mut names: Vec<&str> = ports.map(|known| known.link.name.as_str()).collect();
+        if names.is_empty() {
+            names.extend(self.by_index(index).map(|link| link.name.as_str()));
+        }
+        names
     }
 
     /// Whether VLANs come tagged by one of the dataplane's interfaces.

@@ -259,6 +259,33 @@ fn a_bond_is_the_interface_and_its_ports_are_looked_after() {
     assert_eq!(topology.update(Link { controller: None, ..port }), Update::Changed);
 }
 
+#[test]
+fn what_is_worth_knowing_of_an_interface() {
+    let mut topology = ports(&["e0", "e1"], &[]);
+    assert_eq!(topology.caveats(2), [""; 0]);
+    topology.update(Link { controller: Some(3), ..link(2, "e0") });
+    assert_eq!(topology.caveats(2), ["it is a port of e1; name that one instead"]);
+    topology.update(Link { controller: Some(9), ..link(2, "e0") });
+    let unknown = "it is a port of a bond or bridge, interface 9; name that one instead";
+    assert_eq!(topology.caveats(2), [unknown]);
+
+    let mac = link(3, "e1").mac;
+    topology.update(Link { mac, ..child(10, "e1.10", 3, 10) });
+    assert_eq!(topology.caveats(3), [""; 0]);
+    topology.update(child(11, "e1.11", 3, 11));
+    let service_tag = Some(Vlan { parent: Some(3), id: 12, service_tag: true });
+    topology.update(Link { vlan: service_tag, ..link(12, "e1.12") });
+    topology.update(child(13, "inner", 10, 5));
+    assert_eq!(
+        topology.caveats(3),
+        [
+            "inner is a VLAN in a VLAN, where no backend is reached",
+            "frames to the MAC address that e1.11 has of its own are passed",
+            "e1.12 is a service VLAN (802.1ad), where no backend is reached",
+        ]
+    );
+}
+
 proptest! {
     /// The subnets' order of arrival decides nothing, and what is found has the address.
     #[test]
