@@ -71,6 +71,26 @@ pub mod maps {
     pub const TRACE: &str = "TRACE";
     /// `RINGBUF` of [`Sample`](crate::Sample)s.
     pub const SAMPLES: &str = "SAMPLES";
+
+    /// All of them.
+    pub const ALL: [&str; 16] = [
+        VIP_FILTER,
+        VIPS,
+        SERVICES,
+        PORT_RANGES,
+        RINGS,
+        REALS,
+        FLOWS,
+        EMBRYONIC,
+        FRAGMENTS,
+        IFACES,
+        TX_PORTS,
+        STATS,
+        EVENTS,
+        REAL_STATS,
+        TRACE,
+        SAMPLES,
+    ];
 }
 
 /// Name of the XDP program in the object.
