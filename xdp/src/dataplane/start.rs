@@ -73,7 +73,7 @@ fn prepare(
     let mut pins = config.pin_path.as_deref().map(Pins::open).transpose()?;
     let (mut loaded, mut tables) = Loaded::load(config, pins.as_mut())?;
     let ports = network.topology.ports();
-    tables.set_interfaces(ports).map_err(|e| Error::Load(e.to_string()))?;
+    tables.set_interfaces(&ports).map_err(|e| Error::Load(e.to_string()))?;
 
     let setup = Setup {
         hash_key: config.hash_key,

@@ -312,7 +312,7 @@ impl Worker {
 
     fn topology_changed(&mut self) {
         let Parts { forwarding, network, .. } = &mut self.parts;
-        if let Err(error) = forwarding.tables_mut().set_interfaces(network.topology.ports()) {
+        if let Err(error) = forwarding.tables_mut().set_interfaces(&network.topology.ports()) {
             tracing::error!(%error, "telling the program its interfaces");
         }
         self.watch_offloads();
