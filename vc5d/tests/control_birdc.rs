@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
@@ -37,7 +37,8 @@ impl Daemon {
         let (commands, requests) = mpsc::channel(4);
         let snapshot = Arc::new(ArcSwap::from_pointee(fixture::snapshot()));
         let (stop, stopped) = watch::channel(false);
-        runtime.spawn(serve(listener, Shared { snapshot, commands }, stopped));
+        let dataplane = Arc::new(Weak::<vc5_xdp::Dataplane>::new());
+        runtime.spawn(serve(listener, Shared { snapshot, commands, dataplane }, stopped));
         runtime.spawn(core(requests));
         Self { directory, _runtime: runtime, _stop: stop }
     }

@@ -6,16 +6,19 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
+use super::question::Answers;
 use super::reply::{Reply, code};
 use crate::snapshot::Snapshot;
 
-/// The server's whole knowledge of the daemon: a picture to read, and a queue for changes.
+/// The server's whole knowledge of the daemon: a picture to read, a queue for changes, and whom to ask for more.
 #[derive(Clone, Debug)]
 pub struct Shared {
     /// The newest picture; the core replaces it after each change.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Commands that change something, for the core to take one by one.
     pub commands: mpsc::Sender<Request>,
+    /// The dataplane.
+    pub dataplane: Arc<dyn Answers>,
 }
 
 /// A command on its way to the core.

@@ -7,9 +7,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use vc5_xdp::{TraceQuestion, Tuple};
 
 use super::clock::TimeFormat;
 use super::command::{Action, Command, NamePattern};
+use super::packet_words::{self as packet, ServiceFilter};
 pub use super::words::Error;
 use super::words::{Arguments, Choice, Word, choose, split};
 
@@ -25,7 +27,21 @@ pub enum Line {
     Show {
         /// At what.
         what: Show,
-        /// As JSON, asked for by the word `json` before `show`.
+        /// As JSON, asked for by the word `json` before the command.
+        json: bool,
+    },
+    /// A question for the dataplane.
+    Ask {
+        /// What is asked.
+        what: Ask,
+        /// As JSON.
+        json: bool,
+    },
+    /// `show new-flows [COUNT]`
+    Follow {
+        /// The end comes after so many; `None`: with the session.
+        count: Option<u64>,
+        /// As JSON, one document a line.
         json: bool,
     },
     /// A change, for the core.
@@ -66,8 +82,31 @@ pub enum Show {
     Backends,
     /// `show interfaces`
     Interfaces,
+    /// `show counters`
+    Counters,
     /// `show symbols`
     Symbols,
+}
+
+/// What the dataplane is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// `trace ...`
+    Trace(TraceQuestion),
+    /// `show maglev VIP [PORT] [tcp|udp]`
+    Maglev {
+        /// Name or address of the VIP.
+        vip: String,
+        /// Which of its services.
+        filter: ServiceFilter,
+    },
+    /// `show flows [all]`
+    Flows {
+        /// Backend by backend.
+        all: bool,
+    },
+    /// `show flow SRC:PORT to VIP:PORT [tcp|udp]`
+    Flow(Tuple),
 }
 
 /// Which routes `show route` shows, and how.
@@ -159,9 +198,48 @@ pub const COMMANDS: &[Spec] = &[
     spec(&["show", "backends"], "", &[], "Backends with the verdicts of their checks", |a| {
         plain(a, Show::Backends)
     }),
+    spec(
+        &["show", "counters"],
+        "",
+        &[],
+        "Traffic by service and backend, packets by reason",
+        |a| plain(a, Show::Counters),
+    ),
+    spec(
+        &["show", "flow"],
+        "SRC:PORT to VIP:PORT [tcp|udp]",
+        &["to", "tcp", "udp"],
+        "What is remembered of one flow",
+        |mut a| {
+            let tuple = packet::tuple(&mut a)?;
+            a.end().map(|()| ask(Ask::Flow(tuple)))
+        },
+    ),
+    spec(&["show", "flows"], "[all]", &["all"], "How the flow table is filled", show_flows),
     spec(&["show", "interfaces"], "", &[], "Interfaces and counters of the dataplane", |a| {
         plain(a, Show::Interfaces)
     }),
+    spec(
+        &["show", "maglev"],
+        "NAME|ADDRESS [PORT] [tcp|udp]",
+        &["tcp", "udp"],
+        "The rings of a VIP's services",
+        |mut a| {
+            let vip = a.need("a name or an address")?.text.clone();
+            let filter = packet::service_filter(&mut a)?;
+            a.end().map(|()| ask(Ask::Maglev { vip, filter }))
+        },
+    ),
+    spec(
+        &["show", "new-flows"],
+        "[COUNT]",
+        &[],
+        "New flows as they come, as far as they are sampled",
+        |mut a| {
+            let count = packet::count(&mut a)?;
+            a.end().map(|()| Line::Follow { count, json: false })
+        },
+    ),
     spec(&["show", "protocols"], "[NAME|\"PATTERN\"]", &[], "Neighbours and VIPs", |a| {
         show_protocols(a, false)
     }),
@@ -195,6 +273,26 @@ pub const COMMANDS: &[Spec] = &[
         "How this session prints times",
         time_format,
     ),
+    spec(
+        &["trace"],
+        "SRC[:PORT] to VIP:PORT [tcp|udp] [syn|data|fin|rst] [via IFACE] [vlan N]",
+        &packet::TRACE_KEYWORDS,
+        "What would become of a packet, and why",
+        |mut a| {
+            let question = packet::trace(&mut a)?;
+            a.end().map(|()| ask(Ask::Trace(question)))
+        },
+    ),
+    spec(
+        &["trace", "frame"],
+        "HEX [via IFACE]",
+        &["via"],
+        "What would become of a frame, and why",
+        |mut a| {
+            let question = packet::trace_frame(&mut a)?;
+            a.end().map(|()| ask(Ask::Trace(question)))
+        },
+    ),
 ];
 
 const fn spec(
@@ -226,7 +324,9 @@ pub fn parse(line: &str) -> Result<Line, Error> {
     if first.text == "json" && !first.quoted {
         return match run(rest)? {
             Line::Show { what, .. } => Ok(Line::Show { what, json: true }),
-            _ => Err(Error("json: only show commands have JSON".to_owned())),
+            Line::Ask { what, .. } => Ok(Line::Ask { what, json: true }),
+            Line::Follow { count, .. } => Ok(Line::Follow { count, json: true }),
+            _ => Err(Error("json: only show commands and trace have JSON".to_owned())),
         };
     }
     run(&words)
@@ -314,6 +414,19 @@ fn plain(arguments: Arguments<'_>, what: Show) -> Result<Line, Error> {
 
 fn show(what: Show) -> Line {
     Line::Show { what, json: false }
+}
+
+fn ask(what: Ask) -> Line {
+    Line::Ask { what, json: false }
+}
+
+fn show_flows(mut arguments: Arguments<'_>) -> Result<Line, Error> {
+    let all = match arguments.next() {
+        None => false,
+        Some(word) if choose(&word.text, ["all"]) == Choice::One("all") => true,
+        Some(word) => return Err(arguments.unexpected(word)),
+    };
+    arguments.end().map(|()| ask(Ask::Flows { all }))
 }
 
 fn name_pattern(word: &Word) -> NamePattern {

@@ -1,3 +1,5 @@
+use vc5_xdp::{L4, TcpKind};
+
 use super::*;
 
 fn status() -> Line {
@@ -48,6 +50,7 @@ fn best(text: &str) -> RouteQuery {
 fn json(line: Line) -> Line {
     match line {
         Line::Show { what, .. } => Line::Show { what, json: true },
+        Line::Ask { what, .. } => Line::Ask { what, json: true },
         other => other,
     }
 }
@@ -77,9 +80,122 @@ fn looking() {
         ("show backends", show(Show::Backends)),
         ("sh b", show(Show::Backends)),
         ("show interfaces", show(Show::Interfaces)),
+        ("show counters", show(Show::Counters)),
         ("show symbols", show(Show::Symbols)),
         ("json show vips", json(show(Show::Vips))),
         ("json sh pro a", json(protocols(true, all))),
+    ];
+    for (line, expected) in table {
+        assert_eq!(parse(line), Ok(expected), "{line}");
+    }
+}
+
+fn traced(change: fn(&mut Traced)) -> Line {
+    let mut traced = Traced { protocol: L4::Tcp, ..Traced::default() };
+    change(&mut traced);
+    let Traced { source, destination, protocol, flags, interface, vlan } = traced;
+    let end = |text: Option<&str>, default: &str| {
+        text.unwrap_or(default).parse::<std::net::SocketAddr>().unwrap()
+    };
+    let source = end(source, "198.51.100.1:49152");
+    let destination = end(destination, "192.0.2.1:80");
+    ask(Ask::Trace(TraceQuestion::Tuple {
+        source: source.ip(),
+        source_port: source.port(),
+        destination: destination.ip(),
+        port: destination.port(),
+        protocol,
+        flags,
+        interface: interface.map(str::to_owned),
+        vlan,
+    }))
+}
+
+/// What a line says beyond `trace 198.51.100.1 to 192.0.2.1:80`.
+struct Traced {
+    source: Option<&'static str>,
+    destination: Option<&'static str>,
+    protocol: L4,
+    flags: TcpKind,
+    interface: Option<&'static str>,
+    vlan: Option<u16>,
+}
+
+impl Default for Traced {
+    fn default() -> Self {
+        Self {
+            source: None,
+            destination: None,
+            protocol: L4::Tcp,
+            flags: TcpKind::Syn,
+            interface: None,
+            vlan: None,
+        }
+    }
+}
+
+#[test]
+fn tracing() {
+    let v6 = |t: &mut Traced| {
+        (t.source, t.destination) = (Some("[2001:db8::1]:49152"), Some("[2001:db8:1::1]:80"));
+    };
+    let table = [
+        ("trace 198.51.100.1 to 192.0.2.1:80", traced(|_| ())),
+        ("tr 198.51.100.1:49152 to 192.0.2.1:80 tcp syn", traced(|_| ())),
+        ("trace 198.51.100.1:7 to 192.0.2.1:80", traced(|t| t.source = Some("198.51.100.1:7"))),
+        ("trace 198.51.100.1 to 192.0.2.1:80 udp", traced(|t| t.protocol = L4::Udp)),
+        ("trace 198.51.100.1 to 192.0.2.1:80 data", traced(|t| t.flags = TcpKind::Data)),
+        ("trace 198.51.100.1 to 192.0.2.1:80 tcp fin", traced(|t| t.flags = TcpKind::Fin)),
+        ("trace 198.51.100.1 to 192.0.2.1:80 rst vlan 10 via eth0", {
+            traced(|t| (t.flags, t.vlan, t.interface) = (TcpKind::Rst, Some(10), Some("eth0")))
+        }),
+        ("trace 198.51.100.1 to 192.0.2.1:80 via \"via\"", traced(|t| t.interface = Some("via"))),
+        ("trace [2001:db8::1] to [2001:db8:1::1]:80", traced(v6)),
+        ("trace 2001:db8::1 to [2001:db8:1::1]:80", traced(v6)),
+        ("trace [2001:db8::1]:49152 to [2001:db8:1::1]:80", traced(v6)),
+        ("json trace 198.51.100.1 to 192.0.2.1:80", json(traced(|_| ()))),
+    ];
+    for (line, expected) in table {
+        assert_eq!(parse(line), Ok(expected), "{line}");
+    }
+    let frame = |line: &str, interface: Option<&str>| {
+        let interface = interface.map(str::to_owned);
+        let bytes = (0..14).collect();
+        assert_eq!(
+            parse(line),
+            Ok(ask(Ask::Trace(TraceQuestion::Frame { bytes, interface }))),
+            "{line}"
+        );
+    };
+    frame("trace frame 000102030405060708090a0b0c0d", None);
+    frame("trace frame 00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D via eth0", Some("eth0"));
+    frame("trace f \"00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d\"", None);
+}
+
+#[test]
+fn flows_and_rings() {
+    let tuple = |protocol| Tuple {
+        source: "198.51.100.1".parse().unwrap(),
+        source_port: 4000,
+        destination: "192.0.2.1".parse().unwrap(),
+        port: 80,
+        protocol,
+    };
+    let maglev = |vip: &str, port, protocol| {
+        ask(Ask::Maglev { vip: vip.into(), filter: ServiceFilter { port, protocol } })
+    };
+    let table = [
+        ("show flow 198.51.100.1:4000 to 192.0.2.1:80 udp", ask(Ask::Flow(tuple(L4::Udp)))),
+        ("show flow 198.51.100.1:4000 to 192.0.2.1:80", ask(Ask::Flow(tuple(L4::Tcp)))),
+        ("show flows", ask(Ask::Flows { all: false })),
+        ("show flows all", ask(Ask::Flows { all: true })),
+        ("json show flows a", json(ask(Ask::Flows { all: true }))),
+        ("show maglev www", maglev("www", None, None)),
+        ("sh m 192.0.2.1 80", maglev("192.0.2.1", Some(80), None)),
+        ("show maglev www 53 udp", maglev("www", Some(53), Some(L4::Udp))),
+        ("show maglev www tcp", maglev("www", None, Some(L4::Tcp))),
+        ("show new-flows", Line::Follow { count: None, json: false }),
+        ("json show new-flows 5", Line::Follow { count: Some(5), json: true }),
     ];
     for (line, expected) in table {
         assert_eq!(parse(line), Ok(expected), "{line}");
@@ -180,7 +296,29 @@ fn errors_name_the_word() {
         ("timeformat \"%T\"", "timeformat: \"%T\" is not possible: only iso is"),
         ("timeformat iso short ns", "timeformat: \"ns\" is neither ms nor us"),
         ("json", "a command is missing"),
-        ("json down", "json: only show commands have JSON"),
+        ("json down", "json: only show commands and trace have JSON"),
+        ("trace", "trace: the source address is missing"),
+        ("trace x to 192.0.2.1:80", "trace: \"x\" is no address and port"),
+        ("trace 198.51.100.1 192.0.2.1:80", "\"192.0.2.1:80\" stands where `to` is expected"),
+        ("trace 198.51.100.1 to", "trace: the VIP's address and port is missing"),
+        ("trace 198.51.100.1 to 192.0.2.1", "trace: \"192.0.2.1\" has no port"),
+        ("trace 2001:db8::1 to 2001:db8::2:80", "trace: \"2001:db8::2:80\" has no port"),
+        ("trace 198.51.100.1 to [2001:db8::2]:80", "is of another address family"),
+        ("trace 198.51.100.1 to 192.0.2.1:80 tcp udp", "\"udp\" says the same thing a second time"),
+        ("trace 198.51.100.1 to 192.0.2.1:80 fin udp", "\"udp\" does not fit"),
+        ("trace 198.51.100.1 to 192.0.2.1:80 vlan 4095", "\"4095\" is no VLAN id: 1 to 4094"),
+        ("trace 198.51.100.1 to 192.0.2.1:80 via", "trace: the interface's name is missing"),
+        ("trace 198.51.100.1 to 192.0.2.1:80 sctp", "trace: \"sctp\" is not expected here"),
+        ("trace frame", "trace frame: the frame in hexadecimal digits is missing"),
+        ("trace frame 0", "\"0\" is not an even number of hexadecimal digits"),
+        ("trace frame 0g", "\"0g\" is not an even number of hexadecimal digits"),
+        ("trace frame 00ff", "\"00ff\" is shorter than an Ethernet header"),
+        ("show flow 198.51.100.1 to 192.0.2.1:80", "show flow: \"198.51.100.1\" has no port"),
+        ("show flows some", "show flows: \"some\" is not expected here"),
+        ("show maglev", "show maglev: a name or an address is missing"),
+        ("show maglev www 0", "show maglev: \"0\" is not expected here"),
+        ("show maglev www tcp 80", "show maglev: \"80\" is not expected here"),
+        ("show new-flows 0", "show new-flows: \"0\" is not a number from 1 on"),
         ("help frobnicate", "\"frobnicate\" is not a command, try help"),
         ("show \"x", "\"x: the closing quote is missing"),
     ];
@@ -211,6 +349,12 @@ fn completion_offers_words_and_keywords() {
     assert_eq!(complete("configure "), ["check", "soft"]);
     assert_eq!(complete("show route p"), ["protocol"]);
     assert_eq!(complete("show route protocol www a"), ["all"]);
+    assert_eq!(
+        complete("trace "),
+        ["frame", "to", "tcp", "udp", "syn", "data", "fin", "rst", "via", "vlan"]
+    );
+    assert_eq!(complete("trace 198.51.100.1 to 192.0.2.1:80 v"), ["via", "vlan"]);
+    assert_eq!(complete("show f"), ["flow", "flows"]);
     assert_eq!(complete("nonsense "), Vec::<&str>::new());
     assert!(complete("").contains(&"configure"));
 }
@@ -227,6 +371,6 @@ proptest::proptest! {
             proptest::prop_assert!(!error.to_string().is_empty());
         }
         let offered = complete(&line);
-        proptest::prop_assert!(offered.len() <= COMMANDS.len() + 8);
+        proptest::prop_assert!(offered.len() <= COMMANDS.len() + 10);
     }
 }

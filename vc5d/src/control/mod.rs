@@ -7,8 +7,11 @@
 
 pub mod clock;
 pub mod command;
+mod follow;
 pub mod grammar;
 pub mod lines;
+mod packet_words;
+pub mod question;
 pub mod reply;
 pub mod server;
 pub mod session;
@@ -16,6 +19,7 @@ pub mod show;
 mod words;
 
 pub use command::{Action, Command, Failure, NamePattern, Outcome, Request, Shared};
+pub use question::{Answer, Answers, Question, ServiceName};
 pub use server::{bind, serve};
 
 #[cfg(test)]

@@ -76,6 +76,18 @@ pub mod code {
     pub const VIP_DETAIL: u16 = 1104;
     /// Lines of `help`.
     pub const HELP: u16 = 1105;
+    /// Lines of `trace`.
+    pub const TRACE: u16 = 1106;
+    /// Lines and rows of `show maglev`.
+    pub const MAGLEV: u16 = 1107;
+    /// Lines and rows of `show flows`, lines of `show flow`.
+    pub const FLOWS: u16 = 1108;
+    /// A new flow.
+    pub const NEW_FLOW: u16 = 1109;
+    /// Row of `show counters`.
+    pub const COUNTERS: u16 = 1110;
+    /// A whole JSON document.
+    pub const JSON_LINE: u16 = 1111;
     /// Heading of `show protocols`.
     pub const PROTOCOL_HEADING: u16 = 2002;
     /// Heading of `show vips`.
@@ -84,6 +96,12 @@ pub mod code {
     pub const SERVICE_HEADING: u16 = 2102;
     /// Heading of `show backends`.
     pub const BACKEND_HEADING: u16 = 2103;
+    /// Heading of `show maglev`.
+    pub const MAGLEV_HEADING: u16 = 2107;
+    /// Heading of `show flows`.
+    pub const FLOWS_HEADING: u16 = 2108;
+    /// Heading of `show counters`.
+    pub const COUNTERS_HEADING: u16 = 2110;
     /// The daemon could not carry out a command for a reason without a code of its own.
     pub const FAILED: u16 = 8000;
     /// There is nothing of that name or destination.
@@ -157,6 +175,21 @@ impl Reply {
     /// lines of the same code.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        let mut pieces = self.pieces();
+        if pieces.is_empty() {
+            pieces.push((code::OK, String::new()));
+        }
+        frame(&pieces)
+    }
+
+    /// As [`Self::encode`], with more lines to follow later.
+    #[must_use]
+    pub fn encode_part(&self) -> Vec<u8> {
+        let lines = self.pieces().into_iter().map(|(code, text)| format!("{code:04}-{text}\n"));
+        lines.collect::<String>().into_bytes()
+    }
+
+    fn pieces(&self) -> Vec<(u16, String)> {
         let mut pieces: Vec<(u16, String)> = Vec::new();
         for line in &self.lines {
             for text in line.text.split('\n') {
@@ -164,12 +197,12 @@ impl Reply {
                 pieces.extend(chunks(&text, MAX_TEXT).map(|chunk| (line.code, chunk.to_owned())));
             }
         }
-        if pieces.is_empty() {
-            pieces.push((code::OK, String::new()));
-        }
-        frame(&pieces)
+        pieces
     }
 }
+
+/// A line that belongs to no reply: clients of BIRD's protocol take no notice of it.
+pub const SIGN_OF_LIFE: &[u8] = b"+\n";
 
 fn frame(pieces: &[(u16, String)]) -> Vec<u8> {
     let mut out = String::new();

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,9 +13,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::command::{Command, Request, Shared};
+use super::follow::Follow;
 use super::lines::Lines;
+use super::question::Question;
 use super::reply::{Reply, code};
 use super::session::{Session, Step};
+use super::show;
 
 /// Bounds on what clients may cost.
 #[derive(Clone, Copy, Debug)]
@@ -25,11 +29,18 @@ pub struct Limits {
     pub write: Duration,
     /// How long the core may take over a command before the client is told to look again later.
     pub answer: Duration,
+    /// How often a client that waits for new flows is shown that the daemon lives.
+    pub life: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 64, write: Duration::from_secs(10), answer: Duration::from_secs(60) }
+        Self {
+            connections: 64,
+            write: Duration::from_secs(10),
+            answer: Duration::from_secs(60),
+            life: Duration::from_secs(30),
+        }
     }
 }
 
@@ -172,24 +183,40 @@ async fn talk(
 ) -> io::Result<()> {
     let mut session = Session::default();
     let mut lines = Lines::default();
-    let mut buffer = [0; 4096];
+    let mut bytes = Vec::new();
     send(&mut stream, &Session::greeting(&shared.snapshot.load()), limits).await?;
     loop {
-        let count = tokio::select! {
-            () = until(stopped) => return Ok(()),
-            count = stream.read(&mut buffer) => count?,
-        };
-        if count == 0 {
-            return Ok(());
+        // Some may be there already, read while new flows were followed.
+        if bytes.is_empty() {
+            tokio::select! {
+                () = until(stopped) => return Ok(()),
+                count = stream.read_buf(&mut bytes) => if count? == 0 { return Ok(()) },
+            }
         }
-        let mut input = buffer.get(..count).unwrap_or_default();
+        let taken = std::mem::take(&mut bytes);
+        let mut input = taken.as_slice();
         while let Some(line) = lines.next(&mut input) {
             let step = session.handle(&line, &shared.snapshot.load(), now(), zone);
             let reply = match step {
                 Step::Nothing => continue,
                 Step::Reply(reply) => reply,
                 Step::Close(reply) => return send(&mut stream, &reply, limits).await,
-                Step::Ask(command) => ask(shared, command, limits).await,
+                Step::Command(command) => carry_out(shared, command, limits).await,
+                Step::Ask { question, json } => ask(shared, question, json, limits).await,
+                Step::Follow { count, json } => {
+                    let Some(samples) = shared.dataplane.samples() else {
+                        send(&mut stream, &no_dataplane(), limits).await?;
+                        continue;
+                    };
+                    let mut follow = Follow { samples, left: count.unwrap_or(u64::MAX), json };
+                    tokio::select! {
+                        () = until(stopped) => return Ok(()),
+                        reply = follow.run(&mut stream, &mut bytes, limits) => match reply? {
+                            Some(reply) => reply,
+                            None => return Ok(()),
+                        },
+                    }
+                }
             };
             send(&mut stream, &reply, limits).await?;
         }
@@ -197,13 +224,17 @@ async fn talk(
 }
 
 async fn send(stream: &mut UnixStream, reply: &Reply, limits: Limits) -> io::Result<()> {
-    timeout(limits.write, stream.write_all(&reply.encode()))
+    write(stream, &reply.encode(), limits).await
+}
+
+pub(super) async fn write(stream: &mut UnixStream, bytes: &[u8], limits: Limits) -> io::Result<()> {
+    timeout(limits.write, stream.write_all(bytes))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "it does not read its replies"))?
 }
 
 /// Hands a command to the core and waits for what becomes of it.
-async fn ask(shared: &Shared, command: Command, limits: Limits) -> Reply {
+async fn carry_out(shared: &Shared, command: Command, limits: Limits) -> Reply {
     let (reply, answer) = oneshot::channel();
     let asked = async {
         shared.commands.send(Request { command, reply }).await.ok()?;
@@ -213,10 +244,35 @@ async fn ask(shared: &Shared, command: Command, limits: Limits) -> Reply {
         Ok(Some(Ok(outcome))) => outcome.into_reply(),
         Ok(Some(Err(failure))) => failure.into_reply(),
         Ok(None) => Reply::one(code::FAILED, "The daemon is stopping"),
-        Err(_) => Reply::one(
-            code::FAILED,
-            format!("There was no answer within {} s; see the log", limits.answer.as_secs()),
-        ),
+        Err(_) => no_answer(limits),
+    }
+}
+
+fn no_answer(limits: Limits) -> Reply {
+    let seconds = limits.answer.as_secs();
+    Reply::one(code::FAILED, format!("There was no answer within {seconds} s; see the log"))
+}
+
+/// Also for clients that follow new flows while the dataplane stops.
+pub(super) fn no_dataplane() -> Reply {
+    Reply::one(code::FAILED, "The dataplane is off")
+}
+
+/// Asks the dataplane, which blocks, on a thread of its own.
+async fn ask(shared: &Shared, question: Question, json: bool, limits: Limits) -> Reply {
+    let dataplane = Arc::clone(&shared.dataplane);
+    let asked = tokio::task::spawn_blocking(move || dataplane.answer(&question));
+    match timeout(limits.answer, asked).await {
+        Ok(Ok(Some(Ok(answer)))) => show::answer(&answer, json),
+        Ok(Ok(Some(Err(error @ vc5_xdp::Error::NotFound(_))))) => {
+            Reply::one(code::NOT_FOUND, error.to_string())
+        }
+        Ok(Ok(Some(Err(error)))) => Reply::one(code::FAILED, error.to_string()),
+        Ok(Ok(None)) => no_dataplane(),
+        Ok(Err(error)) => {
+            Reply::one(code::FAILED, format!("The dataplane did not answer: {error}"))
+        }
+        Err(_) => no_answer(limits),
     }
 }
 

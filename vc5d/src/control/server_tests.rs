@@ -4,9 +4,48 @@ use arc_swap::ArcSwap;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 
+use tokio::sync::broadcast;
+use vc5_xdp::{FlowsView, L4, NewFlow, Tuple};
+
 use super::super::command::{Failure, NamePattern, Outcome};
 use super::super::fixture;
+use super::super::question::{Answer, Answers};
 use super::*;
+
+/// A dataplane with an empty flow table, and flows that the test makes up.
+#[derive(Debug)]
+struct Dataplane(broadcast::Sender<NewFlow>);
+
+impl Answers for Dataplane {
+    fn answer(&self, question: &Question) -> Option<Result<Answer, vc5_xdp::Error>> {
+        Some(match question {
+            Question::Flows { all } => {
+                let view = FlowsView { capacity: 8, ..FlowsView::default() };
+                Ok(Answer::Flows { view, events: Vec::new(), all: *all })
+            }
+            Question::Trace(_) => Err(vc5_xdp::Error::NotFound("no interface eth9".into())),
+            Question::Maglev(_) | Question::Flow(_) => {
+                Err(vc5_xdp::Error::Question("it is busy".into()))
+            }
+        })
+    }
+
+    fn samples(&self) -> Option<broadcast::Receiver<NewFlow>> {
+        Some(self.0.subscribe())
+    }
+}
+
+/// A flow from this source port.
+fn new_flow(source_port: u16) -> NewFlow {
+    let tuple = Tuple {
+        source: "198.51.100.1".parse().unwrap(),
+        source_port,
+        destination: "192.168.101.1".parse().unwrap(),
+        port: 80,
+        protocol: L4::Tcp,
+    };
+    NewFlow { tuple, backend: "10.1.10.10".parse().ok(), reason: "ring" }
+}
 
 /// A directory that goes away with the test.
 struct Directory(PathBuf);
@@ -33,6 +72,7 @@ struct Server {
     directory: Directory,
     requests: mpsc::Receiver<Request>,
     stop: watch::Sender<bool>,
+    flows: broadcast::Sender<NewFlow>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -43,9 +83,11 @@ impl Server {
         let (commands, requests) = mpsc::channel(1);
         let snapshot = Arc::new(ArcSwap::from_pointee(fixture::snapshot()));
         let (stop, stopped) = watch::channel(false);
-        let shared = Shared { snapshot, commands };
+        let flows = broadcast::channel(4).0;
+        let dataplane = Arc::new(Dataplane(flows.clone()));
+        let shared = Shared { snapshot, commands, dataplane };
         let task = tokio::spawn(serve_with(listener, shared, limits, stopped));
-        Self { directory, requests, stop, task }
+        Self { directory, requests, stop, flows, task }
     }
 
     async fn client(&self) -> Client {
@@ -233,6 +275,68 @@ async fn stopping_ends_idle_sessions_after_answering_those_under_way() {
     assert_eq!(asking.line().await, "0007 Shutdown requested\n");
     server.task.await.unwrap();
 }
+
+#[tokio::test]
+async fn the_dataplane_is_asked_and_its_words_come_back() {
+    let server = Server::start("asked", Limits::default());
+    let mut client = server.client().await;
+    for (command, last) in [
+        ("show flows", "0000 \n"),
+        ("json show flows", "0000 \n"),
+        ("trace 198.51.100.1 to 192.168.101.1:80 via eth9", "8001 no interface eth9\n"),
+        ("show flow 198.51.100.1:1 to 192.168.101.1:80", "8000 it is busy\n"),
+        ("show maglev www", "8000 it is busy\n"),
+        ("show maglev nosuch", "8001 There is no VIP nosuch\n"),
+        ("show maglev www 81", "8001 VIP www has no such service\n"),
+    ] {
+        assert_eq!(client.ask(command).await, last, "{command}");
+    }
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn new_flows_come_until_the_client_has_enough() {
+    let server = Server::start("follow", Limits { life: FOREVER, ..Limits::default() });
+    let mut client = server.client().await;
+    client.send(b"show new-flows 2\nshow new-flows\n").await;
+    // The first tick of the clock is now: from here on the client is told of all flows.
+    assert_eq!(client.line().await, "+\n");
+    server.flows.send(new_flow(1)).unwrap();
+    server.flows.send(new_flow(2)).unwrap();
+    let line =
+        |port| format!("1109-198.51.100.1:{port} to 192.168.101.1:80/tcp: 10.1.10.10 (ring)\n");
+    assert_eq!([client.line().await, client.line().await], [line(1), line(2)]);
+    assert_eq!(client.line().await, "0000 \n");
+
+    assert_eq!(client.line().await, "+\n");
+    server.flows.send(new_flow(3)).unwrap();
+    assert_eq!(client.line().await, line(3));
+    // What the client sends ends it, and is carried out.
+    client.send(b"json show new-flows 1\n").await;
+    assert_eq!(client.line().await, "0000 \n");
+    assert_eq!(client.line().await, "+\n");
+    server.flows.send(new_flow(4)).unwrap();
+    let text = client.line().await;
+    let document: serde_json::Value =
+        serde_json::from_str(text.strip_prefix("1111-").unwrap()).unwrap();
+    assert_eq!(document["flow"]["source_port"], 4);
+    assert_eq!(client.line().await, "0000 \n");
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_follows_ends_with_the_daemon_and_the_dataplane() {
+    let server = Server::start("followed", Limits::default());
+    let mut client = server.client().await;
+    client.send(b"show new-flows\n").await;
+    assert_eq!(client.line().await, "+\n");
+    server.stop().await;
+    assert_eq!(client.line().await, "");
+}
+
+const FOREVER: Duration = Duration::from_secs(86_400);
 
 #[test]
 fn the_zone_is_a_plausible_one() {

@@ -2,8 +2,9 @@
 
 use super::clock::{Clock, TimeFormat};
 use super::command::Command;
-use super::grammar::{self, Line, Spec};
+use super::grammar::{self, Ask, Line, Spec};
 use super::lines;
+use super::question::Question;
 use super::reply::{Reply, code};
 use super::show;
 use crate::snapshot::Snapshot;
@@ -15,8 +16,22 @@ pub enum Step {
     Reply(Reply),
     /// Send this and close.
     Close(Reply),
-    /// Ask the core and send its answer.
-    Ask(Command),
+    /// Have the core carry this out and send what comes of it.
+    Command(Command),
+    /// Ask the dataplane and send its answer.
+    Ask {
+        /// What.
+        question: Question,
+        /// As JSON.
+        json: bool,
+    },
+    /// Send new flows as they come.
+    Follow {
+        /// So many; `None`: until the client has enough.
+        count: Option<u64>,
+        /// As JSON, one document a line.
+        json: bool,
+    },
     /// Nothing: an empty line has no answer.
     Nothing,
 }
@@ -58,7 +73,12 @@ impl Session {
             Ok(Line::Daemon(_)) if self.restricted => {
                 Step::Reply(Reply::one(code::ACCESS_DENIED, "Access denied"))
             }
-            Ok(Line::Daemon(command)) => Step::Ask(command),
+            Ok(Line::Daemon(command)) => Step::Command(command),
+            Ok(Line::Ask { what, json }) => match question(what, snapshot) {
+                Ok(question) => Step::Ask { question, json },
+                Err(reply) => Step::Reply(reply),
+            },
+            Ok(Line::Follow { count, json }) => Step::Follow { count, json },
             Ok(Line::Restrict) => {
                 self.restricted = true;
                 Step::Reply(Reply::one(code::RESTRICTED, "Access restricted"))
@@ -72,6 +92,16 @@ impl Session {
             Ok(Line::Quit) => Step::Close(Reply::new().done()),
         }
     }
+}
+
+/// The question with names looked up, or the reply that there is none of that name.
+fn question(ask: Ask, snapshot: &Snapshot) -> Result<Question, Reply> {
+    Ok(match ask {
+        Ask::Trace(question) => Question::Trace(question),
+        Ask::Flows { all } => Question::Flows { all },
+        Ask::Flow(tuple) => Question::Flow(tuple),
+        Ask::Maglev { vip, filter } => Question::Maglev(show::services_of(snapshot, &vip, filter)?),
+    })
 }
 
 /// Commands and what they do, in birdc's columns.
@@ -102,7 +132,7 @@ mod tests {
     #[test]
     fn a_restricted_session_looks_but_does_not_touch() {
         let mut session = Session::default();
-        assert_eq!(say(&mut session, "down"), Step::Ask(Command::Down));
+        assert_eq!(say(&mut session, "down"), Step::Command(Command::Down));
         assert_eq!(
             say(&mut session, "restrict"),
             Step::Reply(Reply::one(code::RESTRICTED, "Access restricted"))

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -24,6 +25,12 @@ use crate::{config, preflight, translate};
 
 /// Commands from control sockets that may wait for the manager.
 const COMMAND_QUEUE: usize = 64;
+
+/// How often is looked whether the last question to the dataplane is answered.
+const QUESTION_LOOK: Duration = Duration::from_millis(5);
+
+/// How long it may take.
+const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 
 /// Sockets of the daemon itself, bound before anything else is touched.
 struct Sockets {
@@ -144,9 +151,19 @@ async fn start_dataplane(
     Ok((Some(Arc::new(dataplane)), events))
 }
 
-/// Ends the dataplane once nobody else holds it.
+/// Ends the dataplane once nobody else holds it: a question that is being answered may, for a moment.
 async fn stop_dataplane(dataplane: Option<Arc<Dataplane>>, on_stop: OnStop) {
-    let Some(dataplane) = dataplane.and_then(Arc::into_inner) else { return };
+    let Some(dataplane) = dataplane else { return };
+    let alone = async {
+        while Arc::strong_count(&dataplane) > 1 {
+            tokio::time::sleep(QUESTION_LOOK).await;
+        }
+    };
+    let _ = tokio::time::timeout(QUESTION_LIMIT, alone).await;
+    let Some(dataplane) = Arc::into_inner(dataplane) else {
+        tracing::error!(target: "dataplane", "could not stop cleanly: a question is not answered");
+        return;
+    };
     match tokio::task::spawn_blocking(move || dataplane.stop(on_stop)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(target: "dataplane", "could not stop cleanly: {error}"),
@@ -193,7 +210,12 @@ async fn serve(
         dataplane: engines.dataplane.clone(),
     };
     let publisher = tokio::spawn(publisher.run(stopped.clone()));
-    let shared = Shared { snapshot: Arc::clone(&snapshot), commands };
+    let shared = Shared {
+        snapshot: Arc::clone(&snapshot),
+        commands,
+        // Weak, so that no client holds up the end of the dataplane.
+        dataplane: Arc::new(engines.dataplane.as_ref().map(Arc::downgrade).unwrap_or_default()),
+    };
     let control = tokio::spawn(control::serve(sockets.control, shared, hung_up));
     sockets.control_file.leave_to_server();
     if let Some(listener) = sockets.metrics {

@@ -155,7 +155,7 @@ fn last(check: &CheckResult, clock: &Clock) -> String {
 }
 
 /// `192.0.2.1:80/tcp` or `[2001:db8::1]:80/tcp`.
-fn endpoint(vip: &Vip, service: &Service) -> String {
+pub(super) fn endpoint(vip: &Vip, service: &Service) -> String {
     match vip.address {
         IpAddr::V4(address) => format!("{address}:{}/{}", service.ports, service.protocol),
         IpAddr::V6(address) => format!("[{address}]:{}/{}", service.ports, service.protocol),

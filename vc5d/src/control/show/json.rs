@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::grammar::{RouteQuery, Show};
 use super::super::reply::{Reply, chunks, code};
-use super::{find_vips, routes};
+use super::{counters, find_vips, routes};
 use crate::snapshot::{Peer, Snapshot, Vip};
 
 /// Bytes of JSON text in a line.
@@ -31,6 +31,7 @@ pub(super) fn reply(snapshot: &Snapshot, what: &Show) -> Reply {
         Show::Services => Ok(services(snapshot).collect()),
         Show::Backends => Ok(services(snapshot).flat_map(backends).collect()),
         Show::Interfaces => to_value(&snapshot.dataplane),
+        Show::Counters => Ok(counters::document(snapshot)),
         Show::Symbols => {
             let vips = snapshot.vips.iter().map(|vip| &vip.name);
             let names: std::collections::BTreeSet<&String> =
@@ -39,7 +40,7 @@ pub(super) fn reply(snapshot: &Snapshot, what: &Show) -> Reply {
         }
     };
     match value {
-        Ok(value) => pieces(&value.to_string()),
+        Ok(value) => document(value),
         Err(error) => Reply::one(code::FAILED, format!("This cannot be written as JSON: {error}")),
     }
 }
@@ -48,9 +49,9 @@ fn to_value<T: Serialize>(value: &T) -> serde_json::Result<Value> {
     serde_json::to_value(value)
 }
 
-fn pieces(text: &str) -> Reply {
+pub(super) fn document(value: Value) -> Reply {
     let mut reply = Reply::new();
-    for piece in chunks(text, PIECE) {
+    for piece in chunks(&value.to_string(), PIECE) {
         reply.push(code::JSON, piece);
     }
     reply.done()

@@ -1,8 +1,10 @@
 //! `show status` and `show interfaces`.
 
+use std::collections::BTreeMap;
+
 use super::super::clock::Clock;
 use super::super::reply::{Reply, code};
-use crate::snapshot::{DaemonState, Snapshot};
+use crate::snapshot::{DaemonState, Dataplane, Leaving, Snapshot};
 
 /// BIRD's lines of `show status`.
 pub(super) fn status(snapshot: &Snapshot, clock: &Clock) -> Reply {
@@ -23,7 +25,7 @@ pub(super) fn status(snapshot: &Snapshot, clock: &Clock) -> Reply {
     reply
 }
 
-/// Interfaces with the program on them, then the counters that all of them share.
+/// Interfaces with the program on them and the packets that came in by each, then what they share.
 pub(super) fn interfaces(snapshot: &Snapshot) -> Reply {
     let mut reply = Reply::new();
     let Some(dataplane) = &snapshot.dataplane else {
@@ -34,20 +36,46 @@ pub(super) fn interfaces(snapshot: &Snapshot) -> Reply {
         let state = if interface.attached { "up" } else { "down" };
         reply.push(code::INTERFACE, format!("{name} {state} (index={})", interface.index));
         let program = if interface.attached { "attached" } else { "not attached" };
-        reply.push(
-            code::INTERFACE_DETAIL,
-            format!("\tXDP {}, {program}, MAC {}", interface.mode, interface.mac),
-        );
+        let mut line = |text: String| reply.push(code::INTERFACE_DETAIL, text);
+        line(format!("\tXDP {}, {program}, MAC {}", interface.mode, interface.mac));
+        if let Some(note) = &interface.note {
+            line(format!("\tNote: {note}"));
+        }
+        packets(&interface.reasons, line);
     }
     reply.push(code::INTERFACE, "Dataplane");
-    let mut line = |text: String| reply.push(code::INTERFACE_DETAIL, text);
+    shared(dataplane, |text| reply.push(code::INTERFACE_DETAIL, text));
+    reply.push(code::INTERFACE, "Backends");
+    for (address, path) in &dataplane.paths {
+        reply.push(code::INTERFACE_DETAIL, format!("\t{address:<24} {path}"));
+    }
+    for backend in &dataplane.leaving {
+        let Leaving { address, vip, ports, protocol, state } = backend;
+        let text = format!("\t{address:<24} {state}, has left {vip} {ports}/{protocol}");
+        reply.push(code::INTERFACE_DETAIL, text);
+    }
+    reply.done()
+}
+
+/// What all interfaces share.
+fn shared(dataplane: &Dataplane, mut line: impl FnMut(String)) {
     line(format!("\tApplied: {}", dataplane.applied));
     if let Some(error) = &dataplane.error {
         line(format!("\tError: {error}"));
     }
-    line(format!("\tFlow memory: {} bytes", dataplane.flow_memory));
-    for (reason, packets) in &dataplane.reasons {
+    line(format!(
+        "\tFlow records: about {} of {}, {} bytes",
+        dataplane.flows, dataplane.flow_capacity, dataplane.flow_memory
+    ));
+    for (event, count) in &dataplane.events {
+        line(format!("\t{event:<24} {count:>12}"));
+    }
+    packets(&dataplane.reasons, line);
+}
+
+/// Those that there were any of.
+fn packets(reasons: &BTreeMap<String, u64>, mut line: impl FnMut(String)) {
+    for (reason, packets) in reasons.iter().filter(|(_, packets)| **packets > 0) {
         line(format!("\t{reason:<24} {packets:>12} packets"));
     }
-    reply.done()
 }

@@ -2,8 +2,13 @@
 //! expressions of scrapers. `BLESS=1 cargo test -p vc5d` writes the files anew, for `git diff` to judge.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use regex_lite::Regex;
+use vc5_xdp::{
+    AgeClass, Departure, FlowRecord, FlowShare, FlowView, FlowsView, Mac, MaglevMember, MaglevView,
+    TraceAnswer, Tuple,
+};
 
 use super::super::clock::Clock;
 use super::super::fixture;
@@ -40,6 +45,7 @@ fn golden() {
         ("services", "show services"),
         ("backends", "show backends"),
         ("interfaces", "show interfaces"),
+        ("counters", "show counters"),
         ("symbols", "show symbols"),
         ("json-status", "json show status"),
         ("json-protocols", "json show protocols tor2"),
@@ -51,18 +57,180 @@ fn golden() {
         ("json-symbols", "json show symbols"),
         ("json-vip-none", "json show vip nosuch"),
     ];
-    let bless = std::env::var_os("BLESS").is_some();
     for (name, command) in table {
-        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/golden")
-            .join(name)
-            .with_extension("txt");
-        let got = answer(command);
-        if bless {
-            std::fs::write(&file, &got).unwrap();
+        compare(name, answer(command).into_bytes());
+    }
+}
+
+/// Compares what would go on the wire with the golden file of this name.
+fn compare(name: &str, got: Vec<u8>) {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
+        .with_extension("txt");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&file, &got).unwrap();
+    }
+    let expected = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(String::from_utf8(got).unwrap(), expected, "{}", file.display());
+}
+
+fn tuple() -> Tuple {
+    Tuple {
+        source: "2001:db8:7::1".parse().unwrap(),
+        source_port: 4000,
+        destination: "2001:db8:101::1".parse().unwrap(),
+        port: 8080,
+        protocol: L4::Tcp,
+    }
+}
+
+fn new_flow() -> NewFlow {
+    NewFlow { tuple: tuple(), backend: "2001:db8:10::10".parse().ok(), reason: "ring" }
+}
+
+fn record() -> FlowRecord {
+    FlowRecord {
+        real: 17,
+        backend: "10.1.10.10".parse().ok(),
+        idle: Duration::from_secs(8),
+        closing: true,
+    }
+}
+
+fn traced() -> TraceAnswer {
+    TraceAnswer {
+        verdict: "sent",
+        reason: "previous-ring",
+        interface: "eth0".into(),
+        hash: Some(0x0123_4567_89ab_cdef),
+        service: Some(("192.168.101.1".parse().unwrap(), Ports::One(80), L4::Tcp)),
+        ring: Some(3),
+        is_previous_ring: true,
+        slot: Some(0x0123),
+        member: Some(2),
+        backend: "10.1.10.11".parse().ok(),
+        record: None,
+        embryonic: Some(record()),
+        departure: Some(Departure {
+            interface: "eth1".into(),
+            vlan: Some(10),
+            destination: Mac([2, 0, 0, 0, 0, 10]),
+        }),
+        frame: (0..40).collect(),
+    }
+}
+
+fn rings() -> Vec<(ServiceName, MaglevView)> {
+    let member = |last, number, weight, slots, share| MaglevMember {
+        address: format!("10.1.10.{last}").parse().unwrap(),
+        member: number,
+        weight,
+        slots,
+        share,
+    };
+    let view = MaglevView {
+        ring: Some(3),
+        shared_by: 2,
+        previous: Some((2, Duration::from_secs(87))),
+        digest: Some(0xfedc_ba98_7654_3210),
+        members: vec![member(10, 1, 1, 21846, 1.0 / 3.0), member(11, 2, 2, 43690, 2.0 / 3.0)],
+    };
+    let empty =
+        MaglevView { ring: None, shared_by: 1, previous: None, digest: None, members: vec![] };
+    let name =
+        |vip: &str, ports| ServiceName { vip: vip.parse().unwrap(), ports, protocol: L4::Tcp };
+    vec![
+        (name("192.168.101.1", Ports::One(80)), view),
+        (name("2001:db8:101::1", Ports::Range(8000, 8099)), empty),
+    ]
+}
+
+fn table() -> FlowsView {
+    let share = |port, last, flows| FlowShare {
+        vip: "192.168.101.1".parse().unwrap(),
+        ports: Ports::One(port),
+        protocol: L4::Tcp,
+        backend: format!("10.1.10.{last}").parse().unwrap(),
+        flows,
+    };
+    let age = |seconds, flows| AgeClass { below: Duration::from_secs(seconds), flows };
+    FlowsView {
+        capacity: 4096,
+        used: 1024,
+        closing: 7,
+        stale: 24,
+        embryonic: (3, 512),
+        ages: vec![age(8, 900), age(64, 124)],
+        shares: vec![share(443, 10, 600), share(80, 10, 200), share(443, 11, 200)],
+    }
+}
+
+/// An answer of each kind, by the name of its golden file.
+fn answers() -> Vec<(&'static str, Answer)> {
+    let dropped = TraceAnswer {
+        verdict: "drop",
+        reason: "unknown-port",
+        hash: None,
+        service: None,
+        ring: None,
+        slot: None,
+        member: None,
+        backend: None,
+        record: Some(record()),
+        embryonic: None,
+        departure: None,
+        ..traced()
+    };
+    let flows = |all| Answer::Flows { view: table(), events: vec![("flow-inserted", 1100)], all };
+    let flow = FlowView { hash: 0xabcd, bucket: 17, record: Some(record()), embryonic: None };
+    vec![
+        ("trace-sent", Answer::Trace(traced())),
+        ("trace-dropped", Answer::Trace(dropped)),
+        ("maglev", Answer::Maglev(rings())),
+        ("flows", flows(false)),
+        ("flows-all", flows(true)),
+        ("flow", Answer::Flow(tuple(), flow)),
+    ]
+}
+
+#[test]
+fn golden_answers() {
+    for (name, answer) in answers() {
+        for (name, as_json) in [(name.to_owned(), false), (format!("json-{name}"), true)] {
+            compare(&name, super::answer(&answer, as_json).encode());
         }
-        let expected = std::fs::read_to_string(&file).unwrap_or_default();
-        assert_eq!(got, expected, "{command}, {}", file.display());
+    }
+    let mut follow = super::new_flow(&new_flow(), false).encode_part();
+    follow.extend(super::lost_flows(9, false).encode_part());
+    follow.extend(super::new_flow(&new_flow(), true).encode_part());
+    follow.extend(super::lost_flows(9, true).encode_part());
+    compare("new-flows", follow);
+}
+
+#[test]
+fn services_are_found_by_name_address_and_port() {
+    let mut snapshot = fixture::snapshot();
+    let www = snapshot.vips.iter_mut().find(|vip| vip.address.is_ipv6()).unwrap();
+    let mut rest = www.services[0].clone();
+    rest.ports = Ports::All;
+    www.services.push(rest);
+    let found = |vip: &str, port, protocol| {
+        let filter = ServiceFilter { port, protocol };
+        let names = super::services_of(&snapshot, vip, filter).ok()?;
+        let ports: Vec<String> = names.iter().map(|name| name.ports.to_string()).collect();
+        Some(ports.join(" "))
+    };
+    for (vip, port, protocol, expected) in [
+        ("www", None, None, Some("80 8000-8099 all")),
+        ("www", Some(80), None, Some("80 all")),
+        ("2001:db8:101::1", Some(8000), None, Some("8000-8099")),
+        ("2001:db8:101::1", Some(8100), None, Some("all")),
+        ("2001:db8:101::1", None, Some(L4::Udp), None),
+        ("192.168.101.1", Some(81), None, None),
+        ("nosuch", None, None, None),
+    ] {
+        assert_eq!(found(vip, port, protocol).as_deref(), expected, "{vip} {port:?}");
     }
 }
 
@@ -240,10 +408,15 @@ fn the_documentation_names_every_json_field() {
         "services",
         "backends",
         "interfaces",
+        "counters",
     ] {
         let document: String = plain(&format!("json show {command}")).concat();
         fields(&serde_json::from_str(&document).unwrap(), &mut found);
     }
+    for (_, answer) in answers() {
+        fields(&super::answers_json::answer(&answer), &mut found);
+    }
+    fields(&super::answers_json::new_flow(&new_flow()), &mut found);
     assert!(found.len() > 80, "{found:?}");
     for field in found {
         let named = [format!("`{field}`"), format!("\"{field}\"")].iter().any(|n| text.contains(n));
