@@ -1,5 +1,7 @@
 //! The kernel's view of links, addresses and neighbours: asked for, and listened to.
 
+#[cfg(test)]
+mod captured;
 mod event;
 #[cfg(test)]
 pub(crate) mod namespace;

@@ -197,7 +197,9 @@ fn make_room(socket: &Socket, bytes: libc::c_int) -> io::Result<()> {
 
 /// The messages in a datagram, up to the first that is not one. Messages of a kind or with an
 /// attribute that cannot be read are left out: the kernel has more of them than this code knows.
-fn messages(datagram: &[u8]) -> impl Iterator<Item = NetlinkMessage<RouteNetlinkMessage>> {
+pub(super) fn messages(
+    datagram: &[u8],
+) -> impl Iterator<Item = NetlinkMessage<RouteNetlinkMessage>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
         let length = NetlinkBuffer::new_checked(&rest).ok()?.length() as usize;
