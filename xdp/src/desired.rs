@@ -94,6 +94,25 @@ pub enum L4 {
     Udp,
 }
 
+impl L4 {
+    /// IP protocol number.
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+
+    /// The protocol of an IP protocol number, if it is one that is balanced.
+    pub(crate) const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+
 impl std::fmt::Display for L4 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

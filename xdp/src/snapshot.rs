@@ -1,6 +1,7 @@
 //! What a dataplane knows and has counted, at one moment.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::{L4, Ports, RealState};
 
@@ -24,8 +25,8 @@ pub struct Snapshot {
     pub reasons: Vec<ReasonCount>,
     /// What happened to the flow tables, each by its stable name and how often.
     pub events: Vec<(&'static str, u64)>,
-    /// The VIPs in force.
-    pub vips: Vec<VipStatus>,
+    /// The VIPs in force, in the order of their addresses.
+    pub vips: Vec<Arc<VipStatus>>,
     /// Memory held by the flow tables, in bytes.
     pub flow_memory: u64,
     /// Flows that can be remembered at once.
@@ -115,7 +116,7 @@ pub struct BackendStatus {
     /// It is no more among the backends wanted: it drains, or is down and about to be forgotten.
     pub leaving: bool,
     /// How it is reached, such as "eth0 vlan 10, subnet 10.1.10.0/24", or why it is not.
-    pub path: String,
+    pub path: Arc<str>,
     /// Its MAC address, when known.
     pub mac: Option<Mac>,
     /// Slots of the ring that it owns, 0 to 65536.

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::answer::Question;
 use crate::{Desired, OnStop};
 
 /// What waits for the thread. Putting something in never blocks for longer than a swap.
@@ -16,7 +17,9 @@ pub(super) struct Mailbox {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub(super) desired: Option<(u64, Desired)>,
+    pub(super) questions: Vec<Question>,
     pub(super) stop: Option<OnStop>,
+    closed: bool,
 }
 
 impl Mailbox {
@@ -24,6 +27,22 @@ impl Mailbox {
         // The one it displaces is dropped after the lock is released.
         let _displaced = self.lock().desired.replace((seq, desired));
         self.bell.notify_one();
+    }
+
+    /// Asks something. A question that finds nobody is dropped, and with it the way to answer it.
+    pub(super) fn ask(&self, question: Question) {
+        let mut waiting = self.lock();
+        if !waiting.closed {
+            waiting.questions.push(question);
+            self.bell.notify_one();
+        }
+    }
+
+    /// Nobody will take anything any more.
+    pub(super) fn close(&self) {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        waiting.questions.clear();
     }
 
     pub(super) fn stop(&self, on_stop: OnStop) {
@@ -35,7 +54,8 @@ impl Mailbox {
     pub(super) async fn take(&self) -> Waiting {
         loop {
             let waiting = std::mem::take(&mut *self.lock());
-            if waiting.desired.is_some() || waiting.stop.is_some() {
+            if waiting.desired.is_some() || waiting.stop.is_some() || !waiting.questions.is_empty()
+            {
                 return waiting;
             }
             self.bell.notified().await;
@@ -68,5 +88,15 @@ mod tests {
         mailbox.stop(OnStop::Keep);
         let waiting = taker.await.unwrap();
         assert_eq!((waiting.desired, waiting.stop), (None, Some(OnStop::Keep)));
+    }
+
+    #[test]
+    fn a_question_to_nobody_is_dropped() {
+        let mailbox = Mailbox::default();
+        let (reply, answer) = std::sync::mpsc::sync_channel(1);
+        mailbox.ask(Question::Flows(reply.clone()));
+        mailbox.close();
+        mailbox.ask(Question::Flows(reply));
+        assert!(answer.recv().is_err());
     }
 }

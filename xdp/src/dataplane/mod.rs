@@ -1,23 +1,34 @@
 //! The dataplane as its owner sees it: a handle on the thread that holds it.
 
+mod answer;
 mod mailbox;
 mod report;
+mod samples;
 mod start;
 mod takeover;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
-use crate::{Desired, Error, Event, Snapshot};
+use crate::{
+    Desired, Error, Event, FlowView, FlowsView, L4, MaglevView, NewFlow, Ports, Snapshot,
+    TraceAnswer, TraceQuestion, Tuple,
+};
+use answer::Question;
 use mailbox::Mailbox;
+
+/// Sampled flows that wait for a slow reader.
+const SAMPLES_WAITING: usize = 1024;
 
 /// How the program is attached to interfaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +86,7 @@ pub struct DataplaneConfig {
 pub struct Dataplane {
     mailbox: Arc<Mailbox>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    samples: broadcast::Sender<NewFlow>,
     thread: Option<JoinHandle<Result<(), Error>>>,
 }
 
@@ -82,11 +94,12 @@ impl Dataplane {
     /// Loads the program, attaches it to the interfaces and starts the thread that owns it. It
     /// blocks, so call it outside of asynchronous code.
     ///
-    /// If an earlier run has left its pins, its program forwards on with the state it had, until
-    /// the first desired state for which every VIP could be served is in the tables, or 10 s have
-    /// passed; then the new program takes over at one stroke per interface. Until then every VIP is
-    /// reported as not ready. Flow records of the earlier run are not taken over: from then on its
-    /// connections go by the rings, to the same backends as far as those are the same.
+    /// If an earlier run has left its pins, this one takes over. With the same hash key and layout of
+    /// tables it goes on with those tables: flows, rings and services stand, and the program is
+    /// replaced at once, by one stroke per interface. Tables that are to have another size are
+    /// copied first. With another key or layout nothing can be taken over: the earlier program
+    /// forwards on with the state it had, until the first desired state for which every VIP could be
+    /// served is in the tables, or 10 s have passed; until then every VIP is reported as not ready.
     ///
     /// # Errors
     /// Anything that keeps packets from being forwarded; nothing is left behind then.
@@ -97,14 +110,20 @@ impl Dataplane {
         let mailbox = Arc::new(Mailbox::default());
         let snapshot = Arc::new(ArcSwap::default());
         let (events, receiver) = mpsc::unbounded_channel();
+        let samples = broadcast::Sender::new(SAMPLES_WAITING);
         let (started, outcome) = std::sync::mpsc::sync_channel(1);
-        let theirs = (Arc::clone(&mailbox), Arc::clone(&snapshot));
+        let shares = start::Shares {
+            mailbox: Arc::clone(&mailbox),
+            snapshot: Arc::clone(&snapshot),
+            events,
+            samples: samples.clone(),
+        };
         let thread = std::thread::Builder::new()
             .name("vc5-dataplane".into())
-            .spawn(move || start::run(config, theirs.0, theirs.1, events, &started))
+            .spawn(move || start::run(config, shares, &started))
             .map_err(Error::io("starting the dataplane thread"))?;
         match outcome.recv() {
-            Ok(Ok(())) => Ok((Self { mailbox, snapshot, thread: Some(thread) }, receiver)),
+            Ok(Ok(())) => Ok((Self { mailbox, snapshot, samples, thread: Some(thread) }, receiver)),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::ThreadGone),
         }
@@ -143,8 +162,8 @@ impl Dataplane {
     /// # Errors
     /// [`Error::Question`] when the table cannot be read.
     pub fn flows(&self) -> Result<FlowsView, Error> {
-        let snapshot = self.ask(Question::Flows)?;
-        Ok(snapshot.count())
+        // Counting takes as long as the table is large, and the dataplane has other things to do.
+        Ok(self.ask(Question::Flows)?.count())
     }
 
     /// What is remembered of one flow. It blocks.
@@ -167,6 +186,15 @@ impl Dataplane {
     /// What could not be removed.
     pub fn stop(mut self, on_stop: OnStop) -> Result<(), Error> {
         self.end(on_stop)
+    }
+
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(SyncSender<Result<T, Error>>) -> Question,
+    ) -> Result<T, Error> {
+        let (reply, answer) = std::sync::mpsc::sync_channel(1);
+        self.mailbox.ask(question(reply));
+        answer.recv().map_err(|_| Error::ThreadGone)?
     }
 
     fn end(&mut self, on_stop: OnStop) -> Result<(), Error> {

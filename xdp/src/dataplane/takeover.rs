@@ -1,14 +1,14 @@
 //! What is told of readiness while the program of an earlier run forwards.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::NotReady;
 
 /// While the earlier program forwards, nothing of the state wanted is in force for packets: no VIP
 /// is ready, however complete the tables are. `failure` is why it could not be replaced yet.
 pub(super) fn not_ready(
-    vips: &BTreeSet<Ipv4Addr>,
+    vips: &BTreeSet<IpAddr>,
     own: &[NotReady],
     failure: Option<&str>,
 ) -> Vec<NotReady> {
@@ -16,7 +16,7 @@ pub(super) fn not_ready(
         None => "the earlier program is still in force".to_owned(),
         Some(failure) => format!("the earlier program is still in force: {failure}"),
     };
-    let reason = |vip: &Ipv4Addr| match own.iter().find(|(address, _)| address == vip) {
+    let reason = |vip: &IpAddr| match own.iter().find(|(address, _)| address == vip) {
         Some((_, own)) => format!("{own}; {earlier}"),
         None => earlier.clone(),
     };
@@ -29,7 +29,7 @@ mod tests {
 
     #[test]
     fn no_vip_is_ready_and_each_keeps_its_own_reason() {
-        let [one, two] = [1, 2].map(|n| Ipv4Addr::new(198, 51, 100, n));
+        let [one, two] = [1, 2].map(|n| IpAddr::from([198, 51, 100, n]));
         let vips = BTreeSet::from([one, two]);
         let own = [(two, "tcp/80: no backend is live".to_owned())];
         let earlier = "the earlier program is still in force";

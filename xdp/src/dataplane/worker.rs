@@ -11,10 +11,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::mailbox::{Mailbox, Waiting};
-use super::report::{Report, mode};
+use super::answer::Witness;
+use super::report::{Board, Changed, Report, mode};
+use super::samples::Samples;
 use super::{OnStop, Snapshot, takeover};
 use crate::forwarding::Forwarding;
-use crate::loader::{Attachments, Loaded, Pins, Status};
+use crate::loader::{Attachments, Loaded, Pins, Status, Tracer};
 use crate::maps::KernelTables;
 use crate::neighbour::managed::Managed;
 use crate::neighbour::{Change, Network};
@@ -44,6 +46,7 @@ pub(super) struct Parts {
     pub(super) loaded: Loaded,
     pub(super) attachments: Attachments,
     pub(super) forwarding: Forwarding<KernelTables>,
+    pub(super) samples: Samples,
 }
 
 /// The dataplane itself.
@@ -53,6 +56,11 @@ pub(super) struct Worker {
     not_ready: Vec<NotReady>,
     statuses: Vec<Status>,
     stats: Stats,
+    board: Board,
+    /// VIPs of which something is not as it was published.
+    stale: BTreeSet<IpAddr>,
+    /// The program for tracing, once it was needed.
+    tracer: Option<Tracer>,
     applied_seq: u64,
     /// The state handed over last, if it could not be put in force.
     failed: Option<Failed>,
@@ -81,6 +89,7 @@ struct Failed {
 enum Wake {
     Mail(Waiting),
     Net(io::Result<Vec<NetEvent>>),
+    Samples,
     Time,
 }
 
@@ -93,6 +102,9 @@ impl Worker {
             not_ready: Vec::new(),
             statuses: Vec::new(),
             stats: Stats::default(),
+            board: Board::default(),
+            stale: BTreeSet::new(),
+            tracer: None,
             applied_seq: 0,
             failed: None,
             swap_failure: None,
@@ -117,13 +129,12 @@ impl Worker {
                 waiting = self.parts.mailbox.take() => Wake::Mail(waiting),
                 events = self.parts.listener.next() => Wake::Net(events),
                 () = tokio::time::sleep_until(deadline) => Wake::Time,
+                () = self.parts.samples.wait() => Wake::Samples,
             };
             match wake {
                 Wake::Mail(Waiting { stop: Some(on_stop), .. }) => return self.stop(on_stop),
-                Wake::Mail(Waiting { desired: Some((seq, desired)), .. }) => {
-                    self.apply(seq, desired, None);
-                }
-                Wake::Mail(_) => {}
+                Wake::Mail(waiting) => self.mail(waiting),
+                Wake::Samples => self.parts.samples.forward(self.parts.forwarding.tables()),
                 Wake::Net(Ok(events)) => self.network_events(events),
                 Wake::Net(Err(error)) => {
                     // Nothing that is known of makes this happen; time alone would help then.
@@ -133,6 +144,18 @@ impl Worker {
                 }
                 Wake::Time => self.on_time(),
             }
+        }
+    }
+
+    fn mail(&mut self, waiting: Waiting) {
+        if let Some((seq, desired)) = waiting.desired {
+            self.apply(seq, desired, None);
+        }
+        let Parts { forwarding, network, loaded, pins, .. } = &self.parts;
+        let tracer = &mut self.tracer;
+        let mut witness = Witness { forwarding, network, loaded, pins: pins.as_ref(), tracer };
+        for question in waiting.questions {
+            witness.answer(question);
         }
     }
 
@@ -154,6 +177,17 @@ impl Worker {
         }
         if Instant::now() >= self.next_tick {
             self.tick();
+        } else {
+            self.see_off_neighbours();
+            self.publish();
+        }
+    }
+
+    /// Lets go of the neighbours that are backends no more.
+    fn see_off_neighbours(&mut self) {
+        if self.parts.forwarding.take_departures() {
+            let wanted = self.routes(&self.parts.forwarding.backends());
+            self.managed.remove_others(&mut self.parts.requests, &wanted);
         }
     }
 
@@ -181,11 +215,13 @@ impl Worker {
             self.take_over();
         }
         self.report_readiness();
-        match Stats::read(&self.parts.forwarding) {
+        self.see_off_neighbours();
+        let numbers = self.parts.network.topology.ports().into_iter().map(|port| port.number);
+        match Stats::read(&self.parts.forwarding, numbers.max().unwrap_or(0)) {
             Ok(stats) => self.stats = stats,
             Err(error) => tracing::warn!(%error, "reading the counters"),
         }
-        self.publish();
+        self.publish_all();
     }
 
     /// Attaches again what somebody or something has detached.
@@ -214,28 +250,26 @@ impl Worker {
         if self.readiness().is_empty() {
             self.take_over();
         }
-        self.not_ready = self.reported();
+        self.note_readiness(self.reported());
         self.publish();
         let not_ready = self.not_ready.clone();
         self.send(Event::Applied { seq, took: began.elapsed(), not_ready });
 
         // What nobody waits for.
-        let wanted = self.routes(&self.parts.forwarding.backends());
-        self.managed.remove_others(&mut self.parts.requests, &wanted);
+        self.see_off_neighbours();
         if let Err(error) = self.parts.forwarding.top_up(clock::coarse_ns()) {
             tracing::warn!(%error, "no spare rings");
         }
     }
 
     fn try_apply(&mut self, desired: &Desired) -> Result<(), String> {
-        let services = desired.vips.iter().flat_map(|vip| &vip.services);
-        let backends: BTreeSet<IpAddr> =
-            services.flat_map(|s| &s.backends).map(|b| b.address).collect();
-        // First of all, so that the kernel resolves addresses while the tables are written.
-        let wanted = self.routes(&backends);
-        let kept = self.managed.add(&mut self.parts.requests, &wanted);
-        let Parts { forwarding, network, .. } = &mut self.parts;
-        let applied = forwarding.apply(desired, network, clock::coarse_ns());
+        let Parts { forwarding, network, requests, .. } = &mut self.parts;
+        let managed = &mut self.managed;
+        let mut kept = Ok(());
+        let applied = forwarding.apply(desired, network, clock::coarse_ns(), |new| {
+            // First of all, so that the kernel resolves addresses while the tables are written.
+            kept = managed.add(requests, &routes(network, new));
+        });
         // Those without an entry are not resolved, and so not ready; the others are not held up.
         self.lagging |= kept.is_err();
         self.warn_of_neighbours(kept.err());
@@ -270,9 +304,9 @@ impl Worker {
                 Change::Lost => return self.resynchronise(),
             }
         }
-        let backends = self.parts.forwarding.backends();
-        hops.retain(|address, _| backends.contains(address));
-        entries.retain(|address| backends.contains(address));
+        let forwarding = &self.parts.forwarding;
+        hops.retain(|address, _| forwarding.has_backend(*address));
+        entries.retain(|address| forwarding.has_backend(*address));
         for (address, state) in &hops {
             self.send(Event::Neighbour { address: *address, state: *state });
         }
@@ -311,6 +345,7 @@ impl Worker {
     }
 
     fn topology_changed(&mut self) {
+        self.board.forget_paths();
         let Parts { forwarding, network, .. } = &mut self.parts;
         if let Err(error) = forwarding.tables_mut().set_interfaces(&network.topology.ports()) {
             tracing::error!(%error, "telling the program its interfaces");
@@ -393,7 +428,7 @@ impl Worker {
 
     /// Of the tables alone, whichever program runs.
     fn readiness(&self) -> Vec<NotReady> {
-        self.parts.forwarding.not_ready(&self.parts.network)
+        self.parts.forwarding.not_ready()
     }
 
     /// What the owner is told of readiness.
@@ -402,27 +437,51 @@ impl Worker {
         if !self.parts.attachments.is_swap_due() {
             return own;
         }
-        takeover::not_ready(self.parts.forwarding.vips(), &own, self.swap_failure.as_deref())
+        let vips = self.parts.forwarding.vips().collect();
+        takeover::not_ready(&vips, &own, self.swap_failure.as_deref())
     }
 
     /// Tells the owner of readiness if it has changed.
     fn report_readiness(&mut self) {
         let not_ready = self.reported();
         if not_ready != self.not_ready {
-            self.not_ready = not_ready.clone();
+            self.note_readiness(not_ready.clone());
             self.publish();
             self.send(Event::ReadinessChanged { not_ready });
         }
     }
 
-    /// For each of these backends that can be reached, the interface on which it is resolved.
-    fn routes(&self, backends: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, u32> {
-        let topology = &self.parts.network.topology;
-        let resolved_on = |address: &IpAddr| Some((*address, topology.path(*address)?.neighbour));
-        backends.iter().filter_map(resolved_on).collect()
+    fn note_readiness(&mut self, not_ready: Vec<NotReady>) {
+        let before = std::mem::replace(&mut self.not_ready, not_ready);
+        let differs = |other: &[NotReady], one: &NotReady| {
+            other.binary_search_by_key(&one.0, |n| n.0).map(|place| other.get(place)) != Ok(Some(one))
+        };
+        let gone = before.iter().filter(|one| differs(&self.not_ready, one));
+        let new = self.not_ready.iter().filter(|one| differs(&before, one));
+        self.stale.extend(gone.chain(new).map(|(vip, _)| *vip));
     }
 
-    fn publish(&self) {
+    fn routes(&self, backends: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, u32> {
+        routes(&self.parts.network, backends)
+    }
+
+    /// Publishes what has changed.
+    fn publish(&mut self) {
+        let news = self.parts.forwarding.take_news();
+        self.stats.forget(&news.reals);
+        let mut changed = std::mem::take(&mut self.stale);
+        changed.extend(news.vips);
+        self.publish_changed(Changed::These(changed));
+    }
+
+    /// Publishes everything, as all counters have changed.
+    fn publish_all(&mut self) {
+        self.parts.forwarding.take_news();
+        self.stale.clear();
+        self.publish_changed(Changed::All);
+    }
+
+    fn publish_changed(&mut self, changed: Changed) {
         let report = Report {
             forwarding: &self.parts.forwarding,
             network: &self.parts.network,
@@ -432,7 +491,8 @@ impl Worker {
             stats: &self.stats,
             applied_seq: self.applied_seq,
         };
-        self.parts.snapshot.store(Arc::new(report.snapshot()));
+        let snapshot = report.snapshot(&mut self.board, changed);
+        self.parts.snapshot.store(Arc::new(snapshot));
     }
 
     fn send(&self, event: Event) {
@@ -450,4 +510,11 @@ impl Worker {
         drop(attachments);
         removed
     }
+}
+
+/// For each of these backends that can be reached, the interface on which it is resolved.
+fn routes(network: &Network, backends: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, u32> {
+    let resolved_on =
+        |address: &IpAddr| Some((*address, network.topology.path(*address)?.neighbour));
+    backends.iter().filter_map(resolved_on).collect()
 }

@@ -4,28 +4,38 @@
 //! Pure bookkeeping over [`Tables`]: no clock, no sockets. Times are nanoseconds of
 //! `CLOCK_MONOTONIC_COARSE`, the clock that the program reads.
 //!
-//! The order (see the documentation of `vc5_ebpf_abi`): reals, ring, service, VIP, filter when
-//! adding; the reverse when removing. A backend that stops taking flows first leaves the ring and
-//! only then changes its state, so that the ring never names a backend that takes none.
+//! The order (see the documentation of `vc5_ebpf_abi`): reals, ring, service, ranges, VIP, filter
+//! when adding; the reverse when removing. A backend that stops taking flows first leaves the ring
+//! and only then changes its state, so that the ring never names a backend that takes none.
 
+mod adopt;
+mod build;
+mod members;
+mod pages;
+mod ranges;
 mod readiness;
-mod reals;
 mod service;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod vip;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
-use vc5_ebpf_abi::{ServiceKey, VipKey};
+use vc5_ebpf_abi::{Address, ServiceKey, mapped};
 
-pub(crate) use reals::{Backend, Reals};
+pub(crate) use members::Backend;
+use pages::Pages;
 pub(crate) use service::Service;
+use vip::Vip;
 
-use crate::maps::{Ids, RingPool, TableError, Tables, filter_of};
+use crate::maglev::Member;
+use crate::maps::{Rings, TableError, Tables};
 use crate::neighbour::Hop;
-use crate::{Desired, L4, NotReady, ServiceSpec};
+use crate::{Desired, L4, NotReady, Ports, ServiceSpec, VipSpec};
 
 /// Why a desired state was not put in force.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +46,7 @@ pub(crate) enum ForwardingError {
     #[error("{what}: {source}; the change is in force in part")]
     Table { what: String, source: TableError },
     #[error("{what}: {reason}; the change is in force in part")]
-    Ring { what: String, reason: String },
+    Partial { what: String, reason: String },
 }
 
 /// Where packets for a backend go, by the backend's address.
@@ -51,17 +61,47 @@ pub(crate) trait Resolve {
 pub(crate) struct Setup {
     pub(crate) hash_key: [u8; 16],
     pub(crate) settle_ns: u64,
+    pub(crate) drain_ns: u64,
+    pub(crate) max_vips: u32,
     pub(crate) max_services: u32,
     pub(crate) max_rings: u32,
+    pub(crate) max_reals: u32,
 }
 
-/// The numbers that services share out among themselves, and what they are built with.
+/// What the services share among themselves.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) setup: Setup,
-    pub(crate) reals: Reals,
-    pub(crate) rings: RingPool,
-    stats: Ids,
+    pub(crate) rings: Rings,
+    pages: Pages,
+    /// The services that a backend is of.
+    users: HashMap<IpAddr, Vec<ServiceKey>>,
+    news: News,
+    /// Some backend is of no service any more, since it was asked for last.
+    departures: bool,
+}
+
+/// What has happened since it was asked for last.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// VIPs of which something is not as it was.
+    pub(crate) vips: BTreeSet<IpAddr>,
+    /// Real ids that stand for another pair than before.
+    pub(crate) reals: Vec<u32>,
+}
+
+impl Shared {
+    fn forget_user(&mut self, address: IpAddr, key: ServiceKey) {
+        if let Some(users) = self.users.get_mut(&address) {
+            if let Some(place) = users.iter().position(|user| *user == key) {
+                users.swap_remove(place);
+            }
+            if users.is_empty() {
+                self.users.remove(&address);
+                self.departures = true;
+            }
+        }
+    }
 }
 
 /// All forwarding state.
@@ -70,10 +110,16 @@ pub(crate) struct Forwarding<T> {
     tables: T,
     shared: Shared,
     services: BTreeMap<ServiceKey, Service>,
-    /// Those in the VIP table.
-    vips: BTreeSet<Ipv4Addr>,
-    /// Those that the VIP filter was made of.
-    filtered: BTreeSet<Ipv4Addr>,
+    vips: BTreeMap<IpAddr, Vip>,
+    /// Those that the VIP filter was made of; not known of the filter of an earlier run.
+    filtered: Option<BTreeSet<IpAddr>>,
+}
+
+/// The services of a VIP that have to be put in force, and those that have to go.
+struct Change<'d> {
+    vip: &'d VipSpec,
+    put: Vec<(ServiceKey, &'d ServiceSpec)>,
+    gone: Vec<ServiceKey>,
 }
 
 impl<T: Tables> Forwarding<T> {
@@ -81,11 +127,13 @@ impl<T: Tables> Forwarding<T> {
     pub(crate) fn new(tables: T, setup: Setup) -> Self {
         let shared = Shared {
             setup,
-            reals: Reals::new(),
-            rings: RingPool::new(setup.max_rings),
-            stats: Ids::new(0, setup.max_services),
+            rings: Rings::new(setup.max_rings),
+            pages: Pages::new(setup.max_reals),
+            users: HashMap::new(),
+            news: News::default(),
+            departures: false,
         };
-        let (vips, filtered) = (BTreeSet::new(), BTreeSet::new());
+        let (vips, filtered) = (BTreeMap::new(), Some(BTreeSet::new()));
         Self { tables, shared, services: BTreeMap::new(), vips, filtered }
     }
 
@@ -97,65 +145,113 @@ impl<T: Tables> Forwarding<T> {
         &mut self.tables
     }
 
+    pub(crate) fn rings(&self) -> &Rings {
+        &self.shared.rings
+    }
+
+    /// The services of a VIP.
+    pub(crate) fn services_of(&self, vip: IpAddr) -> impl Iterator<Item = (&ServiceKey, &Service)> {
+        self.services.range(keys_of(vip))
+    }
+
+    /// All services.
     pub(crate) fn services(&self) -> &BTreeMap<ServiceKey, Service> {
         &self.services
     }
 
-    pub(crate) fn vips(&self) -> &BTreeSet<Ipv4Addr> {
-        &self.vips
+    /// The VIPs in the table.
+    pub(crate) fn vips(&self) -> impl Iterator<Item = IpAddr> {
+        self.vips.iter().filter(|(_, vip)| vip.is_in_force()).map(|(address, _)| *address)
+    }
+
+    /// Whether a backend of this address is in use.
+    pub(crate) fn has_backend(&self, address: IpAddr) -> bool {
+        self.shared.users.contains_key(&address)
     }
 
     /// The addresses of all backends in use.
-    pub(crate) fn backends(&self) -> BTreeSet<Ipv4Addr> {
-        self.services.values().flat_map(|s| s.backends().map(|(address, _)| *address)).collect()
+    pub(crate) fn backends(&self) -> BTreeSet<IpAddr> {
+        self.shared.users.keys().copied().collect()
     }
 
-    /// Puts `desired` in force.
+    /// What has happened since this was called last.
+    pub(crate) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.shared.news)
+    }
+
+    /// Whether some backend has left its last service since this was called last.
+    pub(crate) fn take_departures(&mut self) -> bool {
+        std::mem::take(&mut self.shared.departures)
+    }
+
+    pub(crate) fn hash_key(&self) -> &[u8; 16] {
+        &self.shared.setup.hash_key
+    }
+
+    /// Puts `desired` in force. `announce` is told of backends that are in no service yet, before
+    /// anything is written.
     pub(crate) fn apply(
         &mut self,
         desired: &Desired,
         hops: &impl Resolve,
         now: u64,
+        announce: impl FnOnce(&BTreeSet<IpAddr>),
     ) -> Result<(), ForwardingError> {
-        let wanted = validate::services(desired, &self.shared.setup)?;
-        self.check_ids(&wanted, now)?;
-        let vips: BTreeSet<Ipv4Addr> = desired.vips.iter().map(|v| v.address).collect();
+        validate::whole(desired, &self.shared.setup)?;
+        let changes = self.changes(desired)?;
+        self.check_room(&changes, now)?;
+        let put = changes.iter().flat_map(|change| &change.put);
+        let backends = put.flat_map(|(_, spec)| &spec.backends).map(|backend| backend.address);
+        let new = backends.filter(|address| !self.has_backend(*address)).collect();
+        announce(&new);
+        let hops = Memo::new(hops);
 
         // What fails does not keep the rest from being put in force.
         let mut failures = Failures::default();
-        failures.note(self.remove_vips(&vips));
-        self.remove_services(&wanted, now, &mut failures);
-        failures.note(self.reserve_rings(&wanted, hops, now));
-        for (key, spec) in &wanted {
-            failures.note(self.put_service(*key, spec, hops, now));
+        self.remove_vips(desired, now, &mut failures);
+        let mut put = Vec::new();
+        let numbers = self.numbers_for(&changes);
+        for change in &changes {
+            for (key, spec) in &change.put {
+                let numbers = numbers.get(key).map(|numbers| &**numbers);
+                match self.specify(*key, spec, numbers, now) {
+                    Ok(()) => put.push(*key),
+                    Err(error) => failures.note(Err(error)),
+                }
+            }
         }
-        failures.note(self.add_vips(&vips));
+        self.bring_in_line(put, &hops, now, &mut failures);
+        for change in &changes {
+            self.put_vip(change, now, &mut failures);
+        }
+        failures.note(self.filter_vips());
         failures.first()
     }
 
     /// Brings the services that use one of these backends in line with the neighbours.
     pub(crate) fn refresh(
         &mut self,
-        addresses: &BTreeSet<Ipv4Addr>,
+        addresses: &BTreeSet<IpAddr>,
         hops: &impl Resolve,
         now: u64,
     ) -> Result<(), ForwardingError> {
+        let mut keys: Vec<ServiceKey> = self.keys_with(addresses).into_iter().collect();
+        keys.retain(|key| self.services.get(key).is_some_and(Service::is_in_force));
+        keys.sort_unstable();
         let mut failures = Failures::default();
-        for (key, service) in self.services.iter_mut().filter(|(_, s)| s.is_in_force()) {
-            if service.backends().any(|(address, _)| addresses.contains(address)) {
-                let done = service.refresh(*key, &mut self.tables, &mut self.shared, hops, now);
-                failures.note(done.map_err(|e| e.of(*key)));
-            }
-        }
+        self.bring_in_line(keys, &Memo::new(hops), now, &mut failures);
         failures.first()
     }
 
-    /// Ends the previous rings whose time is over, and keeps spare rings ready.
+    /// Does what is due, and keeps spare rings ready.
     pub(crate) fn on_timeout(&mut self, now: u64) -> Result<(), ForwardingError> {
         let mut failures = Failures::default();
         for (key, service) in self.services.iter_mut().filter(|(_, s)| s.is_in_force()) {
-            let done = service.expire(*key, &mut self.tables, &mut self.shared, now);
-            failures.note(done.map_err(|e| e.of(*key)));
+            if service.next_timeout(&self.shared).is_some_and(|due| due <= now) {
+                self.shared.news.vips.insert(address_of(key.addr));
+                let done = service.on_timeout(*key, &mut self.tables, &mut self.shared, now);
+                failures.note(done.map_err(|e| e.of(*key)));
+            }
         }
         failures.note(self.top_up(now));
         failures.first()
@@ -163,162 +259,258 @@ impl<T: Tables> Forwarding<T> {
 
     /// When [`Forwarding::on_timeout`] has something to do.
     pub(crate) fn next_timeout(&self) -> Option<u64> {
-        let settle_ns = self.shared.setup.settle_ns;
         let in_force = self.services.values().filter(|s| s.is_in_force());
-        in_force.filter_map(|s| s.next_expiry(settle_ns)).min()
+        in_force.filter_map(|s| s.next_timeout(&self.shared)).min()
     }
 
     /// Keeps spare rings ready; it takes milliseconds, so call it when nobody waits.
     pub(crate) fn top_up(&mut self, now: u64) -> Result<(), ForwardingError> {
-        if !self.shared.rings.is_short() {
+        if !self.shared.rings.is_short(now) {
             return Ok(());
         }
-        self.shared.rings.top_up(&mut self.tables, now).map_err(|e| ForwardingError::Ring {
-            what: "spare rings".into(),
-            reason: e.to_string(),
-        })
+        self.shared.rings.top_up(&mut self.tables, now).map_err(spare_rings)
     }
 
     /// The VIPs that cannot serve all their services now.
-    pub(crate) fn not_ready(&self, hops: &impl Resolve) -> Vec<NotReady> {
-        readiness::not_ready(&self.vips, &self.services, hops)
+    pub(crate) fn not_ready(&self) -> Vec<NotReady> {
+        let specified = self.vips.iter().filter(|(_, vip)| vip.is_specified());
+        specified.filter_map(|(vip, _)| Some((*vip, self.not_ready_of(*vip)?))).collect()
     }
 
-    fn check_ids(
-        &self,
-        wanted: &BTreeMap<ServiceKey, &ServiceSpec>,
-        now: u64,
-    ) -> Result<(), ForwardingError> {
-        let new: usize = wanted
-            .iter()
-            .map(|(key, spec)| match self.services.get(key) {
-                Some(service) => spec.backends.iter().filter(|b| !service.has(b.address)).count(),
-                None => spec.backends.len(),
+    fn not_ready_of(&self, vip: IpAddr) -> Option<String> {
+        let mut services = self.services_of(vip).peekable();
+        if services.peek().is_none() {
+            return Some("it has no services".into());
+        }
+        let reasons: Vec<String> = services
+            .filter_map(|(key, service)| {
+                let reason = match service.is_in_force() {
+                    true => service.not_ready()?,
+                    false => "it could not be put in force yet",
+                };
+                Some(format!("{}/{}: {reason}", protocol_of(*key), service.ports()))
             })
-            .sum();
-        let available = self.shared.reals.available(now);
-        if new > available {
+            .collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
+    /// What is not as it is in force.
+    fn changes<'d>(&self, desired: &'d Desired) -> Result<Vec<Change<'d>>, ForwardingError> {
+        let mut changes = Vec::new();
+        for vip in &desired.vips {
+            let known = self.vips.get(&vip.address);
+            if known.is_some_and(|known| known.is_as(vip)) {
+                continue;
+            }
+            validate::vip(vip)?;
+            let mut put = Vec::new();
+            let mut wanted = HashSet::new();
+            for spec in &vip.services {
+                let key = service_key(vip.address, spec.ports, spec.protocol);
+                wanted.insert(key);
+                let is_settled = self.services.get(&key).is_some_and(Service::is_settled);
+                let before = known.and_then(|known| known.service(key));
+                if !is_settled || before != Some(spec) {
+                    put.push((key, spec));
+                }
+            }
+            let present = self.services_of(vip.address).map(|(key, _)| *key);
+            let gone = present.filter(|key| !wanted.contains(key)).collect();
+            changes.push(Change { vip, put, gone });
+        }
+        Ok(changes)
+    }
+
+    fn check_room(&self, changes: &[Change<'_>], now: u64) -> Result<(), ForwardingError> {
+        let pages = |(key, spec): &(ServiceKey, &ServiceSpec)| match self.services.get(key) {
+            Some(service) => {
+                let members = service.members();
+                let new = spec.backends.iter().filter(|b| !members.has(b.address)).count();
+                if new == 0 { 0 } else { members.pages_for(new) }
+            }
+            None => service::Service::new(spec.ports).members().pages_for(spec.backends.len()),
+        };
+        let needed: usize = changes.iter().flat_map(|change| &change.put).map(pages).sum();
+        let available = self.shared.pages.available(now);
+        if needed > available {
+            let [needed, available] = [needed, available].map(|pages| pages * 16);
             return Err(ForwardingError::Invalid(format!(
-                "{new} new pairs of service and backend, but only {available} of the 65535 can be \
-                 had now; have fewer, or wait until those removed last have settled"
+                "{needed} new pairs of service and backend (each service's number rounded up to 16), \
+                 but only {available} of the {} can be had now; have fewer, raise the limit, or wait \
+                 until those removed last have settled",
+                self.shared.setup.max_reals
             )));
         }
         Ok(())
     }
 
-    /// Many new rings at once are installed by one call, since each call takes milliseconds.
-    fn reserve_rings(
-        &mut self,
-        wanted: &BTreeMap<ServiceKey, &ServiceSpec>,
-        hops: &impl Resolve,
-        now: u64,
-    ) -> Result<(), ForwardingError> {
-        let changes = wanted
-            .iter()
-            .filter(|(key, spec)| {
-                self.services.get(key).is_none_or(|s| s.would_change_ring(spec, hops))
-            })
-            .count() as u32;
-        self.shared.rings.reserve(&mut self.tables, changes, now).map_err(|e| {
-            ForwardingError::Ring { what: "spare rings".into(), reason: e.to_string() }
-        })
+    /// For new services the numbers of a standing service with the same backends, where those are
+    /// not what they would give themselves, so that both can have one ring.
+    fn numbers_for(&self, changes: &[Change<'_>]) -> HashMap<ServiceKey, Arc<[(IpAddr, u16)]>> {
+        let is_new = |(key, _): &&(ServiceKey, &ServiceSpec)| !self.services.contains_key(key);
+        let new: Vec<_> = changes.iter().flat_map(|c| &c.put).filter(is_new).collect();
+        if new.is_empty() {
+            return HashMap::new();
+        }
+        let mut known: HashMap<Vec<IpAddr>, Arc<[(IpAddr, u16)]>> = HashMap::new();
+        for members in self.services.values().map(Service::members) {
+            if !members.are_canonical() {
+                let stay = members.backends.iter().filter(|b| !b.is_leaving());
+                let numbers: Arc<[_]> = stay.map(|b| (b.spec.address, b.number)).collect();
+                known.insert(numbers.iter().map(|(address, _)| *address).collect(), numbers);
+            }
+        }
+        if known.is_empty() {
+            return HashMap::new();
+        }
+        let numbers = |(key, spec): &(ServiceKey, &ServiceSpec)| {
+            let mut addresses: Vec<IpAddr> = spec.backends.iter().map(|b| b.address).collect();
+            addresses.sort_unstable();
+            Some((*key, Arc::clone(known.get(&addresses)?)))
+        };
+        new.into_iter().filter_map(numbers).collect()
     }
 
-    fn put_service(
+    fn specify(
         &mut self,
         key: ServiceKey,
         spec: &ServiceSpec,
-        hops: &impl Resolve,
+        numbers: Option<&[(IpAddr, u16)]>,
         now: u64,
     ) -> Result<(), ForwardingError> {
-        let service = match self.services.entry(key) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                let taken = self.shared.stats.take(now).ok_or_else(|| {
-                    ForwardingError::Invalid("no counter is left for a new service".into())
-                })?;
-                if taken.reused
-                    && let Err(source) = self.tables.reset_service_traffic(taken.id)
-                {
-                    self.shared.stats.put_back(taken);
-                    return Err(ForwardingError::table(name(key), source));
-                }
-                entry.insert(Service::new(taken.id))
-            }
-        };
-        service.put(key, spec, &mut self.tables, &mut self.shared, hops, now).map_err(|e| e.of(key))
+        let service = self.services.entry(key).or_insert_with(|| Service::new(spec.ports));
+        let done = service.specify(key, spec, numbers, &mut self.tables, &mut self.shared, now);
+        done.map_err(|e| e.of(key))
     }
 
-    fn remove_vips(&mut self, stay: &BTreeSet<Ipv4Addr>) -> Result<(), ForwardingError> {
-        let gone: Vec<Ipv4Addr> = self.vips.difference(stay).copied().collect();
-        if gone.is_empty() {
-            return Ok(());
-        }
-        self.filter_vips(stay)?;
-        let mut failures = Failures::default();
-        for vip in gone {
-            match self.tables.remove_vip(VipKey(vip.octets())) {
-                Ok(()) => drop(self.vips.remove(&vip)),
-                Err(e) => failures.note(Err(ForwardingError::table(vip.to_string(), e))),
-            }
-        }
-        failures.first()
-    }
-
-    fn add_vips(&mut self, vips: &BTreeSet<Ipv4Addr>) -> Result<(), ForwardingError> {
-        let mut failures = Failures::default();
-        for vip in vips {
-            if self.vips.contains(vip) {
-                continue;
-            }
-            match self.tables.add_vip(VipKey(vip.octets())) {
-                Ok(()) => drop(self.vips.insert(*vip)),
-                Err(e) => failures.note(Err(ForwardingError::table(vip.to_string(), e))),
-            }
-        }
-        failures.note(self.filter_vips(vips));
-        failures.first()
-    }
-
-    /// Lets packets for these VIPs through the filter, as far as the table has them.
-    fn filter_vips(&mut self, vips: &BTreeSet<Ipv4Addr>) -> Result<(), ForwardingError> {
-        let present: BTreeSet<Ipv4Addr> = self.vips.intersection(vips).copied().collect();
-        if present != self.filtered {
-            let filter = filter_of(present.iter().copied());
-            self.tables.set_filter(&filter).map_err(|e| ForwardingError::table("VIP filter", e))?;
-            self.filtered = present;
-        }
-        Ok(())
-    }
-
-    fn remove_services(
+    /// Brings services in line with what is specified and which neighbours are known.
+    fn bring_in_line(
         &mut self,
-        stay: &BTreeMap<ServiceKey, &ServiceSpec>,
+        mut keys: Vec<ServiceKey>,
+        hops: &impl Resolve,
         now: u64,
         failures: &mut Failures,
     ) {
-        self.services.retain(|key, service| {
-            if stay.contains_key(key) {
-                return true;
-            }
-            let removed = service.remove(*key, &mut self.tables, &mut self.shared, now);
-            let is_gone = removed.is_ok();
-            failures.note(removed.map_err(|e| e.of(*key)));
-            if is_gone {
-                self.shared.stats.retire(service.stat(), now);
-            }
-            !is_gone
+        keys.retain(|key| {
+            let Some(service) = self.services.get_mut(key) else { return false };
+            let prepared = service.prepare(&mut self.tables, hops).map_err(|e| e.of(*key));
+            let is_prepared = prepared.is_ok();
+            failures.note(prepared);
+            is_prepared
         });
+        let built = self.build_rings(&keys, now, failures);
+        for key in keys {
+            self.shared.news.vips.insert(address_of(key.addr));
+            let Some(service) = self.services.get_mut(&key) else { continue };
+            let done = service.commit(key, &mut self.tables, &mut self.shared, hops, now);
+            failures.note(done.map_err(|e| e.of(key)));
+        }
+        for ring in built {
+            self.shared.rings.release(ring, 0);
+        }
+    }
+
+    /// Builds the rings that these services have to have and nobody has yet. Those built have a
+    /// user each, so that they stay.
+    fn build_rings(
+        &mut self,
+        keys: &[ServiceKey],
+        now: u64,
+        failures: &mut Failures,
+    ) -> Vec<u32> {
+        let mut missing: HashSet<&Arc<[Member]>> = HashSet::new();
+        for service in keys.iter().filter_map(|key| self.services.get(key)) {
+            let wanted = service.wanted();
+            if !wanted.is_empty() && !self.shared.rings.has(wanted) {
+                missing.insert(wanted);
+            }
+        }
+        let missing: Vec<Arc<[Member]>> = missing.into_iter().cloned().collect();
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        self.make_room_for_rings(missing.len() as u32, now, failures);
+        let mut built = Vec::new();
+        let Self { tables, shared, .. } = self;
+        build::rings(&shared.setup.hash_key, &missing, |members, ring| {
+            let what = || "a ring".to_owned();
+            let added = match ring {
+                Ok(ring) => shared.rings.add(Arc::clone(members), &ring, tables, now).map_err(|e| {
+                    ForwardingError::Partial { what: what(), reason: e.to_string() }
+                }),
+                Err(e) => Err(ForwardingError::Partial { what: what(), reason: e.to_string() }),
+            };
+            match added {
+                Ok(ring) => built.push(ring),
+                Err(error) => failures.note(Err(error)),
+            }
+        });
+        built
+    }
+
+    /// Many new rings at once are installed by one call, since each call takes milliseconds. When
+    /// all are in use, those that only wait to become the previous ring are given up, and then the
+    /// previous rings too. A ring given up rests first, so it may take another call to get it.
+    fn make_room_for_rings(&mut self, count: u32, now: u64, failures: &mut Failures) {
+        let Self { tables, shared, services, .. } = self;
+        failures.note(shared.rings.reserve(tables, count, now).map_err(spare_rings));
+        if shared.rings.ready(now) >= count {
+            return;
+        }
+        services.values_mut().for_each(|service| service.give_up_waiting(shared));
+        if shared.rings.ready(now) >= count || shared.rings.is_one_resting(now) {
+            return;
+        }
+        for (key, service) in services {
+            let done = service.give_up_previous(*key, tables, shared, now);
+            failures.note(done.map_err(|e| e.of(*key)));
+        }
+    }
+
+    fn remove_service(&mut self, key: ServiceKey, now: u64) -> Result<(), ForwardingError> {
+        let Some(service) = self.services.get_mut(&key) else { return Ok(()) };
+        service
+            .remove(key, &mut self.tables, &mut self.shared, now)
+            .map_err(|e| e.of(key))?;
+        self.services.remove(&key);
+        Ok(())
+    }
+
+    fn keys_with(&self, addresses: &BTreeSet<IpAddr>) -> HashSet<ServiceKey> {
+        let users = addresses.iter().filter_map(|address| self.shared.users.get(address));
+        users.flatten().copied().collect()
     }
 }
 
-/// The first of several errors, after the rest was done all the same.
-#[derive(Debug, Default)]
+/// Asks for each hop once.
+struct Memo<'r, R> {
+    resolve: &'r R,
+    known: RefCell<HashMap<IpAddr, Hop>>,
+}
+
+impl<'r, R: Resolve> Memo<'r, R> {
+    fn new(resolve: &'r R) -> Self {
+        Self { resolve, known: RefCell::default() }
+    }
+}
+
+impl<R: Resolve> Resolve for Memo<'_, R> {
+    fn hop(&self, address: IpAddr) -> Hop {
+        *self.known.borrow_mut().entry(address).or_insert_with(|| self.resolve.hop(address))
+    }
+
+    fn explain(&self, address: IpAddr) -> String {
+        self.resolve.explain(address)
+    }
+}
+
+/// The first of several failures.
+#[derive(Default)]
 struct Failures(Option<ForwardingError>);
 
 impl Failures {
-    fn note(&mut self, result: Result<(), ForwardingError>) {
-        if let Err(error) = result {
+    fn note(&mut self, outcome: Result<(), ForwardingError>) {
+        if let Err(error) = outcome {
             self.0.get_or_insert(error);
         }
     }
@@ -334,16 +526,55 @@ impl ForwardingError {
     }
 }
 
-/// `192.0.2.1:80/tcp`.
-pub(crate) fn name(key: ServiceKey) -> String {
-    let protocol = if key.protocol == protocol_number(L4::Udp) { L4::Udp } else { L4::Tcp };
-    format!("{}:{}/{protocol}", Ipv4Addr::from(key.addr), u16::from_be_bytes(key.port))
+fn spare_rings(error: crate::maps::PoolError) -> ForwardingError {
+    ForwardingError::Partial { what: "spare rings".into(), reason: error.to_string() }
 }
 
-/// IP protocol number.
-pub(crate) fn protocol_number(protocol: L4) -> u8 {
-    match protocol {
-        L4::Tcp => 6,
-        L4::Udp => 17,
+/// An address as the tables have it.
+pub(crate) fn octets(address: IpAddr) -> Address {
+    match address {
+        IpAddr::V4(v4) => mapped(v4.octets()),
+        IpAddr::V6(v6) => v6.octets(),
     }
+}
+
+/// An address of the tables.
+pub(crate) fn address_of(octets: Address) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
+}
+
+/// The port by which a service is found.
+pub(crate) fn service_port(ports: Ports) -> u16 {
+    match ports {
+        Ports::One(port) | Ports::Range(port, _) => port,
+        Ports::All => 0,
+    }
+}
+
+/// The key of a service.
+pub(crate) fn service_key(vip: IpAddr, ports: Ports, protocol: L4) -> ServiceKey {
+    ServiceKey::new(octets(vip), service_port(ports), protocol.number())
+}
+
+/// The keys that services of a VIP can have.
+fn keys_of(vip: IpAddr) -> std::ops::RangeInclusive<ServiceKey> {
+    let addr = octets(vip);
+    ServiceKey::new(addr, 0, 0)..=ServiceKey::new(addr, u16::MAX, u8::MAX)
+}
+
+/// `192.0.2.1:80/tcp`.
+pub(crate) fn name(key: ServiceKey) -> String {
+    let vip = match address_of(key.addr) {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    };
+    match u16::from_be_bytes(key.port) {
+        0 => format!("{vip}:all/{}", protocol_of(key)),
+        port => format!("{vip}:{port}/{}", protocol_of(key)),
+    }
+}
+
+/// The protocol of a service.
+pub(crate) fn protocol_of(key: ServiceKey) -> L4 {
+    L4::from_number(key.protocol).unwrap_or(L4::Tcp)
 }

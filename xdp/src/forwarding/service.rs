@@ -1,15 +1,16 @@
 //! One service: its backends, its ring and the rings before it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
 
-use vc5_ebpf_abi::{NO_RING, Real, RealState as AbiState, ServiceKey, ServiceValue};
+use vc5_ebpf_abi::{NO_RING, Real, RealState as AbiState, ServiceKey, ServiceValue, Traffic};
 
-use super::{Backend, ForwardingError, Resolve, Shared, name};
-use crate::maglev::{Member, Ring, RingError};
-use crate::maps::{PoolError, TableError, Tables};
-use crate::neighbour::Hop;
-use crate::{BackendSpec, OnDown, RealState, ServiceSpec};
+use super::members::{Leaving, Members, NoRoom};
+use super::{Backend, ForwardingError, Resolve, Shared, name, readiness};
+use crate::maglev::Member;
+use crate::maps::{GRACE_NS, PoolError, TableError, Tables};
+use crate::{BackendSpec, OnDown, Ports, RealState, ServiceSpec};
 
 /// A ring that was in force, and when it stopped being so.
 #[derive(Clone, Copy, Debug)]
@@ -21,17 +22,27 @@ struct Replaced {
 /// A service in force.
 #[derive(Debug)]
 pub(crate) struct Service {
-    stat: u32,
+    ports: Ports,
     flags: u32,
     ttl: Option<u8>,
     serving: bool,
-    backends: BTreeMap<Ipv4Addr, Backend>,
-    /// The ring in force and the members it was built of.
-    ring: Option<(u32, Vec<Member>)>,
+    /// It is as some desired state had it; one of an earlier run is not yet.
+    specified: bool,
+    /// What the tables have is what is wanted, as far as it depends on no neighbour.
+    settled: bool,
+    members: Members,
+    /// Who has to be in the ring.
+    wanted: Arc<[Member]>,
+    ring: Option<u32>,
     /// The rings replaced within the settle time, the oldest first. The oldest is the one that
     /// flows unknown to this node are sent by; the others wait to become the oldest.
     replaced: VecDeque<Replaced>,
-    written: Option<ServiceValue>,
+    written: Option<Box<ServiceValue>>,
+    /// Pages that are to be given up when the table does not name them any more.
+    dropped_pages: Vec<u16>,
+    /// Traffic of backends that have left.
+    departed: Traffic,
+    not_ready: Option<String>,
 }
 
 /// An error that does not know yet which service it befell.
@@ -42,41 +53,96 @@ pub(super) enum ServiceError {
     #[error(transparent)]
     Pool(#[from] PoolError),
     #[error(transparent)]
-    Ring(#[from] RingError),
-    #[error("all real ids are in use")]
-    NoRealId,
+    NoRoom(#[from] NoRoom),
+    /// Its ring was not built, which is told on its own.
+    #[error("its ring could not be built")]
+    NoRing,
 }
 
 impl ServiceError {
     pub(super) fn of(self, key: ServiceKey) -> ForwardingError {
         let what = name(key);
         match self {
-            Self::Table(source) => ForwardingError::Table { what, source },
-            other => ForwardingError::Ring { what, reason: other.to_string() },
+            Self::Table(source) | Self::NoRoom(NoRoom::Table(source)) => {
+                ForwardingError::Table { what, source }
+            }
+            other => ForwardingError::Partial { what, reason: other.to_string() },
         }
     }
 }
 
 impl Service {
-    pub(super) fn new(stat: u32) -> Self {
+    pub(super) fn new(ports: Ports) -> Self {
         Self {
-            stat,
+            ports,
             flags: 0,
             ttl: None,
             serving: false,
-            backends: BTreeMap::new(),
+            specified: false,
+            settled: false,
+            members: Members::default(),
+            wanted: Arc::default(),
             ring: None,
             replaced: VecDeque::new(),
             written: None,
+            dropped_pages: Vec::new(),
+            departed: Traffic::default(),
+            not_ready: None,
         }
     }
 
-    pub(crate) fn stat(&self) -> u32 {
-        self.stat
+    /// One that an earlier run has left, with its backends. Its rings have a user more each.
+    pub(super) fn adopt(
+        ports: Ports,
+        value: &ServiceValue,
+        backends: Vec<Backend>,
+        shared: &mut Shared,
+    ) -> Self {
+        let known = |ring: u32| (ring != NO_RING).then_some(ring);
+        let ring = known(value.ring);
+        let at = value.prev_until_ns.saturating_sub(shared.setup.settle_ns);
+        let replaced: VecDeque<Replaced> =
+            known(value.prev_ring).map(|ring| Replaced { ring, at }).into_iter().collect();
+        for ring in ring.into_iter().chain(replaced.iter().map(|r| r.ring)) {
+            shared.rings.retain(ring);
+        }
+        Self {
+            flags: value.flags,
+            ttl: backends.iter().map(|b| b.real.ttl).find(|ttl| *ttl > 0),
+            members: Members::adopt(backends, &value.pages),
+            ring,
+            replaced,
+            written: Some(Box::new(*value)),
+            ..Self::new(ports)
+        }
     }
 
-    pub(crate) fn backends(&self) -> impl Iterator<Item = (&Ipv4Addr, &Backend)> {
-        self.backends.iter()
+    pub(crate) fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    pub(crate) fn backends(&self) -> &[Backend] {
+        &self.members.backends
+    }
+
+    pub(super) fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// The ring in force.
+    pub(crate) fn ring(&self) -> Option<u32> {
+        self.ring
+    }
+
+    /// The ring before it and until when flows without a record go by that (ns).
+    pub(crate) fn previous(&self) -> Option<(u32, u64)> {
+        let value = self.written.as_ref()?;
+        (value.prev_ring != NO_RING).then_some((value.prev_ring, value.prev_until_ns))
+    }
+
+    /// Traffic of backends that have left.
+    pub(crate) fn departed(&self) -> Traffic {
+        self.departed
     }
 
     /// Whether the program knows the service: it does not yet, or no more, after a failed write.
@@ -84,80 +150,104 @@ impl Service {
         self.written.is_some()
     }
 
-    pub(super) fn has(&self, address: Ipv4Addr) -> bool {
-        self.backends.contains_key(&address)
+    /// Whether the last change was put in force as a whole.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
     }
 
-    /// Whether [`Service::put`] with this would build a ring.
-    pub(super) fn would_change_ring(&self, spec: &ServiceSpec, hops: &impl Resolve) -> bool {
-        let known = |b: &BackendSpec| self.backends.get(&b.address).map(|k| (k.id, k.real.mac));
-        if spec.backends.iter().any(|b| known(b).is_none()) {
-            return true;
-        }
-        let candidates = spec.backends.iter().filter_map(|b| {
-            let (id, mac) = known(b)?;
-            Some((*b, id, mac))
-        });
-        Some(members(candidates, hops)) != self.ring.as_ref().map(|(_, m)| m.clone())
+    /// Why no backend can take a new flow now, if so.
+    pub(super) fn not_ready(&self) -> Option<&str> {
+        self.not_ready.as_deref()
     }
 
-    /// Puts the service in force as specified.
-    pub(super) fn put(
+    /// Who has to be in the ring, after [`Service::prepare`].
+    pub(crate) fn wanted(&self) -> &Arc<[Member]> {
+        &self.wanted
+    }
+
+    /// Takes over what is specified; new backends get their numbers and ids. `numbers` has those of
+    /// another service with the same backends.
+    pub(super) fn specify(
         &mut self,
         key: ServiceKey,
         spec: &ServiceSpec,
+        numbers: Option<&[(IpAddr, u16)]>,
         tables: &mut impl Tables,
         shared: &mut Shared,
-        hops: &impl Resolve,
         now: u64,
     ) -> Result<(), ServiceError> {
+        self.settled = false;
+        self.specified = true;
+        self.ports = spec.ports;
         self.ttl = spec.ttl;
         self.serving = spec.serving;
         self.flags = match spec.on_down {
             OnDown::Reselect => 0,
             OnDown::Stick => ServiceValue::STICK,
         };
-        for backend in &spec.backends {
-            match self.backends.get_mut(&backend.address) {
-                Some(known) => known.spec = *backend,
-                None => self.add_backend(key, backend, tables, shared, now)?,
+        if spec.sticky {
+            self.flags |= ServiceValue::BY_ADDRESS;
+        }
+        let mut specs = spec.backends.clone();
+        specs.sort_unstable_by_key(|b| b.address);
+        self.dismiss(&specs, now.saturating_add(shared.setup.drain_ns));
+        let mut new: Vec<BackendSpec> = Vec::new();
+        for spec in specs {
+            match self.members.get_mut(spec.address) {
+                Some(known) => (known.spec, known.leaving) = (spec, None),
+                None => new.push(spec),
             }
         }
-        let stay: BTreeSet<Ipv4Addr> = spec.backends.iter().map(|b| b.address).collect();
-        let gone: Vec<Ipv4Addr> =
-            self.backends.keys().filter(|address| !stay.contains(address)).copied().collect();
-        for address in &gone {
-            if let Some(backend) = self.backends.get_mut(address) {
-                backend.spec.state = RealState::Down;
-            }
+        let added = self.members.add(&new, numbers, tables, shared, now);
+        for spec in new.iter().filter(|spec| self.members.has(spec.address)) {
+            shared.users.entry(spec.address).or_default().push(key);
         }
-        self.refresh(key, tables, shared, hops, now)?;
-        for address in gone {
-            if let Some(backend) = self.backends.remove(&address) {
-                let settled = now.saturating_add(shared.setup.settle_ns);
-                shared.reals.retire(backend.id, (key, address), settled);
-            }
-        }
-        Ok(())
+        Ok(added?)
     }
 
-    fn add_backend(
+    /// Those that are not specified any more begin to leave.
+    fn dismiss(&mut self, stay: &[BackendSpec], drained: u64) {
+        for backend in &mut self.members.backends {
+            let address = backend.spec.address;
+            if backend.leaving.is_none()
+                && stay.binary_search_by_key(&address, |spec| spec.address).is_err()
+            {
+                backend.leaving = Some(match backend.spec.state {
+                    RealState::Live | RealState::Draining => Leaving::Draining(drained),
+                    RealState::Down => Leaving::Down,
+                });
+            }
+        }
+    }
+
+    /// Brings the reals in line with specification and neighbours, as far as that can be before
+    /// the ring is changed, and finds out who has to be in that.
+    pub(super) fn prepare(
         &mut self,
-        key: ServiceKey,
-        spec: &BackendSpec,
         tables: &mut impl Tables,
-        shared: &mut Shared,
-        now: u64,
+        hops: &impl Resolve,
     ) -> Result<(), ServiceError> {
-        let (id, generation) =
-            shared.reals.take(tables, (key, spec.address), now)?.ok_or(ServiceError::NoRealId)?;
-        let real = Real { generation, ..Real::default() };
-        self.backends.insert(spec.address, Backend { spec: *spec, id, real, slots: 0 });
+        self.settled = false;
+        for backend in &mut self.members.backends {
+            backend.hop = hops.hop(backend.spec.address);
+        }
+        self.write_reals(tables, |wanted, written| match wanted {
+            // It may still be in the ring: it keeps taking flows until the ring is changed.
+            AbiState::Draining | AbiState::Down if written != AbiState::Free => written,
+            other => other,
+        })?;
+        if self.specified {
+            let wanted = in_ring(&self.members.backends);
+            if wanted != *self.wanted {
+                self.wanted = wanted.into();
+            }
+        }
         Ok(())
     }
 
-    /// Brings reals, ring and service in line with the specification and the neighbours.
-    pub(super) fn refresh(
+    /// Puts the ring in force that was built since [`Service::prepare`], the service and what the
+    /// reals have to be with it.
+    pub(super) fn commit(
         &mut self,
         key: ServiceKey,
         tables: &mut impl Tables,
@@ -165,21 +255,44 @@ impl Service {
         hops: &impl Resolve,
         now: u64,
     ) -> Result<(), ServiceError> {
-        self.write_reals(tables, hops, |wanted, written| match wanted {
-            // It may still be in the ring: it keeps taking flows until the ring is changed.
-            AbiState::Draining | AbiState::Down if written != AbiState::Free => written,
-            other => other,
-        })?;
-        let backends = self.backends.values().map(|b| (b.spec, b.id, b.real.mac));
-        let members = members(backends, hops);
-        if self.ring.as_ref().map_or(&[][..], |(_, m)| m) != members {
-            self.change_ring(key, members, tables, shared, now)?;
+        if self.specified {
+            self.change_ring(shared, now)?;
+            // Rings of a service that got no packets have sent no flow anywhere.
+            let idle = if self.serving { 0 } else { self.replaced.len() };
+            self.drop_replaced(idle, key, tables, shared, now)?;
         }
-        // Rings of a service that got no packets have sent no flow anywhere.
-        let idle = if self.serving { 0 } else { self.replaced.len() };
-        self.drop_replaced(idle, key, tables, shared, now)?;
-        self.write_reals(tables, hops, |wanted, _| wanted)?;
+        self.write_reals(tables, |wanted, _| wanted)?;
+        self.settled = true;
+        self.not_ready = readiness::reason(&self.members.backends, hops);
         Ok(())
+    }
+
+    fn change_ring(&mut self, shared: &mut Shared, now: u64) -> Result<(), ServiceError> {
+        let is_right = match self.ring {
+            None => self.wanted.is_empty(),
+            Some(ring) => shared.rings.holds(ring, &self.wanted),
+        };
+        if is_right {
+            return Ok(());
+        }
+        let ring = if self.wanted.is_empty() {
+            None
+        } else {
+            Some(shared.rings.acquire(&self.wanted).ok_or(ServiceError::NoRing)?)
+        };
+        if let Some(old) = std::mem::replace(&mut self.ring, ring) {
+            self.replaced.push_back(Replaced { ring: old, at: now });
+        }
+        Ok(())
+    }
+
+    fn write_reals(
+        &mut self,
+        tables: &mut impl Tables,
+        state: impl Fn(AbiState, AbiState) -> AbiState,
+    ) -> Result<(), TableError> {
+        let ttl = self.ttl.unwrap_or(0);
+        self.members.backends.iter_mut().try_for_each(|b| b.write(ttl, tables, &state))
     }
 
     /// Takes the service out of force; flows that had a backend of it have none. After an error it
@@ -193,129 +306,24 @@ impl Service {
     ) -> Result<(), ServiceError> {
         tables.remove_service(key)?;
         self.written = None;
-        while let Some((address, backend)) = self.backends.pop_first() {
-            let free = Real { state: AbiState::Free as u8, ..backend.real };
-            if let Err(error) = tables.set_real(backend.id, &free) {
-                self.backends.insert(address, backend);
-                return Err(error.into());
-            }
-            shared.reals.retire_for_good(backend.id, now);
+        while let Some(backend) = self.members.backends.last() {
+            free(backend, tables)?;
+            shared.forget_user(backend.spec.address, key);
+            self.members.backends.pop();
         }
-        shared.reals.forget(key);
-        let current = self.ring.take().map(|(ring, _)| ring);
+        for page in self.members.take_pages().into_iter().chain(self.dropped_pages.drain(..)) {
+            shared.pages.retire(page, now);
+        }
+        let current = self.ring.take();
         for ring in self.replaced.drain(..).map(|r| r.ring).chain(current) {
             shared.rings.release(ring, now);
         }
         Ok(())
     }
 
-    /// Writes those reals that differ from what stands in the table. `state` chooses between the
-    /// state wanted and the one that stands.
-    fn write_reals(
-        &mut self,
-        tables: &mut impl Tables,
-        hops: &impl Resolve,
-        state: impl Fn(AbiState, AbiState) -> AbiState,
-    ) -> Result<(), TableError> {
-        for (address, backend) in &mut self.backends {
-            let wanted = match backend.spec.state {
-                RealState::Live => AbiState::Live,
-                RealState::Draining => AbiState::Draining,
-                RealState::Down => AbiState::Down,
-            };
-            let mut real = Real {
-                addr: address.octets(),
-                ttl: self.ttl.unwrap_or(0),
-                state: state(wanted, AbiState::from_u8(backend.real.state)) as u8,
-                service_stat: self.stat,
-                ..backend.real
-            };
-            // A neighbour that is lost keeps the address it had: its flows may still get through.
-            match hops.hop(*address) {
-                Hop::Resolved { ifindex, mac, src_mac } => {
-                    (real.ifindex, real.mac, real.src_mac) = (ifindex, mac.0, src_mac.0);
-                }
-                Hop::Pending { ifindex, src_mac } | Hop::Failed { ifindex, src_mac } => {
-                    (real.ifindex, real.src_mac) = (ifindex, src_mac.0);
-                }
-                Hop::NoSubnet => {}
-            }
-            if real != backend.real {
-                tables.set_real(backend.id, &real)?;
-                backend.real = real;
-            }
-        }
-        Ok(())
-    }
-
-    /// Fills a spare ring with these members and puts it in place of the one in force.
-    fn change_ring(
-        &mut self,
-        key: ServiceKey,
-        members: Vec<Member>,
-        tables: &mut impl Tables,
-        shared: &mut Shared,
-        now: u64,
-    ) -> Result<(), ServiceError> {
-        let ring = if members.is_empty() {
-            None
-        } else {
-            let built = Ring::build(&shared.setup.hash_key, &members)?;
-            let id = self.spare_ring(key, tables, shared, now)?;
-            if let Err(error) = tables.fill_ring(id, built.slots()) {
-                shared.rings.put_back(id);
-                return Err(error.into());
-            }
-            let shares = built.shares();
-            for backend in self.backends.values_mut() {
-                backend.slots = shares.get(&backend.id).copied().unwrap_or(0);
-            }
-            Some((id, members))
-        };
-        if ring.is_none() {
-            self.backends.values_mut().for_each(|b| b.slots = 0);
-        }
-        if let Some((old, _)) = std::mem::replace(&mut self.ring, ring) {
-            self.replaced.push_back(Replaced { ring: old, at: now });
-        }
-        Ok(())
-    }
-
-    /// A ring out of use. When all are in use, those that only wait to become the previous ring are
-    /// given up for it, and then the previous ring too. A ring given up rests first, so it may take
-    /// another call to get it.
-    fn spare_ring(
-        &mut self,
-        key: ServiceKey,
-        tables: &mut impl Tables,
-        shared: &mut Shared,
-        now: u64,
-    ) -> Result<u32, ServiceError> {
-        let exhausted = match shared.rings.take(tables, now) {
-            Err(error @ PoolError::Exhausted(_)) => error,
-            other => return Ok(other?),
-        };
-        // After a write that failed, the program still looks into the ring it was told of last.
-        let in_force = self.written.map_or(NO_RING, |value| value.ring);
-        let (given_up, kept) = std::mem::take(&mut self.replaced)
-            .into_iter()
-            .enumerate()
-            .partition::<Vec<_>, _>(|(at, waiting)| *at > 0 && waiting.ring != in_force);
-        self.replaced = kept.into_iter().map(|(_, replaced)| replaced).collect();
-        if !given_up.is_empty() {
-            for (_, waiting) in given_up {
-                shared.rings.release(waiting.ring, waiting.at);
-            }
-            return Ok(shared.rings.take(tables, now)?);
-        }
-        if !shared.rings.is_one_resting() {
-            self.drop_replaced(self.replaced.len(), key, tables, shared, now)?;
-        }
-        Err(exhausted.into())
-    }
-
-    /// Drops the replaced rings whose settle time is over; the next oldest takes their place.
-    pub(super) fn expire(
+    /// Does what is due: replaced rings whose settle time is over are dropped, and the next oldest
+    /// takes their place; backends that are leaving go on.
+    pub(super) fn on_timeout(
         &mut self,
         key: ServiceKey,
         tables: &mut impl Tables,
@@ -324,10 +332,92 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let over = |r: &Replaced| r.at.saturating_add(shared.setup.settle_ns) <= now;
         let count = self.replaced.iter().take_while(|r| over(r)).count();
-        if count == 0 {
+        if count > 0 {
+            self.drop_replaced(count, key, tables, shared, now)?;
+        }
+        if self.members.backends.iter().any(Backend::is_leaving) {
+            self.see_off(key, tables, shared, now)?;
+        }
+        Ok(())
+    }
+
+    fn see_off(
+        &mut self,
+        key: ServiceKey,
+        tables: &mut impl Tables,
+        shared: &mut Shared,
+        now: u64,
+    ) -> Result<(), ServiceError> {
+        let ttl = self.ttl.unwrap_or(0);
+        let mut gone = Vec::new();
+        for place in 0..self.members.backends.len() {
+            let is_named = self.members.backends.get(place).is_some_and(|b| self.names(b, shared));
+            let Some(backend) = self.members.backends.get_mut(place) else { continue };
+            if let Some(Leaving::Draining(until)) = backend.leaving
+                && until <= now
+            {
+                backend.leaving = Some(Leaving::Down);
+                backend.write(ttl, tables, |wanted, _| wanted)?;
+            }
+            match backend.leaving {
+                Some(Leaving::Down) if !is_named => {
+                    backend.leaving = Some(Leaving::Resting(now.saturating_add(GRACE_NS)));
+                }
+                Some(Leaving::Resting(until)) if until <= now => {
+                    free(backend, tables)?;
+                    let traffic = tables.traffic(backend.id)?;
+                    tables.reset_traffic(backend.id, 1)?;
+                    add(&mut self.departed, &traffic);
+                    gone.push(backend.spec.address);
+                }
+                _ => {}
+            }
+        }
+        if gone.is_empty() {
             return Ok(());
         }
-        self.drop_replaced(count, key, tables, shared, now)
+        for address in &gone {
+            shared.forget_user(*address, key);
+        }
+        self.members.backends.retain(|b| gone.binary_search(&b.spec.address).is_err());
+        self.dropped_pages.extend(self.members.drop_empty_pages());
+        Ok(self.write_service(key, tables, shared, now)?)
+    }
+
+    /// Whether a ring that the program may look into has slots of a backend.
+    fn names(&self, backend: &Backend, shared: &Shared) -> bool {
+        let rings = self.replaced.iter().map(|r| r.ring).chain(self.ring);
+        backend.is_leaving()
+            && rings.into_iter().any(|ring| shared.rings.names(ring, backend.number))
+    }
+
+    /// Gives up the rings that only wait to become the previous one.
+    pub(super) fn give_up_waiting(&mut self, shared: &mut Shared) {
+        // After a write that failed, the program still looks into the rings it was told of last.
+        let told = self.written.as_ref().map(|value| [value.ring, value.prev_ring]);
+        let mut at = 0;
+        self.replaced.retain(|waiting| {
+            let stays = at == 0 || told.is_some_and(|told| told.contains(&waiting.ring));
+            at += 1;
+            if !stays {
+                shared.rings.release(waiting.ring, waiting.at);
+            }
+            stays
+        });
+    }
+
+    /// Gives up the previous ring too.
+    pub(super) fn give_up_previous(
+        &mut self,
+        key: ServiceKey,
+        tables: &mut impl Tables,
+        shared: &mut Shared,
+        now: u64,
+    ) -> Result<(), ServiceError> {
+        if self.replaced.is_empty() || self.written.is_none() {
+            return Ok(());
+        }
+        self.drop_replaced(self.replaced.len(), key, tables, shared, now)
     }
 
     /// Gives up the oldest of the replaced rings. They are kept if that cannot be written, since
@@ -342,7 +432,7 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let younger = self.replaced.split_off(count);
         let dropped = std::mem::replace(&mut self.replaced, younger);
-        if let Err(error) = self.write_service(key, tables, shared) {
+        if let Err(error) = self.write_service(key, tables, shared, now) {
             let younger = std::mem::replace(&mut self.replaced, dropped);
             self.replaced.extend(younger);
             return Err(error.into());
@@ -353,7 +443,16 @@ impl Service {
         Ok(())
     }
 
-    pub(super) fn next_expiry(&self, settle_ns: u64) -> Option<u64> {
+    /// When [`Service::on_timeout`] has something to do.
+    pub(super) fn next_timeout(&self, shared: &Shared) -> Option<u64> {
+        let leaving = self.members.backends.iter().filter_map(|b| match b.leaving? {
+            Leaving::Draining(until) | Leaving::Resting(until) => Some(until),
+            Leaving::Down => (!self.names(b, shared)).then_some(0),
+        });
+        leaving.chain(self.next_expiry(shared.setup.settle_ns)).min()
+    }
+
+    fn next_expiry(&self, settle_ns: u64) -> Option<u64> {
         self.replaced.front().map(|r| r.at.saturating_add(settle_ns))
     }
 
@@ -361,45 +460,54 @@ impl Service {
         &mut self,
         key: ServiceKey,
         tables: &mut impl Tables,
-        shared: &Shared,
+        shared: &mut Shared,
+        now: u64,
     ) -> Result<(), TableError> {
-        let previous = self.replaced.front();
         let value = ServiceValue {
             prev_until_ns: self.next_expiry(shared.setup.settle_ns).unwrap_or(0),
-            ring: self.ring.as_ref().map_or(NO_RING, |(ring, _)| *ring),
-            prev_ring: previous.map_or(NO_RING, |r| r.ring),
-            stat: self.stat,
+            ring: self.ring.unwrap_or(NO_RING),
+            prev_ring: self.replaced.front().map_or(NO_RING, |r| r.ring),
             flags: self.flags,
+            pad: 0,
+            pages: self.members.pages(),
         };
-        if self.written != Some(value) {
-            tables.set_service(key, value)?;
-            self.written = Some(value);
+        if self.written.as_deref() != Some(&value) {
+            tables.set_service(key, &value)?;
+            self.written = Some(Box::new(value));
+        }
+        for page in self.dropped_pages.drain(..) {
+            shared.pages.retire(page, now);
         }
         Ok(())
     }
 }
 
+fn free(backend: &Backend, tables: &mut impl Tables) -> Result<(), TableError> {
+    tables.set_real(backend.id, &Real { state: AbiState::Free as u8, ..backend.real })
+}
+
+fn add(sum: &mut Traffic, more: &Traffic) {
+    sum.packets = sum.packets.wrapping_add(more.packets);
+    sum.bytes = sum.bytes.wrapping_add(more.bytes);
+    sum.flows = sum.flows.wrapping_add(more.flows);
+    sum.syns = sum.syns.wrapping_add(more.syns);
+    sum.fins = sum.fins.wrapping_add(more.fins);
+    sum.rsts = sum.rsts.wrapping_add(more.rsts);
+}
+
 /// Who is in the ring: live backends that answer on the link layer. If none of them does, those
 /// that did once: better to send their packets where they were than nowhere, while the owner is
 /// told that the VIP is not ready and withdraws it.
-fn members(
-    backends: impl Iterator<Item = (BackendSpec, u16, [u8; 6])>,
-    hops: &impl Resolve,
-) -> Vec<Member> {
-    let mut answering = Vec::new();
-    let mut silent = Vec::new();
-    for (spec, id, mac) in backends {
-        if spec.state != RealState::Live || spec.weight == 0 {
-            continue;
-        }
-        let member = Member { address: spec.address, weight: spec.weight, id };
-        match hops.hop(spec.address) {
-            Hop::Resolved { .. } => answering.push(member),
-            Hop::Failed { .. } | Hop::Pending { .. } if mac != [0; 6] => silent.push(member),
-            _ => {}
-        }
+fn in_ring(backends: &[Backend]) -> Vec<Member> {
+    let member = |backend: &Backend| Member {
+        address: backend.spec.address,
+        weight: backend.spec.weight,
+        id: backend.number,
+    };
+    let wanted = || backends.iter().filter(|b| b.is_wanted_in_ring());
+    let answering: Vec<Member> = wanted().filter(|b| b.answers()).map(member).collect();
+    if !answering.is_empty() {
+        return answering;
     }
-    let mut members = if answering.is_empty() { silent } else { answering };
-    members.sort_unstable_by_key(|m| m.address);
-    members
+    wanted().filter(|b| b.answered_once()).map(member).collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! PIN_PATH/links/IFINDEX    the link to an interface
-//! PIN_PATH/maps-N/NAME      the maps of the program loaded as the Nth
+//! PIN_PATH/maps-N/NAME      the maps of a program; SETTINGS is what it was loaded with
 //! ```
 //! Whoever uses the directory holds a lock on it.
 
@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, PinnedLink};
 
+use vc5_ebpf_abi::{SETTINGS, Settings};
+
+use super::earlier::{self, Earlier};
 use crate::netlink::Requests;
 use crate::{Error, neighbour};
 
@@ -49,10 +52,7 @@ impl Pins {
         make_directories(&directory.join("links"), &mut pins.made)
             .map_err(|e| pins.error(format!("cannot be made: {e}")))?;
         pins.lock = Some(lock(directory).map_err(|reason| pins.error(reason))?);
-        let unused = (1u32..).map(|n| directory.join(format!("maps-{n}"))).find(|p| !p.exists());
-        if let Some(unused) = unused {
-            pins.maps = unused;
-        }
+        pins.use_new_maps();
         Ok(pins)
     }
 
@@ -80,11 +80,51 @@ impl Pins {
         remove(&[self.link_path(index)]);
     }
 
-    /// Pins the maps of a program. To be called before they are taken out of it.
+    /// The directories of maps that earlier runs have left, the newest first.
+    pub(super) fn earlier_maps(&self) -> Vec<PathBuf> {
+        let mut directories = entries(&self.directory);
+        directories.retain(|path| is_maps(path) && *path != self.maps);
+        directories.sort_by_key(|path| std::cmp::Reverse(number_of(path)));
+        directories
+    }
+
+    /// The links that earlier runs have left.
+    pub(super) fn links(&self) -> Vec<PinnedLink> {
+        let links = entries(&self.directory.join("links"));
+        links.iter().filter_map(|path| PinnedLink::from_pin(path).ok()).collect()
+    }
+
+    /// Where the maps are pinned.
+    pub(super) fn maps(&self) -> &Path {
+        &self.maps
+    }
+
+    /// The maps of an earlier run are those of this one, under other settings perhaps.
     ///
     /// # Errors
     /// [`Error::PinPath`].
-    pub(super) fn pin_maps(&mut self, ebpf: &aya::Ebpf) -> Result<(), Error> {
+    pub(super) fn use_on(&mut self, earlier: &Earlier, settings: &Settings) -> Result<(), Error> {
+        self.maps = earlier.directory().into();
+        earlier.set_settings(settings).map_err(|e| self.error(super::chain(&e)))
+    }
+
+    /// The maps of an earlier run are not those of this one after all.
+    pub(crate) fn use_new_maps(&mut self) {
+        if let Some(unused) = unused_maps(&self.directory) {
+            self.maps = unused;
+        }
+    }
+
+    /// Pins the maps of a program, and what it was loaded with. To be called before the maps are
+    /// taken out of it.
+    ///
+    /// # Errors
+    /// [`Error::PinPath`].
+    pub(super) fn pin_maps(
+        &mut self,
+        ebpf: &aya::Ebpf,
+        settings: &Settings,
+    ) -> Result<(), Error> {
         let mut made = Vec::new();
         make_directories(&self.maps, &mut made)
             .map_err(|e| self.error(format!("cannot be made: {e}")))?;
@@ -98,6 +138,9 @@ impl Pins {
             map.pin(&path).map_err(|e| self.error(super::chain(&e)))?;
             self.made.push(path);
         }
+        let path = self.maps.join(SETTINGS);
+        earlier::pin_settings(&path, settings).map_err(|reason| self.error(reason))?;
+        self.made.push(path);
         Ok(())
     }
 
@@ -204,6 +247,14 @@ fn remove_maps(directory: &Path) {
 
 fn is_maps(path: &Path) -> bool {
     path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("maps-"))
+}
+
+fn unused_maps(directory: &Path) -> Option<PathBuf> {
+    (1u32..).map(|n| directory.join(format!("maps-{n}"))).find(|path| !path.exists())
+}
+
+fn number_of(maps: &Path) -> Option<u32> {
+    maps.file_name()?.to_str()?.strip_prefix("maps-")?.parse().ok()
 }
 
 /// Removes files and empty directories, the last one first.

@@ -16,7 +16,7 @@ mod permutation;
 mod quota;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use permutation::Permutation;
 pub(crate) use permutation::words;
@@ -34,10 +34,10 @@ pub const MAX_MEMBERS: usize = 4_095;
 pub const NOBODY: u16 = 0;
 
 /// One backend of a ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// The backend's address: it alone decides where on the ring the backend's slots lie.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its weight relative to the other members'; a member of weight 0 gets no slot.
     pub weight: u32,
     /// What is written to the slots it owns; not [`NOBODY`].
@@ -81,30 +81,25 @@ impl Ring {
         let mut permutations: Vec<Permutation> =
             sorted.iter().map(|m| Permutation::new(key, m.address)).collect();
 
-        let mut ring = Self::empty();
-        for turn in quota::turns(&quotas) {
+        let mut slots = boxed_slots();
+        let mut free = Free::all();
+        quota::for_each_turn_in_order(&quotas, |turn| {
             let turn = usize::from(turn);
             if let (Some(permutation), Some(member)) =
                 (permutations.get_mut(turn), sorted.get(turn))
+                && let Some(owner) = slots.get_mut(free.claim(permutation))
             {
-                ring.claim(permutation, member.id);
+                *owner = member.id;
             }
-        }
-        Ok(ring)
+        });
+        Ok(Self { slots })
     }
 
-    /// Gives `id` the first free slot of the permutation. The quotas add up to the number of
-    /// slots and each permutation visits all of them, so there always is one.
-    fn claim(&mut self, permutation: &mut Permutation, id: u16) {
-        loop {
-            let slot = permutation.next_slot();
-            if let Some(owner) = self.slots.get_mut(slot)
-                && *owner == NOBODY
-            {
-                *owner = id;
-                return;
-            }
-        }
+    /// The ring of these slots.
+    pub(crate) fn from_slots(slots: &[u16; SLOTS]) -> Self {
+        let mut copy = boxed_slots();
+        copy.copy_from_slice(slots);
+        Self { slots: copy }
     }
 
     /// The owner of each slot, [`NOBODY`] where there is none.
@@ -114,9 +109,17 @@ impl Ring {
 
     /// How many slots each id owns that owns any, [`NOBODY`] among them.
     pub fn shares(&self) -> BTreeMap<u16, u32> {
-        let mut sorted = self.slots.to_vec();
-        sorted.sort_unstable();
-        sorted.chunk_by(|a, b| a == b).filter_map(|c| Some((*c.first()?, c.len() as u32))).collect()
+        let mut counts: Vec<u32> = Vec::new();
+        for owner in self.slots.iter() {
+            let owner = usize::from(*owner);
+            if owner >= counts.len() {
+                counts.resize(owner + 1, 0);
+            }
+            if let Some(count) = counts.get_mut(owner) {
+                *count += 1;
+            }
+        }
+        (0..).zip(counts).filter(|(_, count)| *count > 0).collect()
     }
 
     /// A digest of the whole ring, for golden vectors and comparisons between releases:
@@ -124,6 +127,31 @@ impl Ring {
     pub fn digest(&self) -> u64 {
         let bytes: Vec<u8> = self.slots.iter().flat_map(|owner| owner.to_le_bytes()).collect();
         vc5_ebpf_path::siphash13([0; 2], &bytes)
+    }
+}
+
+/// Which slots nobody has yet: a bit each, so that all of them lie in the nearest cache.
+struct Free([u64; SLOTS / 64]);
+
+impl Free {
+    fn all() -> Self {
+        Self([u64::MAX; SLOTS / 64])
+    }
+
+    /// Takes the first free slot of the permutation. The quotas add up to the number of slots and
+    /// each permutation visits all of them, so there always is one.
+    #[inline]
+    fn claim(&mut self, permutation: &mut Permutation) -> usize {
+        loop {
+            let slot = permutation.next_slot();
+            let bit = 1 << (slot % 64);
+            if let Some(word) = self.0.get_mut(slot / 64)
+                && *word & bit != 0
+            {
+                *word &= !bit;
+                return slot;
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The order in which one backend wants the slots of a ring.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use vc5_ebpf_path::siphash13;
 
@@ -17,18 +17,23 @@ pub(super) struct Permutation {
 
 impl Permutation {
     /// The backend's order under the fleet's key. What is hashed is three little-endian 64-bit
-    /// words: the version, then the two halves of the address as an IPv4-mapped IPv6 address
+    /// words: the version, then the two halves of the address, IPv4 as an IPv4-mapped IPv6 address
     /// (RFC 4291 section 2.5.5.2) in network order. The hash's upper half gives the offset, its
     /// lower half the skip.
-    pub(super) fn new(key: &[u8; 16], address: Ipv4Addr) -> Self {
+    pub(super) fn new(key: &[u8; 16], address: IpAddr) -> Self {
         let mut input = [0; 24];
         input[0] = VERSION;
-        input[8..].copy_from_slice(&address.to_ipv6_mapped().octets());
+        let address = match address {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        input[8..].copy_from_slice(&address.octets());
         let hash = siphash13(words(key), &input);
         Self { next: (hash >> 32) as u32 % PRIME, skip: hash as u32 % (PRIME - 1) + 1 }
     }
 
     /// The next slot in the backend's order, below [`SLOTS`].
+    #[inline]
     pub(super) fn next_slot(&mut self) -> usize {
         loop {
             let slot = self.next as usize;
@@ -56,7 +61,7 @@ mod tests {
     #[test]
     fn a_permutation_visits_every_slot_once() {
         for last in [1, 2, 77, 255] {
-            let mut permutation = Permutation::new(&[7; 16], Ipv4Addr::new(192, 0, 2, last));
+            let mut permutation = Permutation::new(&[7; 16], [192, 0, 2, last].into());
             let mut seen = vec![false; SLOTS];
             for _ in 0..SLOTS {
                 let slot = permutation.next_slot();

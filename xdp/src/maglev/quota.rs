@@ -23,17 +23,18 @@ pub(super) fn by_largest_remainder(weights: &[u32], slots: u32) -> Vec<u32> {
     quotas
 }
 
-/// The turns in which the backends claim slots, as indices into `quotas`. There are as many
-/// rounds as the largest quota; a backend spreads its turns evenly over them, beginning with the
-/// first, and within a round the order is that of `quotas`.
-pub(super) fn turns(quotas: &[u32]) -> Vec<u16> {
+/// Calls `visit` for each turn in which a backend claims a slot, with its index into `quotas`. There
+/// are as many rounds as the largest quota; a backend spreads its turns evenly over them, turn `t`
+/// of `q` in round `t * rounds / q`, and within a round the order is that of `quotas`.
+pub(super) fn for_each_turn_in_order(quotas: &[u32], mut visit: impl FnMut(u16)) {
     let rounds = quotas.iter().copied().max().unwrap_or(0);
-    let round_of =
-        |turn: u32, quota: u32| (u64::from(turn) * u64::from(rounds) / u64::from(quota)) as usize;
+    if quotas.iter().all(|quota| rounds - quota <= 1) {
+        return for_each_turn_of_equals(quotas, rounds, visit);
+    }
     // A counting sort by round: first how many turns each round has, then where it begins.
-    let mut places = vec![0; rounds as usize];
-    for_each_turn(quotas, |_, turn, quota| {
-        if let Some(count) = places.get_mut(round_of(turn, quota)) {
+    let mut places = vec![0u32; rounds as usize];
+    for_each_round(quotas, rounds, |_, round| {
+        if let Some(count) = places.get_mut(round) {
             *count += 1;
         }
     });
@@ -41,23 +42,44 @@ pub(super) fn turns(quotas: &[u32]) -> Vec<u16> {
     for place in &mut places {
         total += std::mem::replace(place, total);
     }
-    let mut turns = vec![0; total];
-    for_each_turn(quotas, |index, turn, quota| {
-        if let Some(place) = places.get_mut(round_of(turn, quota))
-            && let Some(slot) = turns.get_mut(*place)
+    let mut turns = vec![0; total as usize];
+    for_each_round(quotas, rounds, |index, round| {
+        if let Some(place) = places.get_mut(round)
+            && let Some(turn) = turns.get_mut(*place as usize)
         {
-            *slot = index;
+            *turn = index;
             *place += 1;
         }
     });
-    turns
+    turns.into_iter().for_each(&mut visit);
 }
 
-/// Calls `visit` with index, number and quota for each turn of each backend.
-fn for_each_turn(quotas: &[u32], mut visit: impl FnMut(u16, u32, u32)) {
-    for (index, quota) in (0u16..).zip(quotas) {
-        for turn in 0..*quota {
-            visit(index, turn, *quota);
+/// With quotas that differ by one at most nothing needs sorting: turn `t` of the lesser quota, one
+/// less than `rounds`, comes in round `t * rounds / (rounds - 1)`, which is `t`.
+fn for_each_turn_of_equals(quotas: &[u32], rounds: u32, mut visit: impl FnMut(u16)) {
+    for round in 0..rounds {
+        for (index, quota) in (0u16..).zip(quotas) {
+            if round < *quota {
+                visit(index);
+            }
+        }
+    }
+}
+
+/// Calls `visit` with index and round for each turn of each backend.
+fn for_each_round(quotas: &[u32], rounds: u32, mut visit: impl FnMut(u16, usize)) {
+    for (index, &quota) in (0u16..).zip(quotas).filter(|(_, quota)| **quota > 0) {
+        // The quotient `turn * rounds / quota` without a division for each turn.
+        let (step, remainder) = ((rounds / quota) as usize, rounds % quota);
+        let (mut round, mut fraction) = (0, 0);
+        for _ in 0..quota {
+            visit(index, round);
+            round += step;
+            fraction += remainder;
+            if fraction >= quota {
+                fraction -= quota;
+                round += 1;
+            }
         }
     }
 }
@@ -77,6 +99,11 @@ mod tests {
 
     #[test]
     fn turns_are_spread_over_the_rounds() {
+        let turns = |quotas: &[u32]| {
+            let mut turns = Vec::new();
+            for_each_turn_in_order(quotas, |index| turns.push(index));
+            turns
+        };
         assert_eq!(turns(&[4, 2, 1]), [0, 1, 2, 0, 0, 1, 0]);
         assert_eq!(turns(&[2, 2, 1]), [0, 1, 2, 0, 1]);
         assert_eq!(turns(&[0, 2]), [1, 1]);

@@ -1,5 +1,7 @@
 //! Properties of rings, and the golden vectors that pin them down between releases.
 
+use std::net::Ipv4Addr;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -7,7 +9,7 @@ use super::*;
 const KEY: [u8; 16] = *b"vc5 test key 001";
 
 fn member(i: u32, weight: u32) -> Member {
-    Member { address: Ipv4Addr::from(0x0a00_0000 + i), weight, id: i as u16 + 1 }
+    Member { address: Ipv4Addr::from(0x0a00_0000 + i).into(), weight, id: i as u16 + 1 }
 }
 
 fn equal(n: u32) -> Vec<Member> {

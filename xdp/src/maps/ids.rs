@@ -1,6 +1,6 @@
 //! Numbers that are given out, retired, and given out again only after a while.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// The ids from a first one up to a limit. Those never used go first, then the one retired
 /// longest ago: stale references to an id are the rarer the later it comes back.
@@ -23,6 +23,14 @@ impl Ids {
     /// Ids `first` to `end - 1`.
     pub(crate) fn new(first: u32, end: u32) -> Self {
         Self { next_unused: first, end, retired: VecDeque::new() }
+    }
+
+    /// The same, where `taken` are in use already, and others below the greatest of them may have
+    /// been until now and can be given out from `from` (ns) on.
+    pub(crate) fn adopt(first: u32, end: u32, taken: &BTreeSet<u32>, from: u64) -> Self {
+        let next_unused = taken.last().map_or(first, |last| last + 1).clamp(first, end);
+        let free = (first..next_unused).filter(|id| !taken.contains(id));
+        Self { next_unused, end, retired: free.map(|id| (id, from)).collect() }
     }
 
     /// How many could be taken at `now`.
@@ -50,13 +58,6 @@ impl Ids {
     /// Takes back `id`; it may be given out again from `from` (ns) on.
     pub(crate) fn retire(&mut self, id: u32, from: u64) {
         self.retired.push_back((id, from));
-    }
-
-    /// Gives a retired id back to its last user; false if somebody else has it meanwhile.
-    pub(crate) fn reclaim(&mut self, id: u32) -> bool {
-        let before = self.retired.len();
-        self.retired.retain(|(retired, _)| *retired != id);
-        self.retired.len() < before
     }
 }
 
@@ -107,12 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn an_id_can_be_reclaimed_until_it_is_given_out() {
-        let mut ids = Ids::new(0, 1);
-        ids.take(0);
-        ids.retire(0, 10);
-        assert!(ids.reclaim(0));
-        assert!(!ids.reclaim(0));
-        assert_eq!(ids.take(10), None);
+    fn after_a_restart_those_in_use_are_not_given_out() {
+        let mut ids = Ids::adopt(1, 6, &BTreeSet::from([1, 3]), 50);
+        assert_eq!((ids.available(0), ids.available(50)), (2, 3));
+        assert_eq!((ids.take(50), ids.take(50)), (taken(4, false), taken(5, false)));
+        assert_eq!((ids.take(50), ids.take(50)), (taken(2, true), None));
     }
 }
