@@ -9,7 +9,9 @@ use rtnetlink::packet_core::{
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{
+    InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, VlanProtocol,
+};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 /// An interface.
@@ -23,6 +25,8 @@ pub(super) struct Link {
     pub(super) loopback: bool,
     /// The interface that this one is stacked on, as a VLAN is.
     pub(super) lower: Option<u32>,
+    /// The VLAN that it is on that one by a customer tag (IEEE 802.1Q).
+    pub(super) vlan: Option<u16>,
     /// The bond or bridge that this one is a port of.
     pub(super) controller: Option<u32>,
 }
@@ -93,6 +97,11 @@ impl Machine {
             .map(|(_, link)| link)
     }
 
+    /// Whether an interface has a connected subnet with an address.
+    pub(super) fn is_connected(&self, link: &Link, address: IpAddr) -> bool {
+        self.addresses.iter().any(|held| held.link == link.index && held.subnet.contains(&address))
+    }
+
     pub(super) fn may(&self, capability: u32) -> bool {
         self.capabilities >> capability & 1 == 1
     }
@@ -112,10 +121,24 @@ fn link(message: LinkMessage) -> Link {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Link(index) => link.lower = Some(index),
             LinkAttribute::Controller(index) => link.controller = Some(index),
+            LinkAttribute::LinkInfo(info) => link.vlan = info.iter().find_map(vlan),
             _ => {}
         }
     }
     link
+}
+
+/// The id of a VLAN interface, unless its tag is a service tag.
+fn vlan(info: &LinkInfo) -> Option<u16> {
+    let LinkInfo::Data(InfoData::Vlan(attributes)) = info else { return None };
+    let service = InfoVlan::Protocol(VlanProtocol::Ieee8021Ad);
+    if attributes.contains(&service) {
+        return None;
+    }
+    attributes.iter().find_map(|attribute| match attribute {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })
 }
 
 fn address(message: &AddressMessage) -> Option<Address> {
@@ -224,6 +247,23 @@ fn messages(datagram: &[u8]) -> Vec<NetlinkMessage<RouteNetlinkMessage>> {
 #[cfg(test)]
 mod unit {
     use super::*;
+
+    #[test]
+    fn only_customer_tags_make_a_vlan() {
+        let mut message = LinkMessage::default();
+        let mut read = |data: Vec<InfoVlan>| {
+            let info = vec![LinkInfo::Data(InfoData::Vlan(data))];
+            message.attributes = vec![LinkAttribute::LinkInfo(info), LinkAttribute::Link(3)];
+            let link = link(message.clone());
+            (link.lower, link.vlan)
+        };
+        let protocol = InfoVlan::Protocol;
+        assert_eq!(read(vec![InfoVlan::Id(10)]), (Some(3), Some(10)));
+        let customer = vec![protocol(VlanProtocol::Ieee8021Q), InfoVlan::Id(11)];
+        assert_eq!(read(customer), (Some(3), Some(11)));
+        let service = vec![InfoVlan::Id(12), protocol(VlanProtocol::Ieee8021Ad)];
+        assert_eq!(read(service), (Some(3), None));
+    }
 
     #[test]
     fn effective_capabilities_are_a_hexadecimal_line() {

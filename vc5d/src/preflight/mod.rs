@@ -1,9 +1,10 @@
 //! What depends on the machine: whether a valid configuration can work on this host as it is now.
 //!
-//! Everything is only looked at, nothing is changed. [`machine`] asks the kernel, [`rules`] judges, and
-//! [`sockets`] tries the addresses of the daemon's own services.
+//! Everything is only looked at, nothing is changed. [`machine`] asks the kernel, [`rules`] and
+//! [`reach`] judge, and [`sockets`] tries the addresses of the daemon's own services.
 
 mod machine;
+mod reach;
 mod rules;
 mod sockets;
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! The judgement: a configuration against a host, without asking anybody.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-
-use super::Findings;
 use super::machine::{Link, Machine};
+use super::{Findings, reach};
 use crate::config::model::{AdminState, Config, DataplaneMode, Pool, ProbePath, Vip};
+use std::collections::{BTreeMap, BTreeSet};
 
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
@@ -23,14 +21,11 @@ pub(super) fn examine(config: &Config, machine: &Machine) -> Findings {
         // A disabled backend is neither asked nor sent anything; it may be gone.
         let used = pool.backends.iter().filter(|backend| backend.state != AdminState::Disabled);
         for backend in used {
-            connected(config, pool, backend.address, machine, &mut findings);
+            reach::backend(config, pool, backend.address, machine, &mut findings);
         }
     }
     for vip in config.vips.values() {
         local(vip, &pools, machine, &mut findings);
-        if config.dataplane.mode != DataplaneMode::Off {
-            one_interface(vip, &pools, machine, &mut findings);
-        }
     }
     findings
 }
@@ -83,6 +78,13 @@ fn interfaces(config: &Config, machine: &Machine, findings: &mut Findings) {
                     "dataplane.interfaces: there is no interface `{name}`; this host has: {others}"
                 ));
             }
+            // The program has to see what the bond or bridge sees, and packets leave by that one.
+            Some(Link { controller: Some(controller), .. }) => {
+                let other = machine.link(*controller).map_or("?", |link| &link.name);
+                findings.warnings.push(format!(
+                    "dataplane.interfaces: `{name}` is a port of `{other}`: no backend is reached by it; name `{other}` instead"
+                ));
+            }
             Some(link) if !link.up => findings.warnings.push(format!(
                 "dataplane.interfaces: `{name}` is down; bring it up with: ip link set {name} up"
             )),
@@ -92,70 +94,6 @@ fn interfaces(config: &Config, machine: &Machine, findings: &mut Findings) {
             Some(_) => {}
         }
     }
-}
-
-fn connected(
-    config: &Config,
-    pool: &Pool,
-    backend: IpAddr,
-    machine: &Machine,
-    findings: &mut Findings,
-) {
-    let key = format!("pool.{}.backends", pool.name);
-    if let Some(link) = machine.holder(backend) {
-        findings.errors.push(format!(
-            "{key}: {backend} is this host's own address (on {}); a service on this host needs probe = \"local\" and dataplane.mode = \"off\"",
-            link.name
-        ));
-        return;
-    }
-    let Some(link) = machine.connected(backend) else {
-        findings.errors.push(format!(
-            "{key}: {backend} is outside every connected subnet: give this host an address in its subnet, or set probe = \"direct\""
-        ));
-        return;
-    };
-    let attached = config.dataplane.interfaces.iter().any(|name| carries(machine, name, link));
-    if config.dataplane.mode != DataplaneMode::Off && !attached {
-        findings.warnings.push(format!(
-            "{key}: {backend} is behind `{}`, which is not in dataplane.interfaces: packets will not reach it",
-            link.name
-        ));
-    }
-}
-
-/// The dataplane sends a packet back by the interface it came in by, so one interface has to reach all backends.
-fn one_interface(
-    vip: &Vip,
-    pools: &BTreeMap<&str, &Pool>,
-    machine: &Machine,
-    findings: &mut Findings,
-) {
-    let used = vip.services.iter().filter_map(|service| pools.get(service.pool.as_str()));
-    let backends = used.flat_map(|pool| &pool.backends);
-    let enabled = backends.filter(|backend| backend.state != AdminState::Disabled);
-    let links: BTreeSet<&str> = enabled
-        .filter_map(|backend| machine.connected(backend.address))
-        .map(|link| link.name.as_str())
-        .collect();
-    if links.len() > 1 {
-        let links: Vec<String> = links.into_iter().map(|name| format!("`{name}`")).collect();
-        findings.errors.push(format!(
-            "vip.{}: its backends are behind {}: packets are sent on by the interface they came in by, so put all backends of a VIP behind the one that its packets come in by",
-            vip.name,
-            links.join(" and ")
-        ));
-    }
-}
-
-/// Whether the packets of `link` pass the interface of this name: it is the same, a port of it, or below it.
-fn carries(machine: &Machine, name: &str, link: &Link) -> bool {
-    machine.links.iter().any(|candidate| {
-        candidate.name == name
-            && (candidate.index == link.index
-                || candidate.controller == Some(link.index)
-                || link.lower == Some(candidate.index))
-    })
 }
 
 /// Whether this host holds the VIP where it must not, or does not where it must.

@@ -22,7 +22,7 @@ pub fn add_forwarding(vips: &mut [Vip], forwarding: &vc5_xdp::Snapshot) {
                 let same = |b: &&vc5_xdp::BackendStatus| b.address == backend.address;
                 let Some(counted) = counted.backends.iter().find(same) else { continue };
                 backend.mac = counted.mac.map(|mac| mac.to_string());
-                backend.path = Some(counted.path.clone());
+                backend.path = Some(counted.path.to_string());
                 backend.ring_slots = counted.ring_slots;
                 backend.traffic = traffic(&counted.counters);
             }
@@ -60,7 +60,7 @@ pub fn dataplane_view(
         flows: flows(forwarding),
         flow_memory: forwarding.flow_memory,
         flow_capacity: forwarding.flow_capacity,
-        paths: backends.map(|backend| (backend.address, backend.path.clone())).collect(),
+        paths: backends.map(|backend| (backend.address, backend.path.to_string())).collect(),
         leaving: leaving(forwarding),
         applied,
         error,

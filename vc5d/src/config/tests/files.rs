@@ -164,7 +164,7 @@ fn every_example_loads() {
             names.push(path.file_name().unwrap().to_owned());
         }
     }
-    for name in ["minimal.toml", "anycast-announcer.toml", "two-tors.toml"] {
+    for name in ["minimal.toml", "anycast-announcer.toml", "two-tors.toml", "vlans.toml"] {
         assert!(names.iter().any(|found| found == name), "{name} is missing in {names:?}");
     }
 }
