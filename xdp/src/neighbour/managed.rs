@@ -54,24 +54,32 @@ impl Managed {
         if missing.is_empty() {
             return Ok(());
         }
-        let permanent = permanent(requests).map_err(|e| format!("neighbour table: {e}"))?;
-        for entry in missing {
-            if !permanent.contains(&entry) {
-                match requests.tell(create(entry), NLM_F_CREATE | NLM_F_REPLACE) {
-                    Ok(()) => {}
-                    Err(error) if is_lasting(&error) => {
-                        return Err(format!("no neighbour entry for {}: {error}", entry.0));
-                    }
-                    // Most likely the interface is down; its coming up is an event.
-                    Err(error) => {
-                        tracing::warn!(address = %entry.0, %error, "no neighbour entry could be made");
-                        continue;
-                    }
+        let trouble = |error: io::Error| format!("neighbour table: {error}");
+        let permanent = permanent(requests).map_err(trouble)?;
+        let (set, unset): (Vec<Entry>, Vec<Entry>) =
+            missing.into_iter().partition(|entry| permanent.contains(entry));
+        self.entries.extend(set);
+        let messages = unset.iter().copied().map(create).collect();
+        let outcomes =
+            requests.tell_all(messages, NLM_F_CREATE | NLM_F_REPLACE).map_err(trouble)?;
+        let mut failure = None;
+        for (entry, outcome) in unset.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(()) => {
+                    self.entries.insert(entry);
+                }
+                Err(error) if is_lasting(&error) => {
+                    failure.get_or_insert_with(|| {
+                        format!("no neighbour entry for {}: {error}", entry.0)
+                    });
+                }
+                // Most likely the interface is gone; its coming back is an event.
+                Err(error) => {
+                    tracing::warn!(address = %entry.0, %error, "no neighbour entry could be made");
                 }
             }
-            self.entries.insert(entry);
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     /// Removes the entries of addresses that are no backends any more.
@@ -89,13 +97,7 @@ impl Managed {
     }
 
     fn remove(&mut self, requests: &mut Requests, goes: impl Fn(Entry) -> bool) {
-        self.entries.retain(|entry| {
-            let stays = !goes(*entry);
-            if !stays {
-                delete(requests, *entry);
-            }
-            stays
-        });
+        delete(requests, self.entries.extract_if(.., |entry| goes(*entry)));
     }
 
     /// Takes note of entries that the kernel has deleted: they must be made again.
@@ -129,9 +131,8 @@ impl Managed {
 /// # Errors
 /// When the kernel does not list its neighbours.
 pub(crate) fn remove_all(requests: &mut Requests, interfaces: &BTreeSet<u32>) -> io::Result<()> {
-    for entry in ours(requests, interfaces)? {
-        delete(requests, entry);
-    }
+    let entries = ours(requests, interfaces)?;
+    delete(requests, entries);
     Ok(())
 }
 
@@ -183,14 +184,22 @@ fn create(entry: Entry) -> RouteNetlinkMessage {
     RouteNetlinkMessage::NewNeighbour(message)
 }
 
-fn delete(requests: &mut Requests, entry: Entry) {
-    let message = RouteNetlinkMessage::DelNeighbour(message(entry));
-    match requests.tell(message, 0) {
-        Ok(()) => {}
-        // The entry or its interface is gone already.
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)) => {}
-        Err(error) => {
-            tracing::warn!(address = %entry.0, %error, "a neighbour entry could not be removed");
+fn delete(requests: &mut Requests, entries: impl IntoIterator<Item = Entry>) {
+    let entries: Vec<Entry> = entries.into_iter().collect();
+    let delete = |entry: &Entry| RouteNetlinkMessage::DelNeighbour(message(*entry));
+    let outcomes = match requests.tell_all(entries.iter().map(delete).collect(), 0) {
+        Ok(outcomes) => outcomes,
+        Err(error) => return tracing::warn!(%error, "removing neighbour entries"),
+    };
+    for ((address, _), outcome) in entries.into_iter().zip(outcomes) {
+        match outcome {
+            Ok(()) => {}
+            // The entry or its interface is gone already.
+            Err(e)
+                if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)) => {}
+            Err(error) => {
+                tracing::warn!(%address, %error, "a neighbour entry could not be removed");
+            }
         }
     }
 }

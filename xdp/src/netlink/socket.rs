@@ -21,6 +21,9 @@ use super::NetEvent;
 /// Room for events that come faster than they are read. Overruns are survived all the same.
 const LISTEN_BUFFER: libc::c_int = 16 << 20;
 
+/// Messages in one datagram; the answers to all of them fit into the receive buffer.
+const BATCH: usize = 64;
+
 /// A socket for requests; each call blocks until the kernel has answered, which it does at once.
 pub(crate) struct Requests {
     socket: Socket,
@@ -74,6 +77,72 @@ impl Requests {
         self.exchange(message, NLM_F_REQUEST | NLM_F_ACK | flags).map(drop)
     }
 
+    /// Tells the kernel many things in a row, none of them held up by the failure of another. The
+    /// outcomes are in the order of the messages.
+    ///
+    /// # Errors
+    /// When the kernel does not answer at all.
+    pub(crate) fn tell_all(
+        &mut self,
+        messages: Vec<RouteNetlinkMessage>,
+        flags: u16,
+    ) -> io::Result<Vec<io::Result<()>>> {
+        let mut outcomes = Vec::with_capacity(messages.len());
+        let mut rest = messages.into_iter();
+        loop {
+            let batch: Vec<_> = rest.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(outcomes);
+            }
+            outcomes.append(&mut self.tell_batch(batch, flags)?);
+        }
+    }
+
+    /// One datagram. What fails is answered in any case; that the last is asked to be acknowledged
+    /// tells when all have been dealt with.
+    fn tell_batch(
+        &mut self,
+        batch: Vec<RouteNetlinkMessage>,
+        flags: u16,
+    ) -> io::Result<Vec<io::Result<()>>> {
+        let first = self.sequence.wrapping_add(1);
+        let mut outcomes: Vec<io::Result<()>> = batch.iter().map(|_| Ok(())).collect();
+        let mut datagram = Vec::new();
+        let last = batch.len() - 1;
+        for (place, message) in batch.into_iter().enumerate() {
+            let acknowledge = if place == last { NLM_F_ACK } else { 0 };
+            datagram.extend(self.request(message, NLM_F_REQUEST | acknowledge | flags));
+        }
+        self.socket.send(&datagram, 0)?;
+        loop {
+            let (datagram, _) = self.socket.recv_from_full()?;
+            for message in messages(&datagram) {
+                let place = message.header.sequence_number.wrapping_sub(first) as usize;
+                let NetlinkPayload::Error(error) = message.payload else { continue };
+                let Some(outcome) = outcomes.get_mut(place) else { continue };
+                if error.code.is_some() {
+                    *outcome = Err(error.to_io());
+                }
+                if place == last {
+                    return Ok(outcomes);
+                }
+            }
+        }
+    }
+
+    /// The bytes of a request with the next sequence number.
+    fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> Vec<u8> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = NetlinkHeader::default();
+        header.flags = flags;
+        header.sequence_number = self.sequence;
+        let mut request = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len().next_multiple_of(4)];
+        request.serialize(&mut bytes);
+        bytes
+    }
+
     fn ask(&mut self, message: RouteNetlinkMessage) -> io::Result<Vec<NetEvent>> {
         let answers = self.exchange(message, NLM_F_REQUEST | NLM_F_DUMP)?;
         Ok(answers.into_iter().filter_map(NetEvent::of).collect())
@@ -84,15 +153,8 @@ impl Requests {
         message: RouteNetlinkMessage,
         flags: u16,
     ) -> io::Result<Vec<RouteNetlinkMessage>> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let mut header = NetlinkHeader::default();
-        header.flags = flags;
-        header.sequence_number = self.sequence;
-        let mut request = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
-        request.finalize();
-        let mut bytes = vec![0; request.buffer_len()];
-        request.serialize(&mut bytes);
-        self.socket.send(&bytes, 0)?;
+        let request = self.request(message, flags);
+        self.socket.send(&request, 0)?;
 
         let mut answers = Vec::new();
         loop {
@@ -214,7 +276,7 @@ pub(super) fn messages(
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use rtnetlink::packet_core::NLM_F_CREATE;
+    use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
     use rtnetlink::packet_route::address::AddressAttribute;
 
     use super::*;
@@ -257,6 +319,30 @@ mod tests {
         });
         let addresses = events.iter().filter(|e| matches!(e, NetEvent::Address(..))).count();
         assert_eq!(addresses, 200);
+    }
+
+    /// Needs root, for a network namespace of its own.
+    #[test]
+    fn of_many_requests_each_has_its_outcome() {
+        Namespace::new().within(|| {
+            let mut requests = Requests::open().unwrap();
+            let count = 2 * BATCH as u32 + 1;
+            let flags = NLM_F_CREATE | NLM_F_EXCL;
+            let even = (0..count).step_by(2).map(on_loopback).collect();
+            let outcomes = requests.tell_all(even, flags).unwrap();
+            assert_eq!(outcomes.len(), BATCH + 1);
+            assert!(outcomes.iter().all(Result::is_ok));
+
+            let outcomes = requests.tell_all((0..count).map(on_loopback).collect(), flags).unwrap();
+            assert_eq!(outcomes.len(), count as usize);
+            for (number, outcome) in outcomes.into_iter().enumerate() {
+                let code = outcome.err().and_then(|error| error.raw_os_error());
+                assert_eq!(code, (number % 2 == 0).then_some(libc::EEXIST), "{number}");
+            }
+            assert!(requests.tell_all(Vec::new(), 0).unwrap().is_empty());
+            // What comes next is not taken for an answer to something earlier.
+            assert_eq!(requests.dump().unwrap().len(), 1 + count as usize);
+        });
     }
 
     #[test]
