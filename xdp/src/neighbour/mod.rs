@@ -28,16 +28,6 @@ pub(crate) enum Hop {
     NoPath,
 }
 
-impl Hop {
-    /// The way, if there is one.
-    pub(crate) fn path(self) -> Option<Path> {
-        match self {
-            Self::Resolved { path, .. } | Self::Pending(path) | Self::Failed(path) => Some(path),
-            Self::NoPath => None,
-        }
-    }
-}
-
 /// What an event changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {

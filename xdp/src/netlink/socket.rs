@@ -72,11 +72,6 @@ impl Requests {
         Ok(neighbours)
     }
 
-    /// Tells the kernel something and waits for its acknowledgement.
-    pub(crate) fn tell(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
-        self.exchange(message, NLM_F_REQUEST | NLM_F_ACK | flags).map(drop)
-    }
-
     /// Tells the kernel many things in a row, none of them held up by the failure of another. The
     /// outcomes are in the order of the messages.
     ///
@@ -300,9 +295,7 @@ mod tests {
             let listener = Listener::open().unwrap();
             listener.socket.get_ref().set_rx_buf_sz(4096 as libc::c_int).unwrap();
             let mut requests = Requests::open().unwrap();
-            for number in 0..200 {
-                requests.tell(on_loopback(number), NLM_F_CREATE).unwrap();
-            }
+            requests.tell_all((0..200).map(on_loopback).collect(), NLM_F_CREATE).unwrap();
             let mut heard = Vec::new();
             while !heard.contains(&NetEvent::Lost) {
                 heard.extend(listener.next().await.unwrap());
@@ -310,7 +303,7 @@ mod tests {
             assert!(heard.len() < 200);
             let dump = requests.dump().unwrap();
             // Nothing from before the dump comes after it.
-            requests.tell(on_loopback(200), NLM_F_CREATE).unwrap();
+            requests.tell_all(vec![on_loopback(200)], NLM_F_CREATE).unwrap();
             let next = listener.next().await.unwrap();
             let last = Ipv4Addr::from(0x0a00_0000 + 200);
             let is_new = |e: &NetEvent| matches!(e, NetEvent::Address(_, s) if s.own == last);
