@@ -12,9 +12,7 @@ use crate::maps::KernelTables;
 use crate::neighbour::Network;
 use crate::offload::Offloads;
 use crate::stats::Stats;
-use crate::{
-    BackendStatus, InterfaceStatus, Mac, NotReady, ServiceStatus, Snapshot, VipStatus,
-};
+use crate::{BackendStatus, InterfaceStatus, Mac, NotReady, ServiceStatus, Snapshot, VipStatus};
 
 /// What was reported last, and still holds but for what is named as changed.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::io;
 use aya::maps::{MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::broadcast;
-use vc5_ebpf_abi::{Reason, RealState, Sample};
+use vc5_ebpf_abi::{RealState, Reason, Sample};
 
 use crate::forwarding::address_of;
 use crate::maps::KernelTables;

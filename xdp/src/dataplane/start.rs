@@ -84,6 +84,7 @@ fn prepare(config: &DataplaneConfig, shares: Shares) -> Result<Worker, Error> {
     let adoptable = earlier.as_ref().filter(|_| adoptable);
     let Tables { mut loaded, mut forwarding, samples, mut beginning } =
         tables(config, &network, &mut pins, adoptable)?;
+    tracing::info!(bytes = forwarding.tables().flow_memory(), "memory of the flow tables");
     let now = clock::coarse_ns();
     forwarding.top_up(now).map_err(|e| Error::Load(e.to_string()))?;
 

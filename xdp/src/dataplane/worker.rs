@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::mailbox::{Mailbox, Waiting};
 use super::answer::Witness;
+use super::mailbox::{Mailbox, Waiting};
 use super::report::{Board, Changed, Report, mode};
 use super::samples::Samples;
 use super::{OnStop, Snapshot, takeover};
@@ -454,7 +454,8 @@ impl Worker {
     fn note_readiness(&mut self, not_ready: Vec<NotReady>) {
         let before = std::mem::replace(&mut self.not_ready, not_ready);
         let differs = |other: &[NotReady], one: &NotReady| {
-            other.binary_search_by_key(&one.0, |n| n.0).map(|place| other.get(place)) != Ok(Some(one))
+            other.binary_search_by_key(&one.0, |n| n.0).map(|place| other.get(place))
+                != Ok(Some(one))
         };
         let gone = before.iter().filter(|one| differs(&self.not_ready, one));
         let new = self.not_ready.iter().filter(|one| differs(&before, one));

@@ -59,7 +59,9 @@ impl<T: Tables> Forwarding<T> {
             for ring in [value.ring, value.prev_ring] {
                 if ring != NO_RING && ring >= installed {
                     let service = name(*key);
-                    return Err(inconsistent(format!("{service} has ring {ring}, which is not there")));
+                    return Err(inconsistent(format!(
+                        "{service} has ring {ring}, which is not there"
+                    )));
                 }
             }
             let backends = backends(value, &found.reals);
@@ -72,7 +74,8 @@ impl<T: Tables> Forwarding<T> {
         }
         free_others(&mut tables, &found.reals, &known)?;
         let mut vips: BTreeMap<IpAddr, Vip> = BTreeMap::new();
-        let written: BTreeMap<_, _> = found.vips.iter().map(|(k, v)| (address_of(k.0), *v)).collect();
+        let written: BTreeMap<_, _> =
+            found.vips.iter().map(|(k, v)| (address_of(k.0), *v)).collect();
         let served = services.keys().map(|key| address_of(key.addr));
         for address in served.chain(written.keys().copied()).chain(ranges.keys().copied()) {
             vips.entry(address).or_insert_with(|| {
@@ -145,9 +148,10 @@ fn free_others(
 /// The ports of a service, by the ranges of its VIP.
 fn ports(key: ServiceKey, ranges: Option<&BTreeMap<RangeKey, RangeValue>>) -> Ports {
     let first = u16::from_be_bytes(key.port);
-    let blocks = ranges.into_iter().flatten().filter(|(range, value)| {
-        range.protocol == key.protocol && value.port == key.port
-    });
+    let blocks = ranges
+        .into_iter()
+        .flatten()
+        .filter(|(range, value)| range.protocol == key.protocol && value.port == key.port);
     let last_of = |range: &RangeKey| {
         let bits = RangeKey::FULL.saturating_sub(range.prefix_len).min(16);
         u32::from(u16::from_be_bytes(range.port)) + (1 << bits) - 1

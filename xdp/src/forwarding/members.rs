@@ -70,7 +70,8 @@ impl Backend {
         match self.hop {
             Hop::Resolved { .. } => true,
             Hop::Pending(path) => {
-                self.mac().is_some() && (path.ifindex, path.vlan) == (self.real.ifindex, self.real.vlan)
+                self.mac().is_some()
+                    && (path.ifindex, path.vlan) == (self.real.ifindex, self.real.vlan)
             }
             Hop::Failed(_) | Hop::NoPath => false,
         }

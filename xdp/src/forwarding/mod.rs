@@ -412,12 +412,7 @@ impl<T: Tables> Forwarding<T> {
 
     /// Builds the rings that these services have to have and nobody has yet. Those built have a
     /// user each, so that they stay.
-    fn build_rings(
-        &mut self,
-        keys: &[ServiceKey],
-        now: u64,
-        failures: &mut Failures,
-    ) -> Vec<u32> {
+    fn build_rings(&mut self, keys: &[ServiceKey], now: u64, failures: &mut Failures) -> Vec<u32> {
         let mut missing: HashSet<&Arc<[Member]>> = HashSet::new();
         for service in keys.iter().filter_map(|key| self.services.get(key)) {
             let wanted = service.wanted();
@@ -435,9 +430,10 @@ impl<T: Tables> Forwarding<T> {
         build::rings(&shared.setup.hash_key, &missing, |members, ring| {
             let what = || "a ring".to_owned();
             let added = match ring {
-                Ok(ring) => shared.rings.add(Arc::clone(members), &ring, tables, now).map_err(|e| {
-                    ForwardingError::Partial { what: what(), reason: e.to_string() }
-                }),
+                Ok(ring) => shared
+                    .rings
+                    .add(Arc::clone(members), &ring, tables, now)
+                    .map_err(|e| ForwardingError::Partial { what: what(), reason: e.to_string() }),
                 Err(e) => Err(ForwardingError::Partial { what: what(), reason: e.to_string() }),
             };
             match added {
@@ -469,9 +465,7 @@ impl<T: Tables> Forwarding<T> {
 
     fn remove_service(&mut self, key: ServiceKey, now: u64) -> Result<(), ForwardingError> {
         let Some(service) = self.services.get_mut(&key) else { return Ok(()) };
-        service
-            .remove(key, &mut self.tables, &mut self.shared, now)
-            .map_err(|e| e.of(key))?;
+        service.remove(key, &mut self.tables, &mut self.shared, now).map_err(|e| e.of(key))?;
         self.services.remove(&key);
         Ok(())
     }

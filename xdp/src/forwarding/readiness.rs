@@ -1,8 +1,8 @@
 //! Whether a service can serve, and why not, in words.
 
 use super::{Backend, Resolve};
-use crate::neighbour::Hop;
 use crate::RealState;
+use crate::neighbour::Hop;
 
 /// Why no backend of a service can take a new flow; none if one can.
 pub(super) fn reason(backends: &[Backend], hops: &impl Resolve) -> Option<String> {
@@ -10,7 +10,8 @@ pub(super) fn reason(backends: &[Backend], hops: &impl Resolve) -> Option<String
         return None;
     }
     let wanted = backends.iter().filter(|b| !b.is_leaving());
-    let best = wanted.map(|b| (rank(b), b)).max_by_key(|(rank, b)| (*rank, std::cmp::Reverse(b.number)));
+    let best =
+        wanted.map(|b| (rank(b), b)).max_by_key(|(rank, b)| (*rank, std::cmp::Reverse(b.number)));
     let Some((rank, backend)) = best else { return Some("it has no backends".into()) };
     let address = backend.spec.address;
     Some(match rank {

@@ -23,10 +23,7 @@ pub(super) struct Vip {
 
 impl Vip {
     /// One that an earlier run has left.
-    pub(super) fn adopt(
-        written: Option<VipValue>,
-        ranges: BTreeMap<RangeKey, RangeValue>,
-    ) -> Self {
+    pub(super) fn adopt(written: Option<VipValue>, ranges: BTreeMap<RangeKey, RangeValue>) -> Self {
         Self { spec: None, settled: false, written, ranges }
     }
 
@@ -154,9 +151,9 @@ impl<T: Tables> Forwarding<T> {
         let is_removed = removed.0.is_none();
         failures.note(removed.first());
         let put = change.put.iter();
-        let is_put = put.into_iter().all(|(key, _)| {
-            self.services.get(key).is_some_and(super::Service::is_settled)
-        });
+        let is_put = put
+            .into_iter()
+            .all(|(key, _)| self.services.get(key).is_some_and(super::Service::is_settled));
         if let Some(vip) = self.vips.get_mut(&address) {
             vip.settled = is_removed && is_put;
         }

@@ -143,9 +143,8 @@ fn put(ways: &[AtomicU64], entry: FlowEntry) -> bool {
     if ways.iter().any(held) {
         return true;
     }
-    ways.iter().any(|way| {
-        way.compare_exchange(0, entry.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    })
+    ways.iter()
+        .any(|way| way.compare_exchange(0, entry.0, Ordering::Relaxed, Ordering::Relaxed).is_ok())
 }
 
 #[cfg(test)]
@@ -174,8 +173,7 @@ mod tests {
 
     #[test]
     fn records_are_found_again_in_tables_of_any_size() {
-        let hashes: Vec<u64> =
-            (1..60u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        let hashes: Vec<u64> = (1..60u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
         let from = filled(64, &hashes);
         for buckets in [16, 32, 64, 128, 1024] {
             let to = table(buckets);

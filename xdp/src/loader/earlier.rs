@@ -30,8 +30,7 @@ impl Earlier {
             .filter_map(|program| program.map_ids().ok()?)
             .flatten()
             .collect();
-        let mut found: Vec<Self> =
-            pins.earlier_maps().into_iter().filter_map(Self::read).collect();
+        let mut found: Vec<Self> = pins.earlier_maps().into_iter().filter_map(Self::read).collect();
         let is_running = |earlier: &Self| {
             MapInfo::from_pin(earlier.directory.join(maps::REALS))
                 .is_ok_and(|info| running.contains(&info.id()))
@@ -53,7 +52,10 @@ impl Earlier {
     pub(crate) fn is_adoptable(&self, settings: &Settings) -> bool {
         let obstacle = self.obstacle(settings);
         if let Some(reason) = &obstacle {
-            tracing::warn!(reason, "nothing of the earlier run can be taken over: its flows are lost");
+            tracing::warn!(
+                reason,
+                "nothing of the earlier run can be taken over: its flows are lost"
+            );
         }
         obstacle.is_none()
     }

@@ -120,11 +120,7 @@ impl Pins {
     ///
     /// # Errors
     /// [`Error::PinPath`].
-    pub(super) fn pin_maps(
-        &mut self,
-        ebpf: &aya::Ebpf,
-        settings: &Settings,
-    ) -> Result<(), Error> {
+    pub(super) fn pin_maps(&mut self, ebpf: &aya::Ebpf, settings: &Settings) -> Result<(), Error> {
         let mut made = Vec::new();
         make_directories(&self.maps, &mut made)
             .map_err(|e| self.error(format!("cannot be made: {e}")))?;

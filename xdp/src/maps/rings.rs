@@ -109,11 +109,6 @@ impl Rings {
             .is_some_and(|e| e.shares.binary_search_by_key(&member, |(number, _)| *number).is_ok())
     }
 
-    /// How often a ring is used.
-    pub(crate) fn users(&self, ring: u32) -> u32 {
-        self.entry(ring).map_or(0, |e| e.users)
-    }
-
     /// The ring that holds these members, if there is one; it has one user more.
     pub(crate) fn acquire(&mut self, members: &[Member]) -> Option<u32> {
         let ring = *self.by_members.get(members)?;

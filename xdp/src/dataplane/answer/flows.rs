@@ -35,7 +35,8 @@ impl Filling {
             embryonic: (records(&self.embryonic).count() as u64, capacity(&self.embryonic)),
             ..FlowsView::default()
         };
-        let mut classes = CLASSES.map(|end| AgeClass { below: self.unit * u32::from(end), flows: 0 });
+        let mut classes =
+            CLASSES.map(|end| AgeClass { below: self.unit * u32::from(end), flows: 0 });
         let mut flows: HashMap<u32, u64> = HashMap::new();
         for entry in records(&self.flows) {
             view.used += 1;
@@ -57,7 +58,8 @@ impl Filling {
             .into_iter()
             .filter_map(|(real, flows)| Some(FlowShare { flows, ..self.users.get(&real)?.1 }))
             .collect();
-        view.shares.sort_by_key(|share| (Reverse(share.flows), share.vip, share.ports, share.backend));
+        view.shares
+            .sort_by_key(|share| (Reverse(share.flows), share.vip, share.ports, share.backend));
         view
     }
 }

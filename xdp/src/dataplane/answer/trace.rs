@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use vc5_ebpf_abi::{
-    NO_MEMBER, NO_REAL, NO_RING, Reason, ServiceKey, Trace, Verdict,
-};
+use vc5_ebpf_abi::{NO_MEMBER, NO_REAL, NO_RING, Reason, ServiceKey, Trace, Verdict};
 
 use super::{Witness, frame};
 use crate::forwarding::{address_of, protocol_of};
@@ -115,11 +113,7 @@ impl Witness<'_> {
         let by = index.and_then(|real| self.network.topology.by_index(real.ifindex));
         let mut destination = Mac::default();
         destination.0.iter_mut().zip(frame).for_each(|(byte, sent)| *byte = *sent);
-        Departure {
-            interface: by.unwrap_or(link).name.clone(),
-            vlan: vlan(frame),
-            destination,
-        }
+        Departure { interface: by.unwrap_or(link).name.clone(), vlan: vlan(frame), destination }
     }
 }
 
