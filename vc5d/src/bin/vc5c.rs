@@ -7,7 +7,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use vc5d::client::print::Printer;
 use vc5d::client::{Connection, Error, prompt, words};
+use vc5d::control::grammar::{self, Line};
 use vc5d::control::reply::FIRST_ERROR;
+
+/// Bytes of output that are written at a time.
+const BUFFER: usize = 8192;
 
 /// Look at a running vc5d and steer it.
 ///
@@ -19,7 +23,7 @@ struct Options {
     /// The daemon's control socket.
     #[arg(short, long, default_value = "/run/vc5/vc5.ctl", value_name = "PATH")]
     socket: PathBuf,
-    /// Print JSON; for show commands.
+    /// Print JSON; for show commands and trace.
     #[arg(short, long, requires = "command")]
     json: bool,
     /// Allow only commands that look.
@@ -59,7 +63,10 @@ fn run(options: &Options) -> Result<u16, Error> {
     if options.json {
         command.insert_str(0, "json ");
     }
-    let mut printer = Printer::new(BufWriter::new(io::stdout()), io::stderr());
+    // New flows are to be seen when they come, everything else when it is whole.
+    let follows = matches!(grammar::parse(&command), Ok(Line::Follow { .. }));
+    let room = if follows { 0 } else { BUFFER };
+    let mut printer = Printer::new(BufWriter::with_capacity(room, io::stdout()), io::stderr());
     let code = connection.command(&command, |code, text| printer.line(code, text))?;
     printer.finish().map_err(Error::Talk)?;
     Ok(code)
