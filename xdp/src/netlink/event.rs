@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{
-    InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, VlanProtocol,
-    XdpAttached,
+    InfoData, InfoPortKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
+    VlanProtocol, XdpAttached,
 };
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState as Nud,
@@ -74,7 +74,7 @@ impl NetEvent {
 
 fn link(message: LinkMessage) -> Option<Link> {
     let (mut name, mut mac, mut xdp, mut controller) = (None, None, None, None);
-    let (mut parent, mut elsewhere, mut vlan) = (None, false, None);
+    let (mut parent, mut elsewhere, mut vlan, mut in_vrf) = (None, false, None, false);
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(value) => name = Some(value),
@@ -83,7 +83,10 @@ fn link(message: LinkMessage) -> Option<Link> {
             LinkAttribute::Controller(index) => controller = Some(index),
             LinkAttribute::Link(index) => parent = Some(index),
             LinkAttribute::LinkNetNsId(_) => elsewhere = true,
-            LinkAttribute::LinkInfo(info) => vlan = info.iter().find_map(vlan_info),
+            LinkAttribute::LinkInfo(info) => {
+                vlan = info.iter().find_map(vlan_info);
+                in_vrf = info.contains(&LinkInfo::PortKind(InfoPortKind::Vrf));
+            }
             _ => {}
         }
     }
@@ -97,7 +100,8 @@ fn link(message: LinkMessage) -> Option<Link> {
         up: flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::LowerUp),
         xdp,
         vlan: vlan.map(|(id, service_tag)| Vlan { parent, id, service_tag }),
-        controller,
+        // A VRF is only a routing table: its ports keep their addresses.
+        controller: controller.filter(|_| !in_vrf),
     })
 }
 
@@ -211,8 +215,17 @@ mod tests {
         let event = NetEvent::of(RouteNetlinkMessage::NewLink(message.clone()));
         assert_eq!(event, Some(NetEvent::Link(expected.clone())));
 
+        message.attributes.push(LinkAttribute::Controller(9));
+        let event = NetEvent::of(RouteNetlinkMessage::NewLink(message.clone()));
+        let port = Link { controller: Some(9), ..expected.clone() };
+        assert_eq!(event, Some(NetEvent::Link(port)));
+        let vrf = LinkInfo::PortKind(InfoPortKind::Vrf);
+        message.attributes.push(LinkAttribute::LinkInfo(vec![vrf]));
+        let event = NetEvent::of(RouteNetlinkMessage::NewLink(message.clone()));
+        assert_eq!(event, Some(NetEvent::Link(expected.clone())), "a VRF takes nothing from it");
+
         message.header.flags = LinkFlags::Up;
-        message.attributes.pop();
+        message.attributes.truncate(2);
         let event = NetEvent::of(RouteNetlinkMessage::NewLink(message));
         assert_eq!(event, Some(NetEvent::Link(Link { up: false, xdp: None, ..expected })));
     }
