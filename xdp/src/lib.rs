@@ -27,7 +27,9 @@ mod stats;
 mod topology;
 
 pub use dataplane::{AttachMode, Dataplane, DataplaneConfig, OnStop};
-pub use desired::{BackendSpec, Desired, L4, OnDown, Ports, RealState, ServiceSpec, Unknown, VipSpec};
+pub use desired::{
+    BackendSpec, Desired, L4, OnDown, Ports, RealState, ServiceSpec, Unknown, VipSpec,
+};
 pub use error::Error;
 pub use event::{Event, NeighbourState, NotReady};
 pub use loader::detach;

@@ -178,14 +178,14 @@ impl Worker {
         if Instant::now() >= self.next_tick {
             self.tick();
         } else {
-            self.see_off_neighbours();
+            self.see_off_neighbours(false);
             self.publish();
         }
     }
 
-    /// Lets go of the neighbours that are backends no more.
-    fn see_off_neighbours(&mut self) {
-        if self.parts.forwarding.take_departures() {
+    /// Lets go of the neighbours that are backends no more, or `always` looks whether there are any.
+    fn see_off_neighbours(&mut self, always: bool) {
+        if self.parts.forwarding.take_departures() || always {
             let wanted = self.routes(&self.parts.forwarding.backends());
             self.managed.remove_others(&mut self.parts.requests, &wanted);
         }
@@ -215,7 +215,7 @@ impl Worker {
             self.take_over();
         }
         self.report_readiness();
-        self.see_off_neighbours();
+        self.see_off_neighbours(false);
         let numbers = self.parts.network.topology.ports().into_iter().map(|port| port.number);
         match Stats::read(&self.parts.forwarding, numbers.max().unwrap_or(0)) {
             Ok(stats) => self.stats = stats,
@@ -246,7 +246,8 @@ impl Worker {
             self.failed = Some(Failed { seq, desired, error });
             return;
         }
-        self.applied_seq = seq;
+        // Those of an earlier run are known only now.
+        let is_first = std::mem::replace(&mut self.applied_seq, seq) == 0;
         if self.readiness().is_empty() {
             self.take_over();
         }
@@ -256,7 +257,7 @@ impl Worker {
         self.send(Event::Applied { seq, took: began.elapsed(), not_ready });
 
         // What nobody waits for.
-        self.see_off_neighbours();
+        self.see_off_neighbours(is_first);
         if let Err(error) = self.parts.forwarding.top_up(clock::coarse_ns()) {
             tracing::warn!(%error, "no spare rings");
         }

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
+use crate::maglev::SLOTS;
+
 /// The part of `union bpf_attr` that the batch commands read (linux/bpf.h).
 #[repr(C)]
 struct Attributes {
@@ -28,6 +30,20 @@ pub(super) fn install(outer: BorrowedFd<'_>, indices: &[u32], inner: &[RawFd]) -
     unsafe { update(outer, indices, inner.as_ptr().cast(), count as u32) }
 }
 
+/// Sets the one element of a ring's map.
+pub(super) fn fill(map: BorrowedFd<'_>, slots: &[u16; SLOTS]) -> io::Result<()> {
+    // SAFETY: the value is as long as a ring's map takes it.
+    unsafe { update(map, &[0], slots.as_ptr().cast(), 1) }
+}
+
+/// Reads the one element of a ring's map. By value it would be too large for the stack.
+pub(super) fn ring(map: BorrowedFd<'_>) -> io::Result<Box<[u16; SLOTS]>> {
+    let mut slots = vec![0u16; SLOTS].into_boxed_slice();
+    // SAFETY: there is room for one element.
+    unsafe { lookup(map, 0, 1, slots.as_mut_ptr().cast()) }?;
+    slots.try_into().map_err(|_| io::Error::other("a ring of another size"))
+}
+
 /// Sets elements of a per-CPU array to zero, for all CPUs. `words` is the size of an element.
 pub(super) fn clear(
     map: BorrowedFd<'_>,
@@ -51,29 +67,9 @@ pub(super) fn sums(
     words: usize,
     cpus: usize,
 ) -> io::Result<Vec<u64>> {
-    let mut keys = vec![0u32; count as usize];
     let mut values = vec![0u64; count as usize * words * cpus];
-    // Elements are read from the one after this on.
-    let before = first.checked_sub(1);
-    let mut last = 0u32;
-    let mut attributes = Attributes {
-        in_batch: before.as_ref().map_or(0, |before| std::ptr::from_ref(before) as u64),
-        out_batch: &raw mut last as u64,
-        keys: keys.as_mut_ptr() as u64,
-        values: values.as_mut_ptr() as u64,
-        count,
-        map_fd: map.as_raw_fd() as u32,
-        elem_flags: 0,
-        flags: 0,
-    };
-    // SAFETY: keys and values have room for `count` elements, the values for each possible CPU,
-    // and the batch positions for a key each.
-    let result = unsafe { call(MAP_LOOKUP_BATCH, &mut attributes) };
-    match result {
-        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
-        _ if attributes.count != count => return Err(io::Error::other("the map is smaller")),
-        _ => {}
-    }
+    // SAFETY: the values have room for `count` elements, for each possible CPU.
+    unsafe { lookup(map, first, count, values.as_mut_ptr().cast()) }?;
     let mut sums = vec![0u64; count as usize * words];
     for (sum, element) in sums.chunks_exact_mut(words).zip(values.chunks_exact(words * cpus)) {
         for cpu in element.chunks_exact(words) {
@@ -81,6 +77,35 @@ pub(super) fn sums(
         }
     }
     Ok(sums)
+}
+
+/// Reads `count` elements of an array from `first` on.
+///
+/// # Safety
+/// `values` must point to room for `count` values as the map gives them.
+unsafe fn lookup(map: BorrowedFd<'_>, first: u32, count: u32, values: *mut u8) -> io::Result<()> {
+    let mut keys = vec![0u32; count as usize];
+    // Elements are read from the one after this on.
+    let before = first.checked_sub(1);
+    let mut last = 0u32;
+    let mut attributes = Attributes {
+        in_batch: before.as_ref().map_or(0, |before| std::ptr::from_ref(before) as u64),
+        out_batch: &raw mut last as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values as u64,
+        count,
+        map_fd: map.as_raw_fd() as u32,
+        elem_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: the keys and, as the caller promises, the values have room for `count` elements, the
+    // positions for a key each.
+    match unsafe { call(MAP_LOOKUP_BATCH, &mut attributes) } {
+        // Told when the last element of the map is among them.
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        _ if attributes.count != count => Err(io::Error::other("the map is smaller")),
+        _ => Ok(()),
+    }
 }
 
 /// # Safety

@@ -19,8 +19,6 @@ use crate::Error;
 use crate::maglev::{Ring, SLOTS};
 use crate::topology::Port;
 
-type RingMap = Array<MapData, [u16; SLOTS]>;
-
 /// Bytes of a [`RangeKey`] after its length.
 const RANGE_BYTES: usize = size_of::<RangeKey>() - size_of::<u32>();
 
@@ -42,7 +40,7 @@ pub(crate) struct KernelTables {
     services: HashMap<MapData, ServiceKey, ServiceValue>,
     ranges: LpmTrie<MapData, [u8; RANGE_BYTES], RangeValue>,
     rings: MapData,
-    ring_maps: Vec<RingMap>,
+    ring_maps: Vec<MapData>,
     reals: Mapped,
     max_reals: u32,
     max_vips: u32,
@@ -243,7 +241,8 @@ impl KernelTables {
         found.reals = (0..self.max_reals).filter_map(|id| self.real(id)).collect();
         self.adopt_rings()?;
         for ring in &self.ring_maps {
-            let slots = ring.get(&0, 0).map_err(error("reading a ring"))?;
+            let slots = batch::ring(fd(ring))
+                .map_err(|source| TableError { action: "reading a ring", source })?;
             found.rings.push(Ring::from_slots(&slots));
         }
         Ok(found)
@@ -252,7 +251,7 @@ impl KernelTables {
     fn adopt_rings(&mut self) -> Result<(), TableError> {
         const ACTION: &str = "reading RINGS";
         let outer = duplicate(&self.rings).map_err(error(ACTION))?;
-        let outer: ArrayOfMaps<MapData, RingMap> =
+        let outer: ArrayOfMaps<MapData> =
             Map::ArrayOfMaps(outer).try_into().map_err(error(ACTION))?;
         for id in self.ring_maps.len() as u32..outer.len() {
             match outer.get(&id, 0) {
@@ -316,11 +315,11 @@ impl Tables for KernelTables {
 
     fn fill_ring(&mut self, ring: u32, slots: &[u16; SLOTS]) -> Result<(), TableError> {
         const ACTION: &str = "filling a ring";
-        let map = self.ring_maps.get_mut(ring as usize).ok_or_else(|| TableError {
+        let map = self.ring_maps.get(ring as usize).ok_or_else(|| TableError {
             action: ACTION,
             source: io::Error::other("the ring is not installed"),
         })?;
-        map.set(0, slots, 0).map_err(error(ACTION))
+        batch::fill(fd(map), slots).map_err(|source| TableError { action: ACTION, source })
     }
 
     fn install_rings(&mut self, count: u32) -> Result<(), TableError> {
@@ -331,7 +330,7 @@ impl Tables for KernelTables {
             let inner = MapData::create(ring_definition(), "vc5_ring", None)
                 .map_err(error("creating a ring"))?;
             fds.push(inner.fd().as_fd().as_raw_fd());
-            new.push(RingMap::try_from(Map::Array(inner)).map_err(error("creating a ring"))?);
+            new.push(inner);
         }
         let indices: Vec<u32> = (installed..count).collect();
         batch::install(self.rings.fd().as_fd(), &indices, &fds)

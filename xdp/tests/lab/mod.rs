@@ -5,8 +5,10 @@
 //!   b1     192.0.2.11  ---+-- bridge (switch) -- e0 192.0.2.1 balancer
 //!   b2     192.0.2.12  ---+
 //! ```
+//! A host has the IPv6 address 2001:db8::N where its IPv4 address ends in N.
 
 use std::fs::File;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,18 +32,6 @@ pub(crate) fn run(command: &str) -> String {
         "{command}: {stderr}\nthese tests need root, network namespaces and BPF"
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Keeps this thread and those it starts on one CPU. The program remembers flows per CPU, as a NIC
-/// keeps a flow on one; a veth has its packets handled wherever their sender runs.
-pub(crate) fn stay_on_one_cpu() {
-    // SAFETY: zeros are an empty set; CPU_SET and the call stay within it.
-    let result = unsafe {
-        let mut cpus: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(0, &mut cpus);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const cpus)
-    };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// Gives up all capabilities of this thread and those it starts.
@@ -124,12 +114,25 @@ impl Lab {
         link.split(':').next().and_then(|index| index.parse().ok()).expect("an index")
     }
 
+    /// Whether a program runs on the balancer's e0.
+    pub(crate) fn xdp_is_attached(&self) -> bool {
+        self.ip("lb", "link show e0").contains("xdp")
+    }
+
     /// Gives a backend the VIP, on `lo` and silent about it.
-    pub(crate) fn add_vip(&self, host: &str, vip: &str) {
-        self.ip(host, &format!("addr add {vip}/32 dev lo"));
+    pub(crate) fn add_vip(&self, host: &str, vip: IpAddr) {
+        let length = if vip.is_ipv4() { 32 } else { 128 };
+        let nodad = if vip.is_ipv4() { "" } else { "nodad" };
+        self.ip(host, &format!("addr add {vip}/{length} dev lo {nodad}"));
         let ns = self.ns(host);
         run(&format!("ip netns exec {ns} sysctl -qw net.ipv4.conf.all.arp_ignore=1"));
         run(&format!("ip netns exec {ns} sysctl -qw net.ipv4.conf.all.arp_announce=2"));
+    }
+
+    /// Sends a host's packets for a VIP to the balancer.
+    pub(crate) fn route_vip(&self, host: &str, vip: IpAddr) {
+        let (length, by) = if vip.is_ipv4() { (32, "192.0.2.1") } else { (128, "2001:db8::1") };
+        self.ip(host, &format!("route add {vip}/{length} via {by}"));
     }
 
     /// Runs something in the namespace of a host, on a thread of its own.
@@ -166,6 +169,7 @@ impl Lab {
         run(&format!("ip -n {switch} link set {name} master br0"));
         run(&format!("ip -n {switch} link set {name} up"));
         run(&format!("ip -n {ns} addr add 192.0.2.{octet}/24 dev e0"));
+        run(&format!("ip -n {ns} addr add 2001:db8::{octet}/64 dev e0 nodad"));
         run(&format!("ip -n {ns} link set e0 up"));
     }
 }
