@@ -1,6 +1,6 @@
 //! What to probe, how often, and by which path.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use hyper::Uri;
@@ -68,7 +68,8 @@ pub enum CheckKind {
     Tcp,
     /// An HTTP/1.1 request is answered with an expected status.
     Http {
-        /// The Host header, sent as given. `None` sends the VIP (and the port unless it is 80).
+        /// The Host header, sent as given; an IPv6 address stands in brackets (RFC 3986 section
+        /// 3.2.2). `None` sends the VIP (and the port unless it is 80).
         host: Option<String>,
         /// Path and query; a missing leading `/` is added.
         path: String,
@@ -101,6 +102,12 @@ impl Probe {
     /// [`Error::Invalid`] names the probe and the value that cannot be used.
     pub fn validate(&self) -> Result<(), Error> {
         let fail = |what: String| Err(Error::Invalid { probe: self.key.to_string(), what });
+        for address in [self.key.vip, self.key.backend] {
+            // The system would send IPv4, which the paths of IPv6 know nothing of.
+            if matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()) {
+                return fail(format!("{address} is an IPv4 address in IPv6 form"));
+            }
+        }
         let check = &self.check;
         if check.interval.is_zero() || check.timeout.is_zero() {
             return fail("interval and timeout must be more than zero".into());
@@ -127,6 +134,9 @@ impl Probe {
         match host {
             Some(host) if host.is_empty() || HeaderValue::from_str(host).is_err() => {
                 fail(format!("host {host:?} is not a valid Host header"))
+            }
+            Some(host) if host.parse::<Ipv6Addr>().is_ok() => {
+                fail(format!("host {host:?} must be in brackets: \"[{host}]\""))
             }
             _ => Ok(()),
         }
@@ -173,6 +183,8 @@ mod tests {
         assert!(probe(CheckKind::Tcp).validate().is_ok());
         assert!(http(None, "alive?x=1", "GET").validate().is_ok());
         assert!(http(Some("www.example:8080"), "/", "HEAD").validate().is_ok());
+        assert!(http(Some("[2001:db8::1]"), "/", "GET").validate().is_ok());
+        assert!(http(Some("[2001:db8::1]:8080"), "/", "GET").validate().is_ok());
     }
 
     #[test]
@@ -181,6 +193,13 @@ mod tests {
         assert!(message(http(None, "/", "POST")).contains("POST"));
         assert!(message(http(None, "/a b", "GET")).contains("/a b"));
         assert!(message(http(Some("a\nb"), "/", "GET")).contains("Host header"));
+        assert!(message(http(Some("2001:db8::1"), "/", "GET")).contains("\"[2001:db8::1]\""));
+        let mut mapped = probe(CheckKind::Tcp);
+        mapped.key.vip = "::ffff:192.0.2.1".parse().unwrap();
+        assert!(message(mapped).ends_with("::ffff:192.0.2.1 is an IPv4 address in IPv6 form"));
+        let mut mapped = probe(CheckKind::Tcp);
+        mapped.key.backend = "::ffff:198.51.100.1".parse().unwrap();
+        assert!(message(mapped).contains("in IPv6 form"));
         let mut zero = probe(CheckKind::Tcp);
         zero.check.fall = 0;
         assert_eq!(

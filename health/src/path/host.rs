@@ -24,6 +24,8 @@ pub(super) struct Address {
     pub(super) prefix_len: u8,
     /// Whether packets can be sent from it already: false while duplicates are being looked for.
     pub(super) usable: bool,
+    /// Whether it is meant to stay: neither deprecated nor temporary (RFC 8981), nor secondary.
+    pub(super) lasting: bool,
 }
 
 /// A snapshot of the host's interfaces and addresses.
@@ -62,7 +64,9 @@ impl Host {
             .filter(|address| contains(address.subnet, address.prefix_len, backend))
             .filter_map(|address| Some((address, self.interfaces.get(&address.interface)?)))
             .filter(|(_, interface)| !interface.loopback)
-            .max_by_key(|(address, interface)| (address.prefix_len, interface.up, address.usable))
+            .max_by_key(|(address, interface)| {
+                (address.prefix_len, interface.up, address.usable, address.lasting)
+            })
             .map(|(address, interface)| NextHop {
                 interface: address.interface,
                 name: interface.name.clone(),
@@ -119,6 +123,7 @@ pub(super) mod tests {
                 subnet: local,
                 prefix_len,
                 usable: true,
+                lasting: true,
             });
         }
         host
@@ -159,7 +164,64 @@ pub(super) mod tests {
             error("192.0.2.1", "10.0.0.1").contains("backend 10.0.0.1 (VIP 192.0.2.1) is this")
         );
         assert!(error("192.0.2.1", "2001:db8::1").contains("families differ"));
+        assert!(error("2001:db8::1", "10.0.0.5").contains("families differ"));
         assert!(error("192.0.2.1", "127.0.0.5").contains("outside every connected subnet"));
+    }
+
+    #[test]
+    fn ipv6_errors_are_the_same() {
+        let host = host(&[
+            "1 lo up ::1/128",
+            "1 lo up 2001:db8:ffff::9/128",
+            "2 e0 up fe80::1/64",
+            "2 e0 up 2001:db8:1::1/64",
+        ]);
+        let error = |vip, backend| hop(&host, vip, backend).unwrap_err();
+        assert_eq!(
+            error("2001:db8:ffff::1", "2001:db8:2::5"),
+            "backend 2001:db8:2::5 (VIP 2001:db8:ffff::1) is outside every connected subnet: give \
+             this host an address in its subnet, or use probe = \"direct\""
+        );
+        assert_eq!(
+            error("2001:db8:ffff::9", "2001:db8:1::5"),
+            "VIP 2001:db8:ffff::9 is an address of this host on lo, so probes cannot reach backend \
+             2001:db8:1::5: remove it from lo, or use probe = \"local\""
+        );
+        assert!(error("2001:db8:ffff::1", "2001:db8:1::1").contains("is this host's own address"));
+        // Its subnet is on every interface, and on none in particular.
+        assert!(error("2001:db8:ffff::1", "fe80::5").contains("outside every connected subnet"));
+    }
+
+    #[test]
+    fn backends_in_vlans_are_found_by_the_subnets_of_their_interfaces() {
+        let host = host(&[
+            "2 e0 up 10.0.0.1/24",
+            "2 e0 up 2001:db8:1::1/64",
+            "3 e0.100 up 10.0.100.1/24",
+            "3 e0.100 up 2001:db8:1:100::1/64",
+            "4 e0.200 down 2001:db8:1:200::1/64",
+        ]);
+        let name = |vip, backend| hop(&host, vip, backend).map(|hop| (hop.name, hop.up));
+        assert_eq!(name("192.0.2.1", "10.0.100.9"), Ok(("e0.100".into(), true)));
+        assert_eq!(name("2001:db8::1", "2001:db8:1::9"), Ok(("e0".into(), true)));
+        assert_eq!(name("2001:db8::1", "2001:db8:1:100::9"), Ok(("e0.100".into(), true)));
+        assert_eq!(name("2001:db8::1", "2001:db8:1:200::9"), Ok(("e0.200".into(), false)));
+        assert!(name("2001:db8::1", "2001:db8:1:300::9").is_err());
+    }
+
+    #[test]
+    fn an_address_that_stays_is_the_better_source() {
+        let lines = ["2 e0 up 2001:db8:1::1/64", "2 e0 up 2001:db8:1::2/64"];
+        for passing in [0, 1] {
+            let mut host = host(&lines);
+            host.addresses[passing].lasting = false;
+            let source = hop(&host, "2001:db8::1", "2001:db8:1::9").unwrap().source;
+            assert_eq!(source, Some(host.addresses[1 - passing].local));
+            // One that is not ready is worse still.
+            host.addresses[1 - passing].usable = false;
+            let source = hop(&host, "2001:db8::1", "2001:db8:1::9").unwrap().source;
+            assert_eq!(source, Some(host.addresses[passing].local));
+        }
     }
 
     #[test]

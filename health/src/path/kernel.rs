@@ -135,8 +135,17 @@ impl Kernel {
 
     /// Adds a route, or changes the one that is there.
     pub(super) async fn set_route(&self, key: RouteKey, target: &RouteTarget) -> Result<(), Error> {
-        let request = self.handle.route().add(message::route(key, target)).replace();
-        request.execute().await.map_err(failed(format!("add {key} {target}")))
+        let failed = failed(format!("add {key} {target}"));
+        let mut message = message::route(key, target);
+        let done = self.handle.route().add(message.clone()).replace().execute().await;
+        let done = done.map_err(&failed);
+        // IPv6 refuses `onlink` where the main table has a more specific route to the gateway by
+        // another interface. Without the flag the route to the subnet is enough.
+        if key.family == Family::V6 && message::clear_onlink(&mut message) && is_invalid(&done) {
+            let again = self.handle.route().add(message).replace().execute().await;
+            return again.map_err(&failed);
+        }
+        done
     }
 
     pub(super) async fn delete_rule(&self, raw: RuleMessage) -> Result<(), Error> {
@@ -195,13 +204,17 @@ fn interface(link: &LinkMessage) -> Interface {
 
 fn address(message: &AddressMessage) -> Option<Address> {
     let (mut local, mut subnet) = (None, None);
-    let mut usable = !message.header.flags.contains(AddressHeaderFlags::Tentative);
+    let flags = message.header.flags;
+    let mut usable = !flags.contains(AddressHeaderFlags::Tentative);
+    let mut lasting =
+        !flags.intersects(AddressHeaderFlags::Secondary | AddressHeaderFlags::Deprecated);
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(ip) => local = Some(*ip),
             AddressAttribute::Address(ip) => subnet = Some(*ip),
             AddressAttribute::Flags(flags) => {
                 usable = !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed);
+                lasting = !flags.intersects(AddressFlags::Secondary | AddressFlags::Deprecated);
             }
             _ => {}
         }
@@ -213,6 +226,7 @@ fn address(message: &AddressMessage) -> Option<Address> {
         subnet,
         prefix_len: message.header.prefix_len,
         usable,
+        lasting,
     })
 }
 
@@ -243,6 +257,10 @@ fn supported<T>(listed: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
     }
 }
 
+fn is_invalid(done: &Result<(), Error>) -> bool {
+    matches!(done, Err(Error::Netlink { source, .. }) if source.raw_os_error() == Some(libc::EINVAL))
+}
+
 fn gone_is_fine(done: Result<(), Error>) -> Result<(), Error> {
     match done {
         Err(Error::Netlink { source, .. })
@@ -251,5 +269,45 @@ fn gone_is_fine(done: Result<(), Error>) -> Result<(), Error> {
             Ok(())
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(attributes: Vec<AddressAttribute>) -> Option<Address> {
+        let mut message = AddressMessage::default();
+        message.header.index = 3;
+        message.header.prefix_len = 64;
+        message.attributes = attributes;
+        address(&message)
+    }
+
+    #[test]
+    fn an_ipv6_address_alone_is_the_hosts_and_with_a_local_one_the_peers() {
+        let [own, peer]: [IpAddr; 2] =
+            ["2001:db8::1", "2001:db8::2"].map(|text| text.parse().unwrap());
+        let alone = listed(vec![AddressAttribute::Address(own)]).unwrap();
+        assert_eq!((alone.local, alone.subnet), (own, own));
+        assert!(alone.usable && alone.lasting);
+        let both = listed(vec![AddressAttribute::Local(own), AddressAttribute::Address(peer)]);
+        assert_eq!(both.map(|both| (both.local, both.subnet)), Some((own, peer)));
+        assert_eq!(listed(vec![]), None);
+    }
+
+    #[test]
+    fn flags_tell_which_addresses_to_send_from() {
+        let with = |flags| {
+            let own = "2001:db8::1".parse().unwrap();
+            let all = vec![AddressAttribute::Address(own), AddressAttribute::Flags(flags)];
+            listed(all).map(|address| (address.usable, address.lasting))
+        };
+        assert_eq!(with(AddressFlags::Permanent | AddressFlags::Nodad), Some((true, true)));
+        assert_eq!(with(AddressFlags::Tentative), Some((false, true)));
+        assert_eq!(with(AddressFlags::Dadfailed), Some((false, true)));
+        assert_eq!(with(AddressFlags::Deprecated), Some((true, false)));
+        // In IPv6 this bit says that the address is temporary.
+        assert_eq!(with(AddressFlags::Secondary), Some((true, false)));
     }
 }

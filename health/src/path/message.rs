@@ -144,6 +144,21 @@ fn table(message: &RouteMessage) -> Option<u32> {
     })
 }
 
+/// Takes the `onlink` flag away; returns whether it was there.
+pub(super) fn clear_onlink(message: &mut RouteMessage) -> bool {
+    let there = message.header.flags.contains(RouteFlags::Onlink);
+    message.header.flags.remove(RouteFlags::Onlink);
+    there
+}
+
+/// What the kernel sets for a route that is added without a metric.
+fn default_metric(family: Family) -> u32 {
+    match family {
+        Family::V4 => 0,
+        Family::V6 => 1024,
+    }
+}
+
 /// `None` if it is none that this program makes.
 pub(super) fn parse_route(
     family: Family,
@@ -158,6 +173,8 @@ pub(super) fn parse_route(
             RouteAttribute::PrefSource(ip) => source = Some(address(ip)?),
             RouteAttribute::Oif(index) => interface = Some(*index),
             RouteAttribute::MultiPath(list) => hops = Some(list),
+            // Stands beside ours and may win over it.
+            RouteAttribute::Priority(metric) if *metric != default_metric(family) => return None,
             _ => {}
         }
     }
@@ -219,19 +236,41 @@ mod tests {
 
     #[test]
     fn routes_survive_the_way_to_a_message_and_back() {
-        let vip: IpAddr = "192.0.2.1".parse().unwrap();
-        let gateway = "10.0.0.9".parse().unwrap();
-        let source = "10.0.0.1".parse().ok();
-        for (destination, target) in [
-            (None, RouteTarget::Unreachable),
-            (Some(vip), RouteTarget::Via { gateway, interface: 2, source }),
-            (Some(vip), RouteTarget::Via { gateway, interface: 2, source: None }),
-            (Some(vip), RouteTarget::Link([2, 3].into())),
+        for (family, vip, gateway, source) in [
+            (Family::V4, "192.0.2.1", "10.0.0.9", "10.0.0.1"),
+            (Family::V6, "2001:db8::1", "2001:db8:1::9", "2001:db8:1::1"),
         ] {
-            let key = RouteKey { family: Family::V4, table: 1_000_001, destination };
-            let message = route(key, &target);
-            assert_eq!(parse_route(Family::V4, &message), Some((key, target)));
-            assert!(route_is_ours(SPACE, Family::V4, &message));
+            let [vip, gateway, source]: [IpAddr; 3] =
+                [vip, gateway, source].map(|text| text.parse().unwrap());
+            for (destination, target) in [
+                (None, RouteTarget::Unreachable),
+                (Some(vip), RouteTarget::Via { gateway, interface: 2, source: Some(source) }),
+                (Some(vip), RouteTarget::Via { gateway, interface: 2, source: None }),
+                (Some(vip), RouteTarget::Link([2, 3].into())),
+            ] {
+                let key = RouteKey { family, table: 1_000_001, destination };
+                let message = route(key, &target);
+                assert_eq!(parse_route(family, &message), Some((key, target)));
+                assert!(route_is_ours(SPACE, family, &message));
+            }
+        }
+    }
+
+    #[test]
+    fn a_route_with_a_metric_is_none_of_this_program() {
+        for (family, vip, usual, other) in [
+            (Family::V4, "192.0.2.1", 0, 1024),
+            (Family::V6, "2001:db8::1", 1024, 0),
+            (Family::V6, "2001:db8::1", 1024, 512),
+        ] {
+            let key = RouteKey { family, table: 1_000_001, destination: vip.parse().ok() };
+            let with = |metric| {
+                let mut message = route(key, &RouteTarget::Unreachable);
+                message.attributes.push(RouteAttribute::Priority(metric));
+                parse_route(family, &message)
+            };
+            assert_eq!(with(usual), Some((key, RouteTarget::Unreachable)));
+            assert_eq!(with(other), None);
         }
     }
 }

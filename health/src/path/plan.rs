@@ -199,6 +199,37 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_has_tables_and_a_tree_of_its_own_and_no_helper() {
+        let host = host(&[
+            "2 e0 up 10.0.0.1/24",
+            "2 e0 up 2001:db8:1::1/64",
+            "3 e0.7 up 2001:db8:7::1/64",
+        ]);
+        let wanted = [
+            "192.0.2.1 10.0.0.9",
+            "2001:db8::1 2001:db8:1::9",
+            "2001:db8::2 2001:db8:1::9",
+            "2001:db8::1 2001:db8:7::9",
+        ];
+        let (plan, states) = plan(&host, &wanted, true);
+        let v6: Vec<_> = routes(&plan).into_iter().skip_while(|r| !r.contains("1002")).collect();
+        assert_eq!(
+            v6,
+            [
+                "route default in table 1002: unreachable",
+                "route 2001:db8::1 in table 1002: via 2001:db8:1::9 interface 2",
+                "route 2001:db8::2 in table 1002: via 2001:db8:1::9 interface 2",
+                "route default in table 1003: unreachable",
+                "route 2001:db8::1 in table 1003: via 2001:db8:7::9 interface 3",
+            ]
+        );
+        assert_eq!(states, [Ok(1), Ok(2), Ok(3), Ok(2)]);
+        let of = |wanted| plan.rules.iter().filter(move |(f, _)| *f == wanted).map(|(_, r)| *r);
+        assert_eq!(of(Family::V4).collect::<BTreeSet<_>>(), tree::rules(SPACE, [1], true));
+        assert_eq!(of(Family::V6).collect::<BTreeSet<_>>(), tree::rules(SPACE, [2, 3], false));
+    }
+
+    #[test]
     fn the_helper_covers_every_interface_of_a_vip() {
         let host =
             host(&["2 e0 up 10.0.0.1/24", "3 e1 up 10.1.0.1/24", "3 e1 up 2001:db8:1::1/64"]);

@@ -41,13 +41,15 @@ mod tests {
 
     #[tokio::test]
     async fn refused_counts_at_once() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
-        let target = Target { address, source: None, mark: None, ttl: None };
-        let outcome = run(target, &check(), address.ip()).await.outcome;
-        assert!(!outcome.ok);
-        assert_eq!(outcome.diagnostic, "connection refused");
-        assert!(outcome.took < check().timeout);
+        for host in ["127.0.0.1", "::1"] {
+            let listener = TcpListener::bind((host, 0)).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            drop(listener);
+            let target = Target { address, source: None, mark: None, ttl: None };
+            let outcome = run(target, &check(), address.ip()).await.outcome;
+            assert!(!outcome.ok);
+            assert_eq!(outcome.diagnostic, "connection refused");
+            assert!(outcome.took < check().timeout);
+        }
     }
 }

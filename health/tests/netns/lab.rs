@@ -48,6 +48,19 @@ impl Lab {
         lab
     }
 
+    /// Joins the balancer to a backend by an interface more on each side, `name` here and `e9`
+    /// there. The balancer has 10.0.N.1 and 2001:db8:N::1 in that subnet, the backend .12 and ::12.
+    pub(crate) fn add_interface(&self, name: &str, backend: &str, subnet: &str) {
+        let peer = self.ns(backend);
+        self.ip("lb", &format!("link add {name} type veth peer name e9 netns {peer}"));
+        for (ns, interface, host) in [("lb", name, "1"), (backend, "e9", "12")] {
+            self.sysctl(ns, &format!("net/ipv6/conf/{interface}/accept_dad"), "0");
+            self.ip(ns, &format!("link set {interface} up"));
+            self.ip(ns, &format!("addr add 10.0.{subnet}.{host}/24 dev {interface}"));
+            self.ip(ns, &format!("addr add 2001:db8:{subnet}::{host}/64 dev {interface} nodad"));
+        }
+    }
+
     pub(crate) fn ns(&self, name: &str) -> String {
         format!("{}-{name}", self.prefix)
     }

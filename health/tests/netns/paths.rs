@@ -5,7 +5,7 @@ use std::time::Duration;
 use vc5_health::{Error, Probe, ProbePath, Prober, ProberConfig, Verdict, check_paths, cleanup};
 
 use crate::lab::{Lab, VIP4, VIP6};
-use crate::probes::{FAMILIES, config, probe, tcp, wait_for};
+use crate::probes::{FAMILIES, collect, config, http, probe, tcp, wait_for};
 
 /// A TCP probe of backend 1 and 2 in both families.
 fn everything() -> Vec<Probe> {
@@ -23,7 +23,7 @@ fn nothing_is_left_after_the_shutdown() {
     let during = lab.run("lb", async move {
         let (prober, _events) = Prober::start(config()).await.unwrap();
         let routing = || {
-            ["rule", "route show table all"].map(|words| {
+            ["rule", "-6 rule", "route show table all", "-6 route show table all"].map(|words| {
                 let mut command = std::process::Command::new("ip");
                 let output = command.args(["-n", &ns]).args(words.split(' ')).output().unwrap();
                 String::from_utf8(output.stdout).unwrap()
@@ -37,8 +37,18 @@ fn nothing_is_left_after_the_shutdown() {
         assert!(matches!(prober.set(everything()).await, Err(Error::Stopped)));
         during.join("\n")
     });
-    assert!(during.contains("fwmark 0x10000/0xffff0000 lookup 7650001 proto 245"), "{during}");
-    assert!(during.contains("fwmark 0/0xffff0000 goto"), "{during}");
+    for line in [
+        "10000:\tfrom all fwmark 0/0xffff0000 goto 18739 proto 245",
+        "fwmark 0x10000/0xffff0000 lookup 7650001 proto 245",
+        "192.0.2.1 via 198.51.100.11 dev e0 table 7650001 proto 245 src 198.51.100.1 onlink",
+        "fwmark 0x30000/0xffff0000 lookup 7650003 proto 245",
+        "2001:db8:ffff::1 via 2001:db8:51::11 dev e0 table 7650003 proto 245 src 2001:db8:51::1 \
+         metric 1024 onlink",
+    ] {
+        assert!(during.contains(line), "{line} is not in:\n{during}");
+    }
+    let first = "10000:\tfrom all fwmark 0/0xffff0000 goto 18739 proto 245";
+    assert_eq!(during.matches(first).count(), 2, "one tree for each family:\n{during}");
     assert_eq!(lab.routing("lb"), before);
 }
 
@@ -49,6 +59,10 @@ fn what_a_killed_run_left_is_removed_and_only_that() {
     lab.ip("lb", "rule add fwmark 7 lookup 77 priority 500 protocol 245");
     lab.ip("lb", "rule add to 203.0.113.1 lookup 77 priority 10001");
     lab.ip("lb", "route add 203.0.113.1 dev e0 table 77 protocol 245");
+    lab.ip("lb", "-6 rule add fwmark 7 lookup 77 priority 500 protocol 245");
+    lab.ip("lb", "-6 rule add to 2001:db8:113::1 lookup 77 priority 10001");
+    lab.ip("lb", "-6 route add 2001:db8:113::1 dev e0 table 77 protocol 245");
+    lab.ip("lb", "-6 route add 2001:db8:113::1 dev e0 table 7650009 protocol static");
     let before = lab.routing("lb");
     let leave = || async {
         let (prober, _events) = Prober::start(config()).await.unwrap();
@@ -58,9 +72,14 @@ fn what_a_killed_run_left_is_removed_and_only_that() {
     // What an older version may have made.
     lab.ip("lb", "rule add to 203.0.113.9 lookup 7650009 priority 10050 protocol 245");
     lab.ip("lb", "route add 203.0.113.0/24 dev e0 table 7650009 protocol 245");
+    lab.ip("lb", "-6 rule add to 2001:db8:99::1 lookup 7650009 priority 10050 protocol 245");
+    lab.ip("lb", "-6 route add 2001:db8:99::/64 dev e0 table 7650009 protocol 245");
+    // The same destination twice: IPv6 tells routes apart by their metric.
+    let second = "via 2001:db8:51::12 dev e0 metric 7 table 7650003 protocol 245";
+    lab.ip("lb", &format!("-6 route add {VIP6} {second}"));
     assert_ne!(lab.routing("lb"), before);
     let report = lab.run("lb", async { cleanup(&config()).await.unwrap() });
-    assert!(report.rules > 10 && report.routes == 9, "{report:?}");
+    assert!(report.rules > 10 && report.routes == 11, "{report:?}");
     assert_eq!(lab.routing("lb"), before);
 
     lab.run("lb", leave());
@@ -73,11 +92,15 @@ fn a_set_that_cannot_be_is_refused_and_the_old_one_goes_on() {
     let lab = Lab::new();
     let _server = lab.serve("b1", 80);
     lab.ip("lb", "addr add 192.0.2.200/32 dev lo");
+    lab.ip("lb", "addr add 2001:db8:ffff::200/128 dev lo nodad");
     let ns = lab.ns("lb");
     lab.run("lb", async move {
         let routing = || {
-            let output = std::process::Command::new("ip").args(["-n", &ns, "rule"]).output();
-            String::from_utf8(output.unwrap().stdout).unwrap()
+            ["rule", "-6 rule"].map(|words| {
+                let mut command = std::process::Command::new("ip");
+                let output = command.args(["-n", &ns]).args(words.split(' ')).output();
+                String::from_utf8(output.unwrap().stdout).unwrap()
+            })
         };
         let (prober, mut events) = Prober::start(config()).await.unwrap();
         let good = probe("good", ProbePath::Dsr, VIP4, "198.51.100.11", tcp());
@@ -89,6 +112,15 @@ fn a_set_that_cannot_be_is_refused_and_the_old_one_goes_on() {
             ("192.0.2.200", "198.51.100.11", "VIP 192.0.2.200 is an address of this host on lo"),
             (VIP4, "198.51.100.1", "backend 198.51.100.1 (VIP 192.0.2.1) is this host's own"),
             (VIP6, "198.51.100.11", "their address families differ"),
+            (VIP4, "2001:db8:51::11", "their address families differ"),
+            (
+                "2001:db8:ffff::200",
+                "2001:db8:51::11",
+                "VIP 2001:db8:ffff::200 is an address of this host on lo",
+            ),
+            (VIP6, "2001:db8:51::1", "(VIP 2001:db8:ffff::1) is this host's own address on e0"),
+            (VIP6, "fe80::1", "backend fe80::1 (VIP 2001:db8:ffff::1) is outside every connected"),
+            ("::ffff:192.0.2.1", "2001:db8:51::11", "is an IPv4 address in IPv6 form"),
         ] {
             let bad = probe("bad", ProbePath::Dsr, vip, backend, tcp());
             let set = vec![good.clone(), bad];
@@ -194,21 +226,82 @@ fn paths_follow_the_interface() {
     let _server = lab.serve("b1", 80);
     let ns = lab.ns("lb");
     lab.run("lb", async move {
-        let link = |state: &str| {
-            let words = ["-n", &ns, "link", "set", "e0", state];
-            assert!(std::process::Command::new("ip").args(words).status().unwrap().success());
+        let ip = |words: &str| {
+            let mut command = std::process::Command::new("ip");
+            assert!(command.args(["-n", &ns]).args(words.split(' ')).status().unwrap().success());
         };
         let (prober, mut events) = Prober::start(config()).await.unwrap();
-        let mut one = probe("tcp", ProbePath::Dsr, VIP4, "198.51.100.11", tcp());
-        one.check.timeout = Duration::from_millis(500);
-        prober.set(vec![one]).await.unwrap();
-        wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
-        link("down");
-        wait_for(&mut events, |e| e.outcome.diagnostic == "interface e0 is down").await;
-        link("up");
-        wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
+        let probes = FAMILIES.map(|(vip, b1, _)| {
+            let mut one = probe("tcp", ProbePath::Dsr, vip, b1, tcp());
+            one.check.timeout = Duration::from_millis(500);
+            one
+        });
+        let [v4, v6] = [probes[0].key.clone(), probes[1].key.clone()];
+        prober.set(probes.into()).await.unwrap();
+        for key in [&v4, &v6] {
+            wait_for(&mut events, |e| e.key == *key && e.verdict == Verdict::Up).await;
+        }
+        ip("link set e0 down");
+        let down = |key, why: &'static str| {
+            move |e: &vc5_health::ProbeEvent| e.key == key && e.outcome.diagnostic.contains(why)
+        };
+        wait_for(&mut events, down(v4.clone(), "interface e0 is down")).await;
+        // The kernel takes an interface's IPv6 addresses away with it, and leaves those of IPv4.
+        wait_for(&mut events, down(v6.clone(), "is outside every connected subnet")).await;
+        ip("link set e0 up");
+        wait_for(&mut events, |e| e.key == v4 && e.verdict == Verdict::Up).await;
+        ip("addr add 2001:db8:51::1/64 dev e0 nodad");
+        wait_for(&mut events, |e| e.key == v6 && e.verdict == Verdict::Up).await;
         prober.shutdown().await;
     });
+}
+
+/// Two interfaces, as with a VLAN of the first.
+#[test]
+fn backends_behind_another_interface_are_found_by_its_subnets() {
+    let lab = Lab::new();
+    let _servers = (lab.serve("b1", 80), lab.serve("b2", 80));
+    lab.add_interface("e0.7", "b2", "7");
+    lab.run("lb", async {
+        let (prober, mut events) = Prober::start(config()).await.unwrap();
+        let mut probes = Vec::new();
+        for (vip, b1, through) in
+            [(VIP4, "198.51.100.11", "10.0.7.12"), (VIP6, "2001:db8:51::11", "2001:db8:7::12")]
+        {
+            probes.push(probe("b1", ProbePath::Dsr, vip, b1, http("/b1")));
+            probes.push(probe("b2", ProbePath::Dsr, vip, through, http("/b2")));
+        }
+        prober.set(probes).await.unwrap();
+        for event in collect(&mut events, 4).await.into_values() {
+            assert_eq!(event.outcome.diagnostic, "200 OK", "{:?}", event.key);
+        }
+        prober.shutdown().await;
+    });
+}
+
+/// IPv6 checks an `onlink` gateway against the main table, IPv4 does not.
+#[test]
+fn a_route_of_the_host_to_the_backend_by_another_interface_does_no_harm() {
+    let lab = Lab::new();
+    let _server = lab.serve("b1", 80);
+    lab.add_interface("e1", "b2", "7");
+    lab.ip("lb", "route add 198.51.100.11 dev e1");
+    lab.ip("lb", "-6 route add 2001:db8:51::11 dev e1");
+    let before = lab.routing("lb");
+    lab.run("lb", async {
+        let (prober, mut events) = Prober::start(config()).await.unwrap();
+        let probes = FAMILIES.map(|(vip, b1, _)| probe("b1", ProbePath::Dsr, vip, b1, tcp()));
+        let mut found = Vec::new();
+        for probes in [probes.to_vec(), probes.to_vec()] {
+            prober.set(probes).await.unwrap();
+            found.extend(collect(&mut events, 2).await.into_values());
+        }
+        for event in found {
+            assert_eq!(event.outcome.diagnostic, "connected", "{:?}", event.key);
+        }
+        prober.shutdown().await;
+    });
+    assert_eq!(lab.routing("lb"), before);
 }
 
 #[test]
@@ -251,45 +344,88 @@ fn probes_are_sent_from_the_subnet_of_the_backend() {
     });
 }
 
+/// With the address goes what the routes say of it, without a word of the kernel about the routes.
+#[test]
+fn probes_change_to_another_address_when_theirs_is_removed() {
+    let lab = Lab::new();
+    let _server = lab.serve("b1", 80);
+    for (vip, b1, _) in FAMILIES {
+        let (first, second, length) = match vip {
+            VIP4 => ("198.51.100.1", "198.51.100.2", "24"),
+            _ => ("2001:db8:51::1", "2001:db8:51::2", "64"),
+        };
+        let ns = lab.ns("lb");
+        lab.run("lb", async move {
+            let ip = |words: &str| {
+                let mut command = std::process::Command::new("ip");
+                let output = command.args(["-n", &ns]).args(words.split(' ')).output().unwrap();
+                assert!(output.status.success(), "ip {words}: {output:?}");
+                String::from_utf8(output.stdout).unwrap()
+            };
+            let (prober, mut events) = Prober::start(config()).await.unwrap();
+            prober.set(vec![probe("tcp", ProbePath::Dsr, vip, b1, tcp())]).await.unwrap();
+            wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
+            let source = || ip(&format!("route get {vip} mark 0x10000"));
+            assert!(source().contains(&format!(" src {first} ")), "{}", source());
+            ip(&format!("addr del {first}/{length} dev e0"));
+            // A subnet of another length is not removed with the first address.
+            ip(&format!("addr add {second}/{length} dev e0"));
+            let moved = |_: &vc5_health::ProbeEvent| {
+                let mut command = std::process::Command::new("ip");
+                let words = ["-n", &ns, "route", "get", vip, "mark", "0x10000"];
+                let output = command.args(words).output().unwrap().stdout;
+                String::from_utf8_lossy(&output).contains(&format!(" src {second} "))
+            };
+            wait_for(&mut events, moved).await;
+            wait_for(&mut events, |e| e.outcome.ok).await;
+            prober.shutdown().await;
+        });
+    }
+}
+
 #[test]
 fn a_vip_that_becomes_local_fails_its_probes() {
     let lab = Lab::new();
     // The balancer would answer itself.
     let _servers = (lab.serve("b1", 80), lab.serve("lb", 80));
-    let ns = lab.ns("lb");
-    lab.run("lb", async move {
-        let address = |verb: &str| {
-            let words = ["-n", &ns, "addr", verb, "192.0.2.1/32", "dev", "lo"];
-            assert!(std::process::Command::new("ip").args(words).status().unwrap().success());
-        };
-        let (prober, mut events) = Prober::start(config()).await.unwrap();
-        let one = probe("tcp", ProbePath::Dsr, VIP4, "198.51.100.11", tcp());
-        prober.set(vec![one]).await.unwrap();
-        wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
-        address("add");
-        let down = wait_for(&mut events, |e| e.verdict == Verdict::Down).await;
-        assert!(down.outcome.diagnostic.contains("is an address of this host on lo"), "{down:?}");
-        address("del");
-        wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
-        prober.shutdown().await;
-    });
+    for (vip, b1, _) in FAMILIES {
+        let ns = lab.ns("lb");
+        lab.run("lb", async move {
+            let address = |verb: &str| {
+                let words = ["-n", &ns, "addr", verb, vip, "dev", "lo"];
+                assert!(std::process::Command::new("ip").args(words).status().unwrap().success());
+            };
+            let (prober, mut events) = Prober::start(config()).await.unwrap();
+            prober.set(vec![probe("tcp", ProbePath::Dsr, vip, b1, tcp())]).await.unwrap();
+            wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
+            address("add");
+            let down = wait_for(&mut events, |e| e.verdict == Verdict::Down).await;
+            let why = &down.outcome.diagnostic;
+            assert!(why.contains("is an address of this host on lo"), "{down:?}");
+            address("del");
+            wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
+            prober.shutdown().await;
+        });
+    }
 }
 
 #[test]
 fn rules_that_others_flush_come_back() {
     let lab = Lab::new();
     let _server = lab.serve("b1", 80);
-    let ns = lab.ns("lb");
-    lab.run("lb", async move {
-        let (prober, mut events) = Prober::start(config()).await.unwrap();
-        prober.set(vec![probe("tcp", ProbePath::Dsr, VIP4, "198.51.100.11", tcp())]).await.unwrap();
-        wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
-        let words = ["-n", &ns, "rule", "flush", "protocol", "245"];
-        assert!(std::process::Command::new("ip").args(words).status().unwrap().success());
-        wait_for(&mut events, |e| e.verdict == Verdict::Down).await;
-        wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
-        prober.shutdown().await;
-    });
+    for ((vip, b1, _), family) in FAMILIES.into_iter().zip(["-4", "-6"]) {
+        let ns = lab.ns("lb");
+        lab.run("lb", async move {
+            let (prober, mut events) = Prober::start(config()).await.unwrap();
+            prober.set(vec![probe("tcp", ProbePath::Dsr, vip, b1, tcp())]).await.unwrap();
+            wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
+            let words = ["-n", &ns, family, "rule", "flush", "protocol", "245"];
+            assert!(std::process::Command::new("ip").args(words).status().unwrap().success());
+            wait_for(&mut events, |e| e.verdict == Verdict::Down).await;
+            wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
+            prober.shutdown().await;
+        });
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(crate) fn tcp() -> CheckKind {
     CheckKind::Tcp
 }
 
-fn http(path: &str) -> CheckKind {
+pub(crate) fn http(path: &str) -> CheckKind {
     CheckKind::Http { host: None, path: path.into(), method: "GET".into(), expect: vec![] }
 }
 
@@ -187,6 +187,53 @@ fn refused_counts_at_once_and_a_black_hole_times_out() {
         assert_eq!(*verdict, Verdict::Down);
         assert_eq!(diagnostic, "timed out after 300 ms while connecting");
         assert!(*took >= Duration::from_millis(300), "{took:?}");
+    }
+}
+
+/// Nobody answers for the backend's address: the kernel gives up looking for it well before the
+/// probe's own time is over.
+#[test]
+fn an_unresolved_neighbour_counts_before_the_timeout() {
+    let lab = Lab::new();
+    let mut probes = Vec::new();
+    for ((vip, ..), nobody) in FAMILIES.into_iter().zip(["198.51.100.99", "2001:db8:51::99"]) {
+        let mut one = probe(vip, ProbePath::Dsr, vip, nobody, tcp());
+        one.check.timeout = Duration::from_secs(60);
+        probes.push(one);
+    }
+    let timeout = probes[0].check.timeout;
+    let found = outcomes(&lab, probes);
+    assert_eq!(found.len(), 2);
+    for (vip, (verdict, diagnostic, took)) in found {
+        assert_eq!((verdict, diagnostic.as_str()), (Verdict::Down, "no route to host"), "{vip}");
+        assert!(took < timeout, "{vip}: {took:?}");
+    }
+}
+
+/// A backend that forwards and has no way to the VIP says so by ICMP.
+#[test]
+fn what_icmp_says_counts_at_once() {
+    let lab = Lab::new();
+    lab.sysctl("b2", "net/ipv4/ip_forward", "1");
+    lab.sysctl("b2", "net/ipv6/conf/all/forwarding", "1");
+    // RFC 1122 section 3.2.2.1, RFC 4443 section 3.1.
+    let answers = [
+        ("unreachable", ["no route to host", "network is unreachable"]),
+        ("prohibit", ["no route to host", "permission denied"]),
+    ];
+    for (index, (vip, _, b2)) in FAMILIES.into_iter().enumerate() {
+        lab.ip("b2", &format!("addr del {vip} dev lo"));
+        for (kind, diagnostics) in answers {
+            lab.ip("b2", &format!("route replace {kind} {vip}"));
+            let mut one = probe(kind, ProbePath::Dsr, vip, b2, tcp());
+            one.ttl = None;
+            one.check.timeout = Duration::from_secs(60);
+            let timeout = one.check.timeout;
+            let found = outcomes(&lab, vec![one]);
+            let (verdict, diagnostic, took) = &found[kind];
+            assert_eq!((*verdict, diagnostic.as_str()), (Verdict::Down, diagnostics[index]));
+            assert!(*took < timeout, "{kind} {vip}: {took:?}");
+        }
     }
 }
 

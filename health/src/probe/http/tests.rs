@@ -26,7 +26,11 @@ struct Seen {
 
 /// Serves one connection with `answer`.
 async fn serve(answer: Vec<u8>, then: Then) -> (SocketAddr, JoinHandle<Seen>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_on("127.0.0.1", answer, then).await
+}
+
+async fn serve_on(host: &str, answer: Vec<u8>, then: Then) -> (SocketAddr, JoinHandle<Seen>) {
+    let listener = TcpListener::bind((host, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -164,6 +168,20 @@ async fn a_large_body_is_not_read_to_its_end() {
     answer.resize(answer.len() + 2 * BODY_CAP, b'x');
     let (outcome, _) = ask(answer, Then::StayOpen, &check(&[], LONG)).await;
     assert_eq!((outcome.ok, outcome.diagnostic.as_str()), (true, "200 OK"));
+}
+
+#[tokio::test]
+async fn an_ipv6_service_is_asked_by_its_address_in_brackets() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let (address, task) = serve_on("::1", answer.into(), Then::Close).await;
+    let target = Target { address, source: None, mark: None, ttl: None };
+    let finished = run(target, &check(&[], LONG), "2001:db8::1".parse().unwrap()).await;
+    assert_eq!(finished.outcome.diagnostic, "200 OK");
+    finished.close().await;
+    let seen = task.await.unwrap();
+    let host = format!("\r\nhost: [2001:db8::1]:{}\r\n", address.port());
+    assert!(seen.request.contains(&host), "{}", seen.request);
+    assert_eq!(seen.end.unwrap(), 0, "closed by FIN");
 }
 
 #[test]
