@@ -67,10 +67,7 @@ impl Lab {
 
     /// Runs `ip` with these words in a namespace and returns what it prints.
     pub(crate) fn ip(&self, name: &str, words: &str) -> String {
-        let ns = self.ns(name);
-        let mut all = vec!["-n", &ns];
-        all.extend(words.split_whitespace());
-        ip(&all)
+        ip_in(&self.ns(name), words)
     }
 
     pub(crate) fn sysctl(&self, name: &str, key: &str, value: &str) {
@@ -169,6 +166,13 @@ async fn accept(listener: TcpListener, name: &'static str) {
             let _ = stream.write_all(answer.as_bytes()).await;
         });
     }
+}
+
+/// Runs `ip` with these words in the namespace of this full name and returns what it prints.
+pub(crate) fn ip_in(ns: &str, words: &str) -> String {
+    let mut all = vec!["-n", ns];
+    all.extend(words.split_whitespace());
+    ip(&all)
 }
 
 fn ip(words: &[&str]) -> String {

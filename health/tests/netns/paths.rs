@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vc5_health::{Error, Probe, ProbePath, Prober, ProberConfig, Verdict, check_paths, cleanup};
 
-use crate::lab::{Lab, VIP4, VIP6};
+use crate::lab::{Lab, VIP4, VIP6, ip_in as ip};
 use crate::probes::{FAMILIES, collect, config, http, probe, tcp, wait_for};
 
 /// A TCP probe of backend 1 and 2 in both families.
@@ -23,11 +23,8 @@ fn nothing_is_left_after_the_shutdown() {
     let during = lab.run("lb", async move {
         let (prober, _events) = Prober::start(config()).await.unwrap();
         let routing = || {
-            ["rule", "-6 rule", "route show table all", "-6 route show table all"].map(|words| {
-                let mut command = std::process::Command::new("ip");
-                let output = command.args(["-n", &ns]).args(words.split(' ')).output().unwrap();
-                String::from_utf8(output.stdout).unwrap()
-            })
+            ["rule", "-6 rule", "route show table all", "-6 route show table all"]
+                .map(|words| ip(&ns, words))
         };
         prober.set(everything()).await.unwrap();
         let during = routing();
@@ -95,13 +92,7 @@ fn a_set_that_cannot_be_is_refused_and_the_old_one_goes_on() {
     lab.ip("lb", "addr add 2001:db8:ffff::200/128 dev lo nodad");
     let ns = lab.ns("lb");
     lab.run("lb", async move {
-        let routing = || {
-            ["rule", "-6 rule"].map(|words| {
-                let mut command = std::process::Command::new("ip");
-                let output = command.args(["-n", &ns]).args(words.split(' ')).output();
-                String::from_utf8(output.unwrap().stdout).unwrap()
-            })
-        };
+        let routing = || ["rule", "-6 rule"].map(|words| ip(&ns, words));
         let (prober, mut events) = Prober::start(config()).await.unwrap();
         let good = probe("good", ProbePath::Dsr, VIP4, "198.51.100.11", tcp());
         prober.set(vec![good.clone()]).await.unwrap();
@@ -180,12 +171,7 @@ fn replies_pass_a_reverse_path_filter() {
         let before = lab.routing("lb");
         let ns = lab.ns("lb");
         lab.run("lb", async move {
-            let ip = |words: &str| {
-                let mut command = std::process::Command::new("ip");
-                let output = command.args(["-n", &ns]).args(words.split(' ')).output().unwrap();
-                assert!(output.status.success(), "ip {words}: {output:?}");
-                String::from_utf8(output.stdout).unwrap()
-            };
+            let ip = |words: &str| ip(&ns, words);
             let (prober, mut events) = Prober::start(config()).await.unwrap();
             let mut one = probe("tcp", ProbePath::Dsr, VIP4, "198.51.100.11", tcp());
             one.check.timeout = Duration::from_millis(500);
@@ -226,10 +212,7 @@ fn paths_follow_the_interface() {
     let _server = lab.serve("b1", 80);
     let ns = lab.ns("lb");
     lab.run("lb", async move {
-        let ip = |words: &str| {
-            let mut command = std::process::Command::new("ip");
-            assert!(command.args(["-n", &ns]).args(words.split(' ')).status().unwrap().success());
-        };
+        let ip = |words: &str| ip(&ns, words);
         let (prober, mut events) = Prober::start(config()).await.unwrap();
         let probes = FAMILIES.map(|(vip, b1, _)| {
             let mut one = probe("tcp", ProbePath::Dsr, vip, b1, tcp());
@@ -317,9 +300,7 @@ fn a_probe_without_its_route_never_takes_the_default_route() {
             let (prober, mut events) = Prober::start(config()).await.unwrap();
             prober.set(vec![probe("tcp", ProbePath::Dsr, vip, b2, tcp())]).await.unwrap();
             wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
-            let mut command = std::process::Command::new("ip");
-            let words = ["-n", &ns, "route", "del", vip, "table", "7650001"];
-            assert!(command.args(words).status().unwrap().success());
+            ip(&ns, &format!("route del {vip} table 7650001"));
             let down = wait_for(&mut events, |e| e.verdict == Verdict::Down).await;
             assert_eq!(down.outcome.diagnostic, "no route to host");
             prober.shutdown().await;
@@ -344,39 +325,31 @@ fn probes_are_sent_from_the_subnet_of_the_backend() {
     });
 }
 
-/// With the address goes what the routes say of it, without a word of the kernel about the routes.
+/// With the address IPv6 takes it from the routes too, and says nothing of that.
 #[test]
 fn probes_change_to_another_address_when_theirs_is_removed() {
     let lab = Lab::new();
     let _server = lab.serve("b1", 80);
-    for (vip, b1, _) in FAMILIES {
-        let (first, second, length) = match vip {
-            VIP4 => ("198.51.100.1", "198.51.100.2", "24"),
-            _ => ("2001:db8:51::1", "2001:db8:51::2", "64"),
-        };
+    lab.sysctl("lb", "net/ipv4/conf/e0/promote_secondaries", "1");
+    let sources = [
+        ("-4", "198.51.100.1", "198.51.100.2", 24),
+        ("-6", "2001:db8:51::1", "2001:db8:51::2", 64),
+    ];
+    for ((vip, b1, _), (family, one, other, length)) in FAMILIES.into_iter().zip(sources) {
+        lab.ip("lb", &format!("addr add {other}/{length} dev e0 nodad"));
         let ns = lab.ns("lb");
         lab.run("lb", async move {
-            let ip = |words: &str| {
-                let mut command = std::process::Command::new("ip");
-                let output = command.args(["-n", &ns]).args(words.split(' ')).output().unwrap();
-                assert!(output.status.success(), "ip {words}: {output:?}");
-                String::from_utf8(output.stdout).unwrap()
-            };
             let (prober, mut events) = Prober::start(config()).await.unwrap();
             prober.set(vec![probe("tcp", ProbePath::Dsr, vip, b1, tcp())]).await.unwrap();
             wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
-            let source = || ip(&format!("route get {vip} mark 0x10000"));
-            assert!(source().contains(&format!(" src {first} ")), "{}", source());
-            ip(&format!("addr del {first}/{length} dev e0"));
-            // A subnet of another length is not removed with the first address.
-            ip(&format!("addr add {second}/{length} dev e0"));
-            let moved = |_: &vc5_health::ProbeEvent| {
-                let mut command = std::process::Command::new("ip");
-                let words = ["-n", &ns, "route", "get", vip, "mark", "0x10000"];
-                let output = command.args(words).output().unwrap().stdout;
-                String::from_utf8_lossy(&output).contains(&format!(" src {second} "))
+            let leaves_from = |address: &str| {
+                let route = ip(&ns, &format!("{family} route show table 7650001"));
+                route.contains(&format!(" src {address} "))
             };
-            wait_for(&mut events, moved).await;
+            let (first, second) = if leaves_from(one) { (one, other) } else { (other, one) };
+            assert!(leaves_from(first));
+            ip(&ns, &format!("addr del {first}/{length} dev e0"));
+            wait_for(&mut events, |_| leaves_from(second)).await;
             wait_for(&mut events, |e| e.outcome.ok).await;
             prober.shutdown().await;
         });
@@ -391,10 +364,8 @@ fn a_vip_that_becomes_local_fails_its_probes() {
     for (vip, b1, _) in FAMILIES {
         let ns = lab.ns("lb");
         lab.run("lb", async move {
-            let address = |verb: &str| {
-                let words = ["-n", &ns, "addr", verb, vip, "dev", "lo"];
-                assert!(std::process::Command::new("ip").args(words).status().unwrap().success());
-            };
+            let length = if vip == VIP4 { 32 } else { 128 };
+            let address = |verb: &str| ip(&ns, &format!("addr {verb} {vip}/{length} dev lo"));
             let (prober, mut events) = Prober::start(config()).await.unwrap();
             prober.set(vec![probe("tcp", ProbePath::Dsr, vip, b1, tcp())]).await.unwrap();
             wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
@@ -419,8 +390,7 @@ fn rules_that_others_flush_come_back() {
             let (prober, mut events) = Prober::start(config()).await.unwrap();
             prober.set(vec![probe("tcp", ProbePath::Dsr, vip, b1, tcp())]).await.unwrap();
             wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
-            let words = ["-n", &ns, family, "rule", "flush", "protocol", "245"];
-            assert!(std::process::Command::new("ip").args(words).status().unwrap().success());
+            ip(&ns, &format!("{family} rule flush protocol 245"));
             wait_for(&mut events, |e| e.verdict == Verdict::Down).await;
             wait_for(&mut events, |e| e.verdict == Verdict::Up).await;
             prober.shutdown().await;
@@ -459,38 +429,44 @@ fn a_large_tree_resolves_every_mark() {
     const BACKENDS: u32 = 3000;
     let lab = Lab::new();
     lab.ip("lb", "addr add 10.77.0.1/16 dev e0");
+    lab.ip("lb", "addr add 2001:db8:77::1/64 dev e0 nodad");
     let before = lab.routing("lb");
-    let gateway = |n: u32| format!("10.77.{}.{}", 1 + n / 250, 1 + n % 250);
-    lab.run("lb", async move {
-        let (prober, _events) = Prober::start(config()).await.unwrap();
-        let probes = (0..BACKENDS).map(|n| {
-            let mut one = probe("tcp", ProbePath::Dsr, VIP4, &gateway(n), tcp());
-            one.check.interval = Duration::from_secs(86_400);
-            one
+    let families: [(&str, &str, fn(u32) -> String); 2] = [
+        ("-4", VIP4, |n| format!("10.77.{}.{}", 1 + n / 250, 1 + n % 250)),
+        ("-6", VIP6, |n| format!("2001:db8:77::77:{n:x}")),
+    ];
+    for (family, vip, gateway) in families {
+        lab.run("lb", async move {
+            let (prober, _events) = Prober::start(config()).await.unwrap();
+            let probes = (0..BACKENDS).map(|n| {
+                let mut one = probe("tcp", ProbePath::Dsr, vip, &gateway(n), tcp());
+                one.check.interval = Duration::from_secs(86_400);
+                one
+            });
+            prober.set(probes.collect()).await.unwrap();
         });
-        prober.set(probes.collect()).await.unwrap();
-    });
-    // The tables say which backend has which mark; the rules must lead there.
-    let routes = lab.ip("lb", "route show table all protocol 245");
-    let mut expected = Vec::new();
-    for line in routes.lines().filter(|line| line.starts_with(VIP4)) {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let after = |word| words[words.iter().position(|&w| w == word).unwrap() + 1];
-        let id = after("table").parse::<u32>().unwrap() - config().table_base;
-        expected.push((id << 16, after("via").to_owned()));
+        // The tables say which backend has which mark; the rules must lead there.
+        let routes = lab.ip("lb", &format!("{family} route show table all protocol 245"));
+        let mut expected = Vec::new();
+        for line in routes.lines().filter(|line| line.starts_with(vip)) {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let after = |word| words[words.iter().position(|&w| w == word).unwrap() + 1];
+            let id = after("table").parse::<u32>().unwrap() - config().table_base;
+            expected.push((id << 16, after("via").to_owned()));
+        }
+        assert_eq!(expected.len(), BACKENDS as usize);
+        let batch: String =
+            expected.iter().map(|(mark, _)| format!("route get {vip} mark {mark}\n")).collect();
+        let file = std::env::temp_dir().join(lab.ns("batch"));
+        std::fs::write(&file, batch).unwrap();
+        let answers = lab.ip("lb", &format!("-o -batch {}", file.display()));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(answers.lines().count(), expected.len());
+        for (answer, (mark, gateway)) in answers.lines().zip(&expected) {
+            assert!(answer.contains(&format!("via {gateway} dev e0 ")), "mark {mark:#x}: {answer}");
+        }
+        let removed = lab.run("lb", async { cleanup(&config()).await.unwrap() });
+        assert_eq!(removed.routes, 2 * BACKENDS as usize);
+        assert_eq!(lab.routing("lb"), before);
     }
-    assert_eq!(expected.len(), BACKENDS as usize);
-    let batch: String =
-        expected.iter().map(|(mark, _)| format!("route get {VIP4} mark {mark}\n")).collect();
-    let file = std::env::temp_dir().join(lab.ns("batch"));
-    std::fs::write(&file, batch).unwrap();
-    let answers = lab.ip("lb", &format!("-o -batch {}", file.display()));
-    std::fs::remove_file(&file).unwrap();
-    assert_eq!(answers.lines().count(), expected.len());
-    for (answer, (mark, gateway)) in answers.lines().zip(&expected) {
-        assert!(answer.contains(&format!("via {gateway} dev e0 ")), "mark {mark:#x}: {answer}");
-    }
-    let removed = lab.run("lb", async { cleanup(&config()).await.unwrap() });
-    assert_eq!(removed.routes, 2 * BACKENDS as usize);
-    assert_eq!(lab.routing("lb"), before);
 }
