@@ -325,6 +325,33 @@ fn probes_are_sent_from_the_subnet_of_the_backend() {
     });
 }
 
+/// As long as the kernel looks for duplicates of it, an IPv6 address cannot be a route's source.
+#[test]
+fn an_address_that_is_not_ready_yet_is_used_when_it_is() {
+    let lab = Lab::new();
+    let _server = lab.serve("b1", 80);
+    let (_, b1, _) = FAMILIES[1];
+    let address = "2001:db8:51::1/64 dev e0";
+    lab.ip("lb", &format!("addr del {address}"));
+    lab.sysctl("lb", "net/ipv6/conf/e0/accept_dad", "1");
+    // So many that it never ends here.
+    lab.sysctl("lb", "net/ipv6/conf/e0/dad_transmits", "1000");
+    lab.ip("lb", &format!("addr add {address}"));
+    assert!(lab.ip("lb", "addr show dev e0 tentative").contains("2001:db8:51::1"));
+    let ns = lab.ns("lb");
+    lab.run("lb", async move {
+        let (prober, mut events) = Prober::start(config()).await.unwrap();
+        prober.set(vec![probe("tcp", ProbePath::Dsr, VIP6, b1, tcp())]).await.unwrap();
+        let routes = || ip(&ns, "-6 route show table 7650001");
+        assert!(routes().contains(VIP6) && !routes().contains(" src "), "{}", routes());
+        ip(&ns, &format!("addr del {address}"));
+        ip(&ns, &format!("addr add {address} nodad"));
+        wait_for(&mut events, |_| routes().contains(" src 2001:db8:51::1 ")).await;
+        wait_for(&mut events, |e| e.outcome.ok).await;
+        prober.shutdown().await;
+    });
+}
+
 /// With the address IPv6 takes it from the routes too, and says nothing of that.
 #[test]
 fn probes_change_to_another_address_when_theirs_is_removed() {

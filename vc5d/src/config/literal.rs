@@ -155,6 +155,8 @@ pub(super) fn not_a_host(address: IpAddr) -> Option<&'static str> {
         _ if address.is_unspecified() => Some("is the unspecified address"),
         _ if address.is_multicast() => Some("is a multicast address"),
         _ if broadcast => Some("is the broadcast address"),
+        // The system would speak IPv4 to it, past everything that is set up for IPv6.
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("is an IPv4 address in IPv6 form"),
         _ => None,
     }
 }

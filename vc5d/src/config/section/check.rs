@@ -1,6 +1,7 @@
 //! `[check.NAME]`.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use super::super::literal::status_range;
@@ -66,6 +67,9 @@ fn http(table: &mut Table<'_>) -> CheckKind {
         let text = field.text()?;
         if text.is_empty() || !is_request_word(text) {
             return field.fail(&format!("`{text}` cannot stand in a Host header"));
+        }
+        if text.parse::<Ipv6Addr>().is_ok() {
+            return field.fail(&format!("an IPv6 address stands in brackets there: `[{text}]`"));
         }
         Some(text.to_owned())
     });
