@@ -14,7 +14,7 @@ use vc5_ebpf_abi::{
 };
 
 use super::mmap::Mapped;
-use super::{Found, TableError, Tables, batch};
+use super::{Found, TableError, Tables, batch, inner};
 use crate::Error;
 use crate::maglev::{Ring, SLOTS};
 use crate::topology::Port;
@@ -326,8 +326,10 @@ impl Tables for KernelTables {
         let installed = self.ring_maps.len() as u32;
         let mut fds = Vec::new();
         let mut new = Vec::new();
+        let creating = |source| TableError { action: "creating a ring", source };
+        let maker = inner::Maker::new().map_err(creating)?;
         for _ in installed..count {
-            let inner = MapData::create(ring_definition(), "vc5_ring", None)
+            let inner = MapData::from_fd(maker.make().map_err(creating)?)
                 .map_err(error("creating a ring"))?;
             fds.push(inner.fd().as_fd().as_raw_fd());
             new.push(inner);
@@ -390,17 +392,6 @@ fn gone(removed: Result<(), MapError>) -> Result<(), MapError> {
 fn duplicate(map: &MapData) -> Result<MapData, MapError> {
     let fd = map.fd().as_fd().try_clone_to_owned().map_err(MapError::IoError)?;
     MapData::from_fd(fd)
-}
-
-/// An inner ring must be of the type, sizes and flags of the object's template.
-fn ring_definition() -> aya_obj::Map {
-    aya_obj::Map::new_from_params(
-        aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY as u32,
-        size_of::<u32>() as u32,
-        size_of::<[u16; SLOTS]>() as u32,
-        1,
-        0,
-    )
 }
 
 fn map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {

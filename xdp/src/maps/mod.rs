@@ -4,6 +4,7 @@ mod adopt;
 mod batch;
 mod filter;
 mod ids;
+mod inner;
 mod kernel;
 mod mmap;
 mod rings;
