@@ -453,47 +453,48 @@ fn two_probers_share_a_host_by_different_bases() {
 /// Marks of thousands of backends, resolved by the kernel itself.
 #[test]
 fn a_large_tree_resolves_every_mark() {
-    const BACKENDS: u32 = 3000;
     let lab = Lab::new();
     lab.ip("lb", "addr add 10.77.0.1/16 dev e0");
     lab.ip("lb", "addr add 2001:db8:77::1/64 dev e0 nodad");
+    let v4 = |n| format!("10.77.{}.{}", 1 + n / 250, 1 + n % 250);
+    resolve_every_mark(&lab, "-4", VIP4, (0..3000).map(v4).collect());
+    let v6 = |n| format!("2001:db8:77::77:{n:x}");
+    resolve_every_mark(&lab, "-6", VIP6, (1..=3000).map(v6).collect());
+}
+
+fn resolve_every_mark(lab: &Lab, family: &str, vip: &'static str, backends: Vec<String>) {
+    let count = backends.len();
     let before = lab.routing("lb");
-    let families: [(&str, &str, fn(u32) -> String); 2] = [
-        ("-4", VIP4, |n| format!("10.77.{}.{}", 1 + n / 250, 1 + n % 250)),
-        ("-6", VIP6, |n| format!("2001:db8:77::77:{n:x}")),
-    ];
-    for (family, vip, gateway) in families {
-        lab.run("lb", async move {
-            let (prober, _events) = Prober::start(config()).await.unwrap();
-            let probes = (0..BACKENDS).map(|n| {
-                let mut one = probe("tcp", ProbePath::Dsr, vip, &gateway(n), tcp());
-                one.check.interval = Duration::from_secs(86_400);
-                one
-            });
-            prober.set(probes.collect()).await.unwrap();
+    lab.run("lb", async move {
+        let (prober, _events) = Prober::start(config()).await.unwrap();
+        let probes = backends.iter().map(|backend| {
+            let mut one = probe("tcp", ProbePath::Dsr, vip, backend, tcp());
+            one.check.interval = Duration::from_secs(86_400);
+            one
         });
-        // The tables say which backend has which mark; the rules must lead there.
-        let routes = lab.ip("lb", &format!("{family} route show table all protocol 245"));
-        let mut expected = Vec::new();
-        for line in routes.lines().filter(|line| line.starts_with(vip)) {
-            let words: Vec<_> = line.split_whitespace().collect();
-            let after = |word| words[words.iter().position(|&w| w == word).unwrap() + 1];
-            let id = after("table").parse::<u32>().unwrap() - config().table_base;
-            expected.push((id << 16, after("via").to_owned()));
-        }
-        assert_eq!(expected.len(), BACKENDS as usize);
-        let batch: String =
-            expected.iter().map(|(mark, _)| format!("route get {vip} mark {mark}\n")).collect();
-        let file = std::env::temp_dir().join(lab.ns("batch"));
-        std::fs::write(&file, batch).unwrap();
-        let answers = lab.ip("lb", &format!("-o -batch {}", file.display()));
-        std::fs::remove_file(&file).unwrap();
-        assert_eq!(answers.lines().count(), expected.len());
-        for (answer, (mark, gateway)) in answers.lines().zip(&expected) {
-            assert!(answer.contains(&format!("via {gateway} dev e0 ")), "mark {mark:#x}: {answer}");
-        }
-        let removed = lab.run("lb", async { cleanup(&config()).await.unwrap() });
-        assert_eq!(removed.routes, 2 * BACKENDS as usize);
-        assert_eq!(lab.routing("lb"), before);
+        prober.set(probes.collect()).await.unwrap();
+    });
+    // The tables say which backend has which mark; the rules must lead there.
+    let routes = lab.ip("lb", &format!("{family} route show table all protocol 245"));
+    let mut expected = Vec::new();
+    for line in routes.lines().filter(|line| line.starts_with(vip)) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let after = |word| words[words.iter().position(|&w| w == word).unwrap() + 1];
+        let id = after("table").parse::<u32>().unwrap() - config().table_base;
+        expected.push((id << 16, after("via").to_owned()));
     }
+    assert_eq!(expected.len(), count);
+    let batch: String =
+        expected.iter().map(|(mark, _)| format!("route get {vip} mark {mark}\n")).collect();
+    let file = std::env::temp_dir().join(lab.ns("batch"));
+    std::fs::write(&file, batch).unwrap();
+    let answers = lab.ip("lb", &format!("-o -batch {}", file.display()));
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(answers.lines().count(), count);
+    for (answer, (mark, gateway)) in answers.lines().zip(&expected) {
+        assert!(answer.contains(&format!("via {gateway} dev e0 ")), "mark {mark:#x}: {answer}");
+    }
+    let removed = lab.run("lb", async { cleanup(&config()).await.unwrap() });
+    assert_eq!(removed.routes, 2 * count);
+    assert_eq!(lab.routing("lb"), before);
 }
