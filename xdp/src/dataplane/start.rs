@@ -72,8 +72,13 @@ fn report(
 /// interfaces come last, so that a packet meets a program that has all it needs.
 fn prepare(config: &DataplaneConfig, shares: Shares) -> Result<Worker, Error> {
     check_permission()?;
-    let listener = Listener::open().map_err(Error::io("listening to the kernel's netlink"))?;
     let mut requests = Requests::open().map_err(Error::io("opening a netlink socket"))?;
+    let ethtool = Ethtool::open().map_err(Error::io("opening a socket for ethtool"))?;
+    let mut offloads = Offloads::default();
+    // Before attaching, as some drivers refuse a program while such an offload is on. And before
+    // listening, as an interface's change tells of its program too, of which there is none yet.
+    offloads.enforce(&network(config, &mut requests)?.topology, &ethtool);
+    let listener = Listener::open().map_err(Error::io("listening to the kernel's netlink"))?;
     let network = network(config, &mut requests)?;
     let mut pins = config.pin_path.as_deref().map(Pins::open).transpose()?;
     let earlier = pins.as_ref().and_then(Earlier::find);
@@ -88,10 +93,6 @@ fn prepare(config: &DataplaneConfig, shares: Shares) -> Result<Worker, Error> {
     let now = clock::coarse_ns();
     forwarding.top_up(now).map_err(|e| Error::Load(e.to_string()))?;
 
-    // Before attaching, as some drivers refuse a program while such an offload is on.
-    let ethtool = Ethtool::open().map_err(Error::io("opening a socket for ethtool"))?;
-    let mut offloads = Offloads::default();
-    offloads.enforce(&network.topology, &ethtool);
     let mut attachments =
         Attachments::attach(&mut loaded, &mut pins, &network.topology, config.mode)?;
     if let Some(pins) = &mut pins {

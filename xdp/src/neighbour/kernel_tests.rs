@@ -181,6 +181,10 @@ fn the_administrators_own_entries_stay_as_they_are() {
         assert!(entry.contains("02:00:00:00:00:99 PERMANENT"), "{entry}");
         let other = entries.lines().find(|line| line.starts_with("2001:db8::a ")).unwrap();
         assert!(other.contains("managed extern_learn"), "{other}");
+        watch.managed.remove_others(&mut watch.requests, &BTreeMap::new());
+        let entries = balancer.ip("neigh show dev e0");
+        assert!(entries.contains("02:00:00:00:00:99 PERMANENT"), "{entries}");
+        assert!(!entries.contains("managed"), "{entries}");
     });
 }
 

@@ -29,6 +29,8 @@ type Entry = (IpAddr, u32);
 #[derive(Debug, Default)]
 pub(crate) struct Managed {
     entries: BTreeSet<Entry>,
+    /// Those that serve as well, which the administrator has set and nobody else may remove.
+    permanent: BTreeSet<Entry>,
 }
 
 impl Managed {
@@ -49,7 +51,7 @@ impl Managed {
         let missing: Vec<Entry> = wanted
             .iter()
             .map(|(address, index)| (*address, *index))
-            .filter(|entry| !self.entries.contains(entry))
+            .filter(|entry| !self.entries.contains(entry) && !self.permanent.contains(entry))
             .collect();
         if missing.is_empty() {
             return Ok(());
@@ -58,7 +60,7 @@ impl Managed {
         let permanent = permanent(requests).map_err(trouble)?;
         let (set, unset): (Vec<Entry>, Vec<Entry>) =
             missing.into_iter().partition(|entry| permanent.contains(entry));
-        self.entries.extend(set);
+        self.permanent.extend(set);
         let messages = unset.iter().copied().map(create).collect();
         let outcomes =
             requests.tell_all(messages, NLM_F_CREATE | NLM_F_REPLACE).map_err(trouble)?;
@@ -73,7 +75,8 @@ impl Managed {
                         format!("no neighbour entry for {}: {error}", entry.0)
                     });
                 }
-                // Most likely the interface is gone; its coming back is an event.
+                // The interface is about to be told gone; its coming back is an event.
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
                 Err(error) => {
                     tracing::warn!(address = %entry.0, %error, "no neighbour entry could be made");
                 }
@@ -97,6 +100,7 @@ impl Managed {
     }
 
     fn remove(&mut self, requests: &mut Requests, goes: impl Fn(Entry) -> bool) {
+        self.permanent.retain(|entry| !goes(*entry));
         delete(requests, self.entries.extract_if(.., |entry| goes(*entry)));
     }
 
@@ -105,8 +109,12 @@ impl Managed {
         match event {
             NetEvent::Neighbour(entry) if entry.reachability == Reachability::Gone => {
                 self.entries.remove(&(entry.address, entry.index));
+                self.permanent.remove(&(entry.address, entry.index));
             }
-            NetEvent::LinkGone(gone) => self.entries.retain(|(_, index)| index != gone),
+            NetEvent::LinkGone(gone) => {
+                self.entries.retain(|(_, index)| index != gone);
+                self.permanent.retain(|(_, index)| index != gone);
+            }
             _ => {}
         }
     }
@@ -122,6 +130,7 @@ impl Managed {
         interfaces: &BTreeSet<u32>,
     ) -> io::Result<()> {
         self.entries = ours(requests, interfaces)?;
+        self.permanent.clear();
         Ok(())
     }
 }
