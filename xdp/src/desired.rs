@@ -154,6 +154,9 @@ pub enum RealState {
     Draining,
     /// No flows; see [`OnDown`] for those it has.
     Down,
+    /// Not known yet: one that the service has already stays what it is, also if an earlier run has
+    /// left it so; a new one is down.
+    Undecided,
 }
 
 impl std::fmt::Display for RealState {
@@ -162,6 +165,7 @@ impl std::fmt::Display for RealState {
             Self::Live => "live",
             Self::Draining => "draining",
             Self::Down => "down",
+            Self::Undecided => "undecided",
         })
     }
 }

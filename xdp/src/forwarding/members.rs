@@ -113,7 +113,7 @@ impl Backend {
         let wanted = match self.state() {
             RealState::Live => AbiState::Live,
             RealState::Draining => AbiState::Draining,
-            RealState::Down => AbiState::Down,
+            RealState::Down | RealState::Undecided => AbiState::Down,
         };
         let mut real = self.wanted_real(ttl);
         real.state = state(wanted, AbiState::from_u8(self.real.state)) as u8;

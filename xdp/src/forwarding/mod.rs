@@ -398,34 +398,35 @@ impl<T: Tables> Forwarding<T> {
             failures.note(prepared);
             is_prepared
         });
-        let built = self.build_rings(&keys, now, failures);
+        let held = self.build_rings(&keys, now, failures);
         for key in keys {
             self.shared.news.vips.insert(address_of(key.addr));
             let Some(service) = self.services.get_mut(&key) else { continue };
             let done = service.commit(key, &mut self.tables, &mut self.shared, hops, now);
             failures.note(done.map_err(|e| e.of(key)));
         }
-        for ring in built {
+        for ring in held {
             self.shared.rings.release(ring, 0);
         }
     }
 
-    /// Builds the rings that these services have to have and nobody has yet. Those built have a
-    /// user each, so that they stay.
+    /// Builds the rings that these services have to have and nobody has yet. All that they have to
+    /// have are given a user, so that they stay meanwhile.
     fn build_rings(&mut self, keys: &[ServiceKey], now: u64, failures: &mut Failures) -> Vec<u32> {
+        let mut held = Vec::new();
         let mut missing: HashSet<&Arc<[Member]>> = HashSet::new();
-        for service in keys.iter().filter_map(|key| self.services.get(key)) {
-            let wanted = service.wanted();
-            if !wanted.is_empty() && !self.shared.rings.has(wanted) {
-                missing.insert(wanted);
+        let wanted = keys.iter().filter_map(|key| self.services.get(key)).map(Service::wanted);
+        for members in wanted.filter(|members| !members.is_empty()) {
+            match self.shared.rings.acquire(members) {
+                Some(ring) => held.push(ring),
+                None => drop(missing.insert(members)),
             }
         }
         let missing: Vec<Arc<[Member]>> = missing.into_iter().cloned().collect();
         if missing.is_empty() {
-            return Vec::new();
+            return held;
         }
         self.make_room_for_rings(missing.len() as u32, now, failures);
-        let mut built = Vec::new();
         let Self { tables, shared, .. } = self;
         build::rings(&shared.setup.hash_key, &missing, |members, ring| {
             let what = || "a ring".to_owned();
@@ -437,11 +438,11 @@ impl<T: Tables> Forwarding<T> {
                 Err(e) => Err(ForwardingError::Partial { what: what(), reason: e.to_string() }),
             };
             match added {
-                Ok(ring) => built.push(ring),
+                Ok(ring) => held.push(ring),
                 Err(error) => failures.note(Err(error)),
             }
         });
-        built
+        held
     }
 
     /// Many new rings at once are installed by one call, since each call takes milliseconds. When

@@ -9,7 +9,10 @@ use super::{octets, service_port};
 use crate::{Ports, ServiceSpec};
 
 /// The entries of `PORT_RANGES` for the services of a VIP.
-pub(super) fn entries(vip: IpAddr, services: &[ServiceSpec]) -> BTreeMap<RangeKey, RangeValue> {
+pub(super) fn entries<'s>(
+    vip: IpAddr,
+    services: impl IntoIterator<Item = &'s ServiceSpec>,
+) -> BTreeMap<RangeKey, RangeValue> {
     let mut entries = BTreeMap::new();
     for service in services {
         let blocks = match service.ports {

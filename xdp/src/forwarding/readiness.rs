@@ -39,7 +39,7 @@ enum Rank {
 
 fn rank(backend: &Backend) -> Rank {
     match (backend.spec.state, backend.spec.weight, backend.hop) {
-        (RealState::Draining | RealState::Down, ..) => Rank::NotLive,
+        (RealState::Draining | RealState::Down | RealState::Undecided, ..) => Rank::NotLive,
         (RealState::Live, 0, _) => Rank::NoWeight,
         (RealState::Live, _, Hop::NoPath) => Rank::NoPath,
         (RealState::Live, _, Hop::Failed(_)) => Rank::Failed,

@@ -193,7 +193,14 @@ impl Service {
         self.dismiss(&specs, now.saturating_add(shared.setup.drain_ns));
         let mut new: Vec<BackendSpec> = Vec::new();
         for spec in specs {
-            match self.members.get_mut(spec.address) {
+            let known = self.members.get_mut(spec.address);
+            let state = match (spec.state, &known) {
+                (RealState::Undecided, Some(known)) => known.state(),
+                (RealState::Undecided, None) => RealState::Down,
+                (state, _) => state,
+            };
+            let spec = BackendSpec { state, ..spec };
+            match known {
                 Some(known) => (known.spec, known.leaving) = (spec, None),
                 None => new.push(spec),
             }
@@ -214,7 +221,7 @@ impl Service {
             {
                 backend.leaving = Some(match backend.spec.state {
                     RealState::Live | RealState::Draining => Leaving::Draining(drained),
-                    RealState::Down => Leaving::Down,
+                    RealState::Down | RealState::Undecided => Leaving::Down,
                 });
             }
         }
@@ -351,10 +358,12 @@ impl Service {
         let ttl = self.ttl.unwrap_or(0);
         let mut gone = Vec::new();
         for place in 0..self.members.backends.len() {
-            let is_named = self.members.backends.get(place).is_some_and(|b| self.names(b, shared));
+            let Some(backend) = self.members.backends.get(place) else { continue };
+            let (is_named, is_in_ring) = (self.names(backend, shared), self.has(backend, shared));
             let Some(backend) = self.members.backends.get_mut(place) else { continue };
             if let Some(Leaving::Draining(until)) = backend.leaving
                 && until <= now
+                && !is_in_ring
             {
                 backend.leaving = Some(Leaving::Down);
                 backend.write(ttl, tables, |wanted, _| wanted)?;
@@ -389,6 +398,12 @@ impl Service {
         let rings = self.replaced.iter().map(|r| r.ring).chain(self.ring);
         backend.is_leaving()
             && rings.into_iter().any(|ring| shared.rings.names(ring, backend.number))
+    }
+
+    /// Whether the ring that the program was told of last has slots of a backend.
+    fn has(&self, backend: &Backend, shared: &Shared) -> bool {
+        let ring = self.written.as_ref().map(|value| value.ring);
+        backend.is_leaving() && ring.is_some_and(|ring| shared.rings.names(ring, backend.number))
     }
 
     /// Gives up the rings that only wait to become the previous one.
@@ -446,7 +461,9 @@ impl Service {
     /// When [`Service::on_timeout`] has something to do.
     pub(super) fn next_timeout(&self, shared: &Shared) -> Option<u64> {
         let leaving = self.members.backends.iter().filter_map(|b| match b.leaving? {
-            Leaving::Draining(until) | Leaving::Resting(until) => Some(until),
+            // Until it has left the ring, there is nothing to wait for but that.
+            Leaving::Draining(until) => (!self.has(b, shared)).then_some(until),
+            Leaving::Resting(until) => Some(until),
             Leaving::Down => (!self.names(b, shared)).then_some(0),
         });
         leaving.chain(self.next_expiry(shared.setup.settle_ns)).min()

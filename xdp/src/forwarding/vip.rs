@@ -136,10 +136,15 @@ impl<T: Tables> Forwarding<T> {
     pub(super) fn put_vip(&mut self, change: &Change<'_>, now: u64, failures: &mut Failures) {
         let address = change.vip.address;
         self.shared.news.vips.insert(address);
+        // A service that could not be put in force must not be looked for.
+        let in_force = change.vip.services.iter().filter(|spec| {
+            let key = service_key(address, spec.ports, spec.protocol);
+            self.services.get(&key).is_some_and(super::Service::is_in_force)
+        });
+        let wanted = ranges::entries(address, in_force);
         let vip = self.vips.entry(address).or_default();
         vip.spec = Some(change.vip.clone());
         vip.settled = false;
-        let wanted = ranges::entries(address, &change.vip.services);
         let value = VipValue { flags: flags(change.vip, !wanted.is_empty()) };
         if let Err(error) = vip.write(address, value, &wanted, &mut self.tables) {
             return failures.note(Err(ForwardingError::table(address.to_string(), error)));

@@ -93,11 +93,6 @@ impl Rings {
         self.entry(ring).is_some_and(|e| e.members.as_deref() == Some(members))
     }
 
-    /// Whether some ring holds these members.
-    pub(crate) fn has(&self, members: &[Member]) -> bool {
-        self.by_members.contains_key(members)
-    }
-
     /// The slots of each member that has any.
     pub(crate) fn shares(&self, ring: u32) -> Shares {
         self.entry(ring).map(|e| Arc::clone(&e.shares)).unwrap_or_default()

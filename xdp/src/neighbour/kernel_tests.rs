@@ -1,6 +1,6 @@
 //! The kernel's neighbour table as it behaves. Needs root, for network namespaces.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use vc5_ebpf_abi::RealState as AbiState;
 
 use super::*;
-use crate::Unknown;
+use crate::{RealState, Unknown};
 
 fn desired() -> Desired {
     let all = ServiceSpec { ports: Ports::All, protocol: L4::Udp, ..of(&[2, 103]) };
@@ -128,4 +128,26 @@ fn tables_that_contradict_themselves_are_not_taken_over() {
     assert!(shared.contains("which is another's"), "{shared}");
     let missing = found(|found| found.services[0].1.ring = 99);
     assert!(missing.contains("ring 99, which is not there"), "{missing}");
+}
+
+#[test]
+fn the_undecided_stay_as_an_earlier_run_left_them() {
+    let mut world = World::new(64, Hops::all(&[1, 2, 3, 4]));
+    let states = |backends: &[u8], states: &[RealState]| {
+        let mut desired = one(backends);
+        let specs = desired.vips[0].services[0].backends.iter_mut();
+        specs.zip(states).for_each(|(spec, state)| spec.state = *state);
+        desired
+    };
+    let (live, draining, down) = (RealState::Live, RealState::Draining, RealState::Down);
+    world.apply(&states(&[1, 2, 3], &[live, draining, down])).unwrap();
+    let (ring, fills) = (world.service().ring, world.tables().fills);
+    let mut world = world.restart();
+    world.apply(&states(&[1, 2, 3, 4], &[RealState::Undecided; 4])).unwrap();
+    let now = [1, 2, 3, 4].map(|n| world.state(n));
+    assert_eq!(now, [AbiState::Live, AbiState::Draining, AbiState::Down, AbiState::Down]);
+    assert_eq!((world.service().ring, world.tables().fills), (ring, fills));
+    assert!(world.forwarding.not_ready().is_empty());
+    world.apply(&states(&[1, 2, 3, 4], &[down, down, live, RealState::Undecided])).unwrap();
+    assert_eq!((world.in_ring(), world.state(4)), (vec![3], AbiState::Down));
 }

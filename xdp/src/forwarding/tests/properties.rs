@@ -137,7 +137,7 @@ fn check(world: &World, wanted: &Desired) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// The tables check themselves after every write; here is checked what stands at the end of
     /// each step.
