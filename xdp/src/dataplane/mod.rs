@@ -57,7 +57,9 @@ pub struct DataplaneConfig {
     /// Names of the interfaces through which packets for VIPs come in.
     pub interfaces: Vec<String>,
     /// The subnets of the backends in each VLAN (1 to 4094) that comes tagged by these interfaces.
-    /// Empty: no interface is a trunk, and tagged frames are none of ours.
+    /// A backend in one of them is reached in that VLAN, on a VLAN sub-interface of one of the
+    /// interfaces, or not at all. For the others what the kernel has decides. An interface without
+    /// sub-interfaces is no trunk if this is empty: tagged frames are none of ours then.
     pub vlans: BTreeMap<u16, Vec<IpNet>>,
     /// How to attach to them.
     pub mode: AttachMode,
