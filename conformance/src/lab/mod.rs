@@ -10,6 +10,7 @@ pub mod client;
 pub mod command;
 pub mod fabric;
 pub mod leftover;
+pub mod live;
 pub mod netns;
 pub mod node;
 mod pass;
