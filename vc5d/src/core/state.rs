@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use vc5_health::{ProbeEvent, ProbeKey};
-use vc5_xdp::{Desired, Event as DataplaneEvent};
+use vc5_xdp::{Desired, Event as DataplaneEvent, RealState};
 
 use super::vip::VipEntry;
 use crate::config::model::{Config, DataplaneMode};
@@ -63,6 +63,17 @@ pub enum Effect {
     },
 }
 
+/// How far the first verdicts have come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Learning {
+    /// There is no configuration yet.
+    NotYet,
+    /// They may come in until then.
+    Until(Instant),
+    /// What has no verdict now is as good as down.
+    Over,
+}
+
 /// The core's state.
 #[derive(Debug)]
 pub struct State {
@@ -76,6 +87,8 @@ pub struct State {
     detached: BTreeMap<String, String>,
     pub(super) apply_error: Option<String>,
     sent: Option<Desired>,
+    /// While they come in, a backend without one may have flows of an earlier run, and stays as that run left it.
+    learning: Learning,
     /// Names of VIPs that were switched off at the control socket.
     disabled: BTreeSet<String>,
     stopping: bool,
@@ -94,6 +107,7 @@ impl State {
             detached: BTreeMap::new(),
             apply_error: None,
             sent: None,
+            learning: Learning::NotYet,
             disabled: BTreeSet::new(),
             stopping: false,
         }
@@ -101,6 +115,9 @@ impl State {
 
     /// Takes over a configuration.
     pub fn configure(&mut self, now: Instant, config: &Config) -> Vec<Effect> {
+        if self.learning == Learning::NotYet {
+            self.learning = Learning::Until(now + config.router.learn_time);
+        }
         let mut old = std::mem::take(&mut self.vips);
         let mut effects = Vec::new();
         self.disabled.retain(|name| config.vips.contains_key(name));
@@ -208,11 +225,20 @@ impl State {
 
     /// When [`State::timeout_at`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.vips.iter().filter_map(VipEntry::poll_timeout).min()
+        let learned = match self.learning {
+            Learning::Until(end) => Some(end),
+            Learning::NotYet | Learning::Over => None,
+        };
+        self.vips.iter().filter_map(VipEntry::poll_timeout).chain(learned).min()
     }
 
     /// Time has passed.
     pub fn timeout_at(&mut self, now: Instant) -> Vec<Effect> {
+        if let Learning::Until(end) = self.learning
+            && end <= now
+        {
+            self.learning = Learning::Over;
+        }
         let mut effects = Vec::new();
         for vip in &mut self.vips {
             let action = vip.timeout(now);
@@ -292,10 +318,15 @@ impl State {
     /// The dataplane's new state, if it differs from what it was told last. To be asked after the effects of all
     /// events at hand have been carried out: it costs time in proportion to the whole configuration.
     pub fn poll_forwarding(&mut self, now: Instant) -> Option<Effect> {
-        if !self.dataplane || self.stopping {
+        // Before the first configuration an empty state would take away what an earlier run has left.
+        if !self.dataplane || self.stopping || self.learning == Learning::NotYet {
             return None;
         }
-        let specs: Vec<_> = self.vips.iter().map(VipEntry::spec).collect();
+        let undecided = match self.learning {
+            Learning::NotYet | Learning::Over => RealState::Down,
+            Learning::Until(_) => RealState::Undecided,
+        };
+        let specs: Vec<_> = self.vips.iter().map(|vip| vip.spec(undecided)).collect();
         let desired = Desired { vips: specs.clone() };
         if self.sent.as_ref() == Some(&desired) {
             return None;

@@ -233,11 +233,11 @@ fn an_address_of_each_family_has_the_backends_of_its_family() {
         backends.map(|b| (b.address.to_string(), b.state)).collect::<Vec<_>>()
     };
     let own = |address: &str, state| (address.to_owned(), state);
-    assert_eq!(backends(&world, IpAddr::V4(VIP)), [own("10.0.0.1", RealState::Down)]);
+    assert_eq!(backends(&world, IpAddr::V4(VIP)), [own("10.0.0.1", RealState::Undecided)]);
     world.probe_of(IpAddr::V6(VIP6), 80, "2001:db8:10::2", Verdict::Up);
     assert_eq!(
         backends(&world, IpAddr::V6(VIP6)),
-        [own("2001:db8:10::1", RealState::Down), own("2001:db8:10::2", RealState::Live)]
+        [own("2001:db8:10::1", RealState::Undecided), own("2001:db8:10::2", RealState::Live)]
     );
     let probed: Vec<_> = translate::probes(&config)
         .into_iter()
@@ -326,6 +326,28 @@ fn a_service_on_a_range_is_probed_on_the_port_of_its_check() {
     let spec = world.spec(IpAddr::V4(VIP));
     assert_eq!(spec.services[0].ports, Ports::Range(8000, 8099));
     assert!(spec.services[0].backends.iter().all(|b| b.state == RealState::Live));
+}
+
+#[test]
+fn what_an_earlier_run_has_left_stands_until_something_is_known() {
+    let mut world = World::new(DataplaneMode::Auto);
+    let attached = Event::Attached { interface: "eth0".into(), mode: "native", fallback: None };
+    let effects = world.state.dataplane(world.now, attached);
+    world.take(effects);
+    assert_eq!(world.sent, None, "there is no configuration yet");
+    let states = |world: &World| -> Vec<RealState> {
+        let spec = world.spec(IpAddr::V4(VIP));
+        spec.services[0].backends.iter().map(|backend| backend.state).collect()
+    };
+    world.configure(&config("auto", r#""10.0.0.1", { address = "10.0.0.2", state = "disabled" }"#));
+    assert_eq!(states(&world), [RealState::Undecided, RealState::Down]);
+    world.wait(Duration::from_secs(29));
+    world.configure(&standard());
+    assert_eq!(states(&world), [RealState::Undecided; 2]);
+    world.probe(80, "10.0.0.1", Verdict::Down);
+    assert_eq!(states(&world), [RealState::Down, RealState::Undecided]);
+    world.wait(Duration::from_secs(1));
+    assert_eq!(states(&world), [RealState::Down; 2], "the learn time is over");
 }
 
 #[test]

@@ -135,13 +135,13 @@ impl VipEntry {
         }
     }
 
-    /// What the dataplane should do for this VIP.
+    /// What the dataplane should do for this VIP; `undecided` is what a backend without a verdict is.
     ///
     /// While routers may still send here, a service that has lost its last live backend keeps the state it had.
-    pub(crate) fn spec(&self) -> VipSpec {
+    pub(crate) fn spec(&self, undecided: RealState) -> VipSpec {
         let held = self.gate.holds_rings();
         let services = self.services.iter().filter(|s| !s.is_pending()).map(|service| {
-            let spec = self.service_spec(service);
+            let spec = self.service_spec(service, undecided);
             let lost = !spec.backends.iter().any(|b| b.state == RealState::Live);
             match (held && lost).then(|| self.sent_service(&spec)).flatten() {
                 Some(before) => ServiceSpec { serving: true, ..before.clone() },
@@ -161,11 +161,11 @@ impl VipEntry {
         self.sent.as_ref()?.services.iter().find(same)
     }
 
-    fn service_spec(&self, service: &ServiceEntry) -> ServiceSpec {
+    fn service_spec(&self, service: &ServiceEntry, undecided: RealState) -> ServiceSpec {
         let closed =
             (self.gate.admin() == Admin::Disabled || self.removed) && !self.gate.holds_rings();
         let backends = service.backends.iter().map(|backend| {
-            let state = if closed { RealState::Down } else { real_state(backend) };
+            let state = if closed { RealState::Down } else { real_state(backend, undecided) };
             BackendSpec { address: backend.address, weight: backend.weight, state }
         });
         ServiceSpec {
@@ -184,11 +184,14 @@ impl VipEntry {
 }
 
 /// Only a proven backend gets new flows; one being drained keeps those it has while it works.
-fn real_state(backend: &BackendEntry) -> RealState {
+fn real_state(backend: &BackendEntry, undecided: RealState) -> RealState {
     match (backend.admin, backend.verdict) {
         (AdminState::Enabled, Verdict::Up) => RealState::Live,
         (AdminState::Drain, Verdict::Up) => RealState::Draining,
-        _ => RealState::Down,
+        (AdminState::Enabled | AdminState::Drain, Verdict::Unknown) => undecided,
+        (AdminState::Enabled | AdminState::Drain, Verdict::Down) | (AdminState::Disabled, _) => {
+            RealState::Down
+        }
     }
 }
 

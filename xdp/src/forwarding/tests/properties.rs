@@ -127,7 +127,7 @@ fn check(world: &World, wanted: &Desired) -> Result<(), TestCaseError> {
             let state = match wanted.map(|b| b.state) {
                 Some(RealState::Live) => AbiState::Live,
                 Some(RealState::Draining) => AbiState::Draining,
-                Some(RealState::Down) => AbiState::Down,
+                Some(RealState::Down | RealState::Undecided) => AbiState::Down,
                 None => continue,
             };
             prop_assert_eq!(AbiState::from_u8(real.state), state);
