@@ -12,12 +12,14 @@
 //! same key and the same members choose alike. That is a contract between releases, so a change
 //! to anything here that changes a ring must raise [`VERSION`].
 
+mod free;
 mod permutation;
 mod quota;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use free::Free;
 use permutation::Permutation;
 pub(crate) use permutation::words;
 
@@ -87,7 +89,7 @@ impl Ring {
             let turn = usize::from(turn);
             if let (Some(permutation), Some(member)) =
                 (permutations.get_mut(turn), sorted.get(turn))
-                && let Some(owner) = slots.get_mut(free.claim(permutation))
+                && let Some(owner) = free.claim(permutation).and_then(|slot| slots.get_mut(slot))
             {
                 *owner = member.id;
             }
@@ -127,31 +129,6 @@ impl Ring {
     pub fn digest(&self) -> u64 {
         let bytes: Vec<u8> = self.slots.iter().flat_map(|owner| owner.to_le_bytes()).collect();
         vc5_ebpf_path::siphash13([0; 2], &bytes)
-    }
-}
-
-/// Which slots nobody has yet: a bit each, so that all of them lie in the nearest cache.
-struct Free([u64; SLOTS / 64]);
-
-impl Free {
-    fn all() -> Self {
-        Self([u64::MAX; SLOTS / 64])
-    }
-
-    /// Takes the first free slot of the permutation. The quotas add up to the number of slots and
-    /// each permutation visits all of them, so there always is one.
-    #[inline]
-    fn claim(&mut self, permutation: &mut Permutation) -> usize {
-        loop {
-            let slot = permutation.next_slot();
-            let bit = 1 << (slot % 64);
-            if let Some(word) = self.0.get_mut(slot / 64)
-                && *word & bit != 0
-            {
-                *word &= !bit;
-                return slot;
-            }
-        }
     }
 }
 

@@ -13,6 +13,8 @@ const PRIME: u32 = 65_537;
 pub(super) struct Permutation {
     next: u32,
     skip: u32,
+    /// What `skip` gives 1 with, modulo the prime; 0 until it is asked for.
+    inverse: u32,
 }
 
 impl Permutation {
@@ -29,7 +31,26 @@ impl Permutation {
         };
         input[8..].copy_from_slice(&address.octets());
         let hash = siphash13(words(key), &input);
-        Self { next: (hash >> 32) as u32 % PRIME, skip: hash as u32 % (PRIME - 1) + 1 }
+        Self { next: (hash >> 32) as u32 % PRIME, skip: hash as u32 % (PRIME - 1) + 1, inverse: 0 }
+    }
+
+    /// Of some slots, all of which are still to come, the place of the one that comes first; then
+    /// those up to it have come. There are fewer than 2^15.
+    pub(super) fn advance_to_first(&mut self, slots: &[u32]) -> Option<usize> {
+        if self.inverse == 0 {
+            self.inverse = inverse(self.skip);
+        }
+        let (next, inverse) = (self.next, u64::from(self.inverse));
+        // How many steps it is to a slot, and below that its place.
+        let key = |(place, slot): (u32, &u32)| {
+            let distance = slot + PRIME - next;
+            let distance = if distance >= PRIME { distance - PRIME } else { distance };
+            remainder(u64::from(distance) * inverse) << 15 | place
+        };
+        let first = (0..).zip(slots).map(key).min()?;
+        let place = (first & ((1 << 15) - 1)) as usize;
+        self.next = (slots.get(place)? + self.skip) % PRIME;
+        Some(place)
     }
 
     /// The next slot in the backend's order, below [`SLOTS`].
@@ -46,6 +67,27 @@ impl Permutation {
             }
         }
     }
+}
+
+/// `value` modulo the prime, where it is at most (PRIME - 1)^2: as 2^16 is -1, the lower 16 bits less
+/// the upper ones.
+fn remainder(value: u64) -> u32 {
+    let (upper, lower) = ((value >> 16) as u32, value as u32 & 0xffff);
+    let difference = lower + PRIME - upper;
+    if difference >= PRIME { difference - PRIME } else { difference }
+}
+
+/// What `value`, 1 to 65536, gives 1 with: its power of PRIME - 2, by Fermat's little theorem.
+fn inverse(value: u32) -> u32 {
+    let multiply = |a: u32, b: u32| remainder(u64::from(a) * u64::from(b));
+    let (mut power, mut square) = (1, value);
+    for bit in 0..16 {
+        if (PRIME - 2) >> bit & 1 == 1 {
+            power = multiply(power, square);
+        }
+        square = multiply(square, square);
+    }
+    power
 }
 
 /// The fleet's key as the hash takes it: two little-endian words.
@@ -67,6 +109,34 @@ mod tests {
                 let slot = permutation.next_slot();
                 assert!(!std::mem::replace(&mut seen[slot], true), "slot {slot} came twice");
             }
+        }
+    }
+
+    #[test]
+    fn the_first_of_some_slots_is_where_walking_gets_first() {
+        for last in 0..50 {
+            let address = [192, 0, 2, last].into();
+            let (mut walker, mut jumper) =
+                (Permutation::new(&[7; 16], address), Permutation::new(&[7; 16], address));
+            let mut left: Vec<u32> = (0..200).map(|n| n * 331 % 65_536).collect();
+            while !left.is_empty() {
+                let walked = loop {
+                    let slot = walker.next_slot() as u32;
+                    if left.contains(&slot) {
+                        break slot;
+                    }
+                };
+                let place = jumper.advance_to_first(&left).unwrap();
+                assert_eq!(left.swap_remove(place), walked);
+            }
+            assert_eq!(jumper.advance_to_first(&left), None);
+        }
+    }
+
+    #[test]
+    fn inverses_give_one() {
+        for value in [1, 2, 3, 4711, 32_768, 65_535, 65_536] {
+            assert_eq!(remainder(u64::from(value) * u64::from(inverse(value))), 1, "{value}");
         }
     }
 }

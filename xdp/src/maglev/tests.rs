@@ -49,15 +49,30 @@ fn the_limit_on_members_is_an_error_beyond_it() {
 /// figure measured for this method (0.74 %).
 #[test]
 fn removing_a_member_hardly_moves_the_others() {
-    for n in [2, 3, 10, 100, 1000] {
+    for n in [2, 3, 10, 100, 500, 1000, 2000, 4095] {
         let all = equal(n);
         let before = Ring::build(&KEY, &all).unwrap();
-        for gone in [0, n / 2, n - 1] {
+        for gone in [0, n / 3, n - 1] {
             let rest: Vec<_> = all.iter().filter(|m| m.id != gone as u16 + 1).copied().collect();
             let after = Ring::build(&KEY, &rest).unwrap();
             let extra = moved(&before, &after, gone as u16 + 1);
             assert!(extra * 1000 < SLOTS * 13, "removing 1 of {n} moved {extra} others");
         }
+    }
+}
+
+/// With unequal weights more moves, as quotas of all change: it is shown how much.
+#[test]
+fn removing_a_member_of_some_weight_moves_others_in_proportion() {
+    for n in [10, 100, 1000] {
+        let all: Vec<_> = (0..n).map(|i| member(i, i % 10 + 1)).collect();
+        let before = Ring::build(&KEY, &all).unwrap();
+        let gone = all[all.len() / 2];
+        let rest: Vec<_> = all.iter().filter(|m| m.id != gone.id).copied().collect();
+        let after = Ring::build(&KEY, &rest).unwrap();
+        let extra = moved(&before, &after, gone.id) as f64 * 100.0 / SLOTS as f64;
+        println!("removing 1 of {n} (weights 1 to 10) moved {extra:.2} % of the slots of others");
+        assert!(extra < 5.0, "removing 1 of {n} moved {extra:.2} %");
     }
 }
 
