@@ -124,8 +124,8 @@ impl Worker {
         self.tick();
         loop {
             let deadline = tokio::time::Instant::from_std(self.deadline());
+            // Whoever hands over one state after another holds up neither news nor time.
             let wake = tokio::select! {
-                biased;
                 waiting = self.parts.mailbox.take() => Wake::Mail(waiting),
                 events = self.parts.listener.next() => Wake::Net(events),
                 () = tokio::time::sleep_until(deadline) => Wake::Time,
