@@ -85,10 +85,8 @@ impl Backend {
                 moves.retain(|(from, until)| from <= until);
             }
             Standing::Down => self.none_since.store(now, SeqCst),
-            Standing::Absent { drain } => {
-                let drained = now + drain + 1_000_000_000;
-                self.none_since.fetch_min(drained, SeqCst);
-            }
+            // When it has drained is up to a timer, which may be late.
+            Standing::Absent { .. } => {}
         }
         if !matches!(to, Standing::Live | Standing::Weightless) {
             self.no_new_since.fetch_min(now, SeqCst);

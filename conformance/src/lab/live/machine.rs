@@ -307,11 +307,11 @@ impl<'l> Machine<'l> {
         let Some(chosen) = self.ledger.backend(service, to) else { return };
         let tell = || format!("service {service}, {of:?}, {arrival:?}");
         if !chosen.takes(sent) {
-            self.report.note(Violation::NotServing, tell);
+            self.report.note(Violation::NotServing, || format!("{chosen:?}: {}", tell()));
         }
         // A new datagram of a flow that went on is none of a new flow.
         if is_first && (of.tcp || of.fresh) && !chosen.takes_new(sent, of.fresh) {
-            self.report.note(Violation::NotOpen, tell);
+            self.report.note(Violation::NotOpen, || format!("{chosen:?}: {}", tell()));
         }
         let before = match self.incarnations.get(of.before as usize) {
             Some(before) if of.backend == NOBODY => before,
