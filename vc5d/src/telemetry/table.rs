@@ -123,7 +123,7 @@ metrics! {
         "Packets that the program saw, by what became of them; the sum is all packets";
     FLOW_EVENTS: Counter "vc5_dataplane_flow_events_total" &["event"],
         "What happened to the flow tables: records made, replaced and deleted, notes of SYNs, lost samples";
-    FLOWS: Gauge "vc5_dataplane_flows" &[], "Flow records in the table";
+    FLOWS: Gauge "vc5_dataplane_flows" &[], "Flow records made since the tables were, less those deleted";
     FLOW_CAPACITY: Gauge "vc5_dataplane_flow_capacity" &[],
         "Flow records that there is room for";
     FLOW_MEMORY: Gauge "vc5_dataplane_flow_memory_bytes" &[], "Memory of the flow tables";
