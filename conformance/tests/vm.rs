@@ -83,3 +83,26 @@ fn the_packet_table_on_debians_kernel() {
     let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
     check(&machine.run(&commands).unwrap(), &commands);
 }
+
+fn trunk(uplink: &str) {
+    let machine = machine(Duration::from_secs(300))
+        .program(Path::new(env!("CARGO_BIN_EXE_vm-vlan")))
+        .tool("ip", "iproute2")
+        .and_then(|machine| machine.tool("bridge", "iproute2"))
+        .and_then(|machine| machine.tool("ethtool", "ethtool"))
+        .unwrap()
+        .modules(&["veth", "bridge", "8021q", "bonding"]);
+    let command = format!("vm-vlan {uplink} generic native");
+    let outcome = machine.run(&[&command]).unwrap();
+    check(&outcome, &[&command]);
+}
+
+#[test]
+fn vlans_on_one_interface() {
+    trunk("single");
+}
+
+#[test]
+fn vlans_on_a_bond() {
+    trunk("bond");
+}
