@@ -8,6 +8,7 @@
 
 mod changes;
 mod model;
+mod restart;
 
 use vc5_conformance::lab::Lab;
 use vc5_conformance::lab::live::{Ledger, Wire};
