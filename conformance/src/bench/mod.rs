@@ -1,6 +1,7 @@
 //! Benchmarks: each gives [`Record`]s, which are a line of JSON each and a row of a table.
 
 pub mod bgp;
+pub mod forwarding;
 pub mod gate;
 pub mod peers;
 pub mod xdp;

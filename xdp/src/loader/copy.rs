@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_finds_no_way_is_counted() {
-        let hashes: Vec<u64> = (0..32u64).map(|n| n << 59 | n % 4).collect();
+        let hashes: Vec<u64> = (0..32u64).map(|n| (n << 59) | (n % 4)).collect();
         let (copied, lost) = copy_flows(&filled(4, &hashes), &table(1));
         assert_eq!((copied, lost), (8, 24));
     }
