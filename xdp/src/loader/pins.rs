@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aya::programs::links::{FdLink, PinnedLink};
 
@@ -23,6 +24,10 @@ use crate::{Error, neighbour};
 
 /// Where a bpffs is usually mounted.
 const USUAL_MOUNT: &str = "/sys/fs/bpf";
+
+/// How often, and how long after one another, it is tried to lock the directory.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// An instance's pins, locked. Until [`Pins::keep`] is called, dropping it removes what it made.
 #[derive(Debug)]
@@ -283,13 +288,16 @@ fn make_directories(path: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> {
 
 fn lock(directory: &Path) -> Result<File, String> {
     let file = File::open(directory).map_err(|e| e.to_string())?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err("is in use by a running vc5d; stop that one, or give each its own".into())
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // A process that its last owner has just forked holds it too, until it runs its own
+            // program.
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(fs::TryLockError::Error(e)) => return Err(format!("cannot be locked: {e}")),
         }
-        Err(fs::TryLockError::Error(e)) => Err(format!("cannot be locked: {e}")),
     }
+    Err("is in use by a running vc5d; stop that one, or give each its own".into())
 }
 
 /// Sees to it that a path is on a bpffs; whether one was mounted for it.
