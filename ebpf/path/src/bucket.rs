@@ -2,9 +2,9 @@
 
 use vc5_ebpf_abi::{BUCKET_WAYS, FlowEntry};
 
-use crate::Way;
+use crate::{tables::Way, verifier::sign};
 
-/// What an insert displaced.
+/// What a new record displaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Displaced {
     /// Nothing: an empty way, or an older record of the same flow.
@@ -15,46 +15,61 @@ pub enum Displaced {
     Oldest,
 }
 
-/// The way that holds the flow with this hash.
+/// The way that holds the flow with this hash; of two, as two CPUs can make, the first.
 ///
 /// Without a branch per way: eight equally likely outcomes would be mispredicted on most packets,
 /// and the verifier would walk all that follows eight times.
 #[inline(always)]
 pub fn find(ways: &[Way; BUCKET_WAYS], hash: u64) -> Option<&Way> {
-    let mut index = 0;
-    for (i, way) in (0u64..).zip(ways) {
+    let mut matching = 0;
+    for (i, way) in (0u32..).zip(ways) {
         let differing = (way.get() ^ hash) >> FlowEntry::TAG_SHIFT;
         // Shifted down it has no sign bit, so that only zero less one is negative.
-        index |= sign(differing.wrapping_sub(1)) * i;
+        matching |= sign(differing.wrapping_sub(1)) << (LANE_BITS * i);
     }
+    let first = matching & matching.wrapping_neg();
+    // One bit at the start of the way's lane: the product has the way's number on top.
+    let index = first.wrapping_mul(LANE_NUMBERS) >> (64 - WAY_BITS);
     ways.get(index as usize & WAY_MASK).filter(|way| FlowEntry(way.get()).matches(hash))
 }
 
-/// Puts an entry in place of the least valuable: empty before closing before open, and among
-/// equals the one idle for longest.
+/// The way to put a new record into, and what that displaces: empty before closing before open, and
+/// among equals the one idle for longest.
 ///
 /// Among those of the same age, bits of the hash that neither tag nor bucket use decide: age is
 /// coarse, and under a flood a fixed order would leave all but one way to the first comers.
 #[inline(always)]
-pub fn insert(ways: &[Way; BUCKET_WAYS], hash: u64, entry: FlowEntry, now: u8) -> Displaced {
+pub fn victim(ways: &[Way; BUCKET_WAYS], hash: u64, now: u8) -> Option<(&Way, Displaced)> {
     let salt = hash >> 27 & WAY_MASK as u64;
     let mut best = 0;
     for (i, way) in (0u64..).zip(ways) {
         // Rank above, and below it the way in an order of the hash's choice.
         best = max(best, rank(FlowEntry(way.get()), now) << WAY_BITS | (i ^ salt));
     }
-    if let Some(way) = ways.get((best ^ salt) as usize & WAY_MASK) {
-        way.set(entry.0);
-    }
-    match best >> WAY_BITS {
+    let displaced = match best >> WAY_BITS {
         EMPTY.. => Displaced::Nothing,
         CLOSING.. => Displaced::Closing,
         _ => Displaced::Oldest,
-    }
+    };
+    Some((ways.get((best ^ salt) as usize & WAY_MASK)?, displaced))
 }
 
 const WAY_MASK: usize = BUCKET_WAYS - 1;
 const WAY_BITS: u32 = BUCKET_WAYS.trailing_zeros();
+
+/// Bits that each way has of a word for all of them.
+const LANE_BITS: u32 = 64 / BUCKET_WAYS as u32;
+
+/// Shifted up by the lanes before a way's own, it has the way's number in its upper bits.
+const LANE_NUMBERS: u64 = {
+    let mut numbers = 0;
+    let mut way = 0;
+    while way < BUCKET_WAYS as u64 {
+        numbers |= way << (64 - WAY_BITS as u64 - LANE_BITS as u64 * way);
+        way += 1;
+    }
+    numbers
+};
 
 const CLOSING: u64 = 0x100;
 const EMPTY: u64 = 0x200;
@@ -74,30 +89,6 @@ fn max(a: u64, b: u64) -> u64 {
     a.wrapping_add(excess.wrapping_mul(1 ^ sign(excess)))
 }
 
-/// The sign bit, to multiply with where a branch is not wanted.
-///
-/// Not a mask of all ones to combine with: newer verifiers follow the two values of such a mask
-/// apart, as if it were a branch.
-#[inline(always)]
-fn sign(value: u64) -> u64 {
-    opaque(opaque(value) >> 63)
-}
-
-/// The value, as one that the compiler knows nothing of: it would turn arithmetic back into the
-/// branches that it replaces.
-#[inline(always)]
-fn opaque(value: u64) -> u64 {
-    #[cfg(target_arch = "bpf")]
-    let value = {
-        let mut value = value;
-        // A move rather than nothing: the kernel refuses two line numbers for one instruction.
-        // SAFETY: leaves the register as it is.
-        unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack)) };
-        value
-    };
-    value
-}
-
 #[cfg(test)]
 mod tests {
     use core::cell::Cell;
@@ -113,7 +104,9 @@ mod tests {
     }
 
     fn put(ways: &[Way; BUCKET_WAYS], hash: u64) -> Displaced {
-        insert(ways, hash, FlowEntry::new(hash, 2, 0, NOW), NOW)
+        let (way, displaced) = victim(ways, hash, NOW).unwrap();
+        way.set(FlowEntry::new(hash, 2, 0, NOW).0);
+        displaced
     }
 
     #[test]
@@ -153,6 +146,19 @@ mod tests {
             taken[ways.iter().position(|w| FlowEntry(w.get()).matches(hash)).unwrap()] = true;
         }
         assert_eq!(taken, [true; BUCKET_WAYS]);
+    }
+
+    #[test]
+    fn of_two_records_of_a_flow_the_first_is_found() {
+        for first in 0..BUCKET_WAYS {
+            for second in first..BUCKET_WAYS {
+                let ways = full();
+                ways[first].set(FlowEntry::new(99 << 40, 5, 0, 0).0);
+                ways[second].set(FlowEntry::new(99 << 40, 6, 0, 0).0);
+                let found = find(&ways, 99 << 40).unwrap();
+                assert!(core::ptr::eq(found, &ways[first]), "{first} and {second}");
+            }
+        }
     }
 
     #[test]

@@ -4,41 +4,86 @@
 //! same for the XDP program, where both are kernel memory, and for the host model, where both are
 //! ordinary vectors. Nothing here allocates, panics or knows the time.
 //!
-//! One pass, in the order of cost: is the frame for us ([`parse`]), is its destination a VIP, does
-//! the flow table know it, else what says the ring ([`mod@choose`]), then the rewrite ([`rewrite`]).
+//! One pass, in the order of cost: is the frame for us ([`link`]), is its destination a VIP, which
+//! flow is it of ([`flow`]), does the flow table know that, else what says the ring
+//! ([`mod@choose`]), then the rewrite. Both IP versions, ICMP errors and fragments all come to the
+//! one [`Flow`], so that the choice is one piece of code. Echo requests and packets that no service
+//! is for may be answered instead.
+//!
 //! Every frame ends with exactly one [`Reason`], under which it is counted.
 
 #![no_std]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod bucket;
+mod checksum;
 pub mod choose;
+mod echo;
+pub mod flow;
+mod fragment;
+mod icmp;
+mod ip;
+mod ipv4;
+mod ipv6;
+pub mod link;
+mod lookup;
 pub mod packet;
-pub mod parse;
-pub mod rewrite;
+mod reject;
+mod rewrite;
 pub mod siphash;
 pub mod tables;
+mod verifier;
 
-pub use packet::Packet;
-pub use parse::{Flow, Segment};
-pub use siphash::{FLOW_HASH, flow_hash_v4, siphash13, slot};
+pub use flow::{Flow, Segment};
+pub use packet::{Buffer, Packet};
+pub use siphash::{FLOW_HASH, flow_hash, siphash13, slot};
 pub use tables::{Tables, Way};
 
-use vc5_ebpf_abi::{Iface, Real, Reason, Traffic};
+use vc5_ebpf_abi::{Iface, NO_RING, Real, Reason, ServiceKey, Trace, Traffic};
+
+use crate::link::Link;
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why; whether it is to be passed, dropped or sent is [`Reason::verdict`].
+    pub reason: Reason,
+    /// If it is to be sent by another interface than it came in by, the
+    /// [`Iface::index`] of that.
+    pub egress: Option<u8>,
+}
 
 /// Puts one frame that came in by interface `ifindex` through the path and counts it.
 ///
-/// Whether the frame is to be passed, dropped or sent back out is [`Reason::verdict`]. It is
-/// changed only if it is to be sent.
+/// It is changed only if it is to be sent.
 #[inline(always)]
-pub fn process<P: Packet, T: Tables>(packet: &mut P, ifindex: u32, tables: &T) -> Reason {
-    let iface = parse::iface(ifindex, tables);
-    let reason = match forward(packet, iface, ifindex, tables) {
-        Ok(reason) | Err(reason) => reason,
+pub fn process<P: Packet, T: Tables>(packet: &mut P, ifindex: u32, tables: &T) -> Outcome {
+    tables.trace(|t| *t = NOTHING_FOUND);
+    let length = packet.len() as u64;
+    let iface = link::iface(ifindex, tables);
+    let outcome = match forward(packet, iface, ifindex, tables) {
+        Ok(outcome) => outcome,
+        Err(reason) => Outcome { reason, egress: None },
     };
-    tables.count(iface.map_or(0, |i| i.index), reason, packet.len() as u64);
-    reason
+    tables.trace(|t| t.reason = outcome.reason as u32);
+    if !tables.tracing() {
+        tables.count(iface.map_or(0, |i| i.index), outcome.reason, length);
+    }
+    outcome
 }
+
+const NOTHING_FOUND: Trace = Trace {
+    hash: 0,
+    flow: 0,
+    embryonic: 0,
+    reason: 0,
+    real: 0,
+    ring: NO_RING,
+    slot: 0,
+    member: 0,
+    service: ServiceKey { addr: [0; 16], port: [0; 2], protocol: 0, pad: 0 },
+    pad: 0,
+};
 
 /// `Err` is a frame that is not forwarded.
 #[inline(always)]
@@ -47,32 +92,58 @@ fn forward<P: Packet, T: Tables>(
     iface: Option<&Iface>,
     ifindex: u32,
     tables: &T,
-) -> Result<Reason, Reason> {
-    parse::ours(packet, iface)?;
-    let flow = parse::flow(packet, tables)?;
-    let choice = choose::choose(&flow, tables)?;
-    let real = reachable(choice.real, ifindex)?;
-    let recorded = choose::remember(&flow, &choice, tables);
-    rewrite::layer2(packet, real).ok_or(Reason::Short)?;
-    let traffic = Traffic {
-        packets: 1,
-        bytes: packet.len() as u64,
-        flows: u64::from(recorded),
-        syns: u64::from(flow.segment == Segment::Open),
-        ..Traffic::default()
-    };
-    tables.count_traffic(choice.id, &traffic);
-    Ok(choice.reason)
+) -> Result<Outcome, Reason> {
+    let link = link::read(packet, iface)?;
+    let flow = flow::of(packet, &link, tables);
+    match flow.and_then(|flow| send(packet, &link, &flow, ifindex, tables)) {
+        Err(Reason::Echo) => Err(echo::answer(packet, &link)),
+        Err(Reason::UnknownRejected) => Err(reject::answer(packet, &link)),
+        done => done,
+    }
 }
 
-/// The real, if a frame can be sent to it by the interface that it came in by.
 #[inline(always)]
-fn reachable(real: &Real, ifindex: u32) -> Result<&Real, Reason> {
-    if real.ifindex != ifindex {
-        return Err(Reason::NoInterface);
+fn send<P: Packet, T: Tables>(
+    packet: &mut P,
+    link: &Link,
+    flow: &Flow,
+    ifindex: u32,
+    tables: &T,
+) -> Result<Outcome, Reason> {
+    tables.trace(|t| t.hash = flow.hash);
+    let bytes = packet.len() as u64;
+    let choice = choose::choose(flow, tables)?;
+    tables.trace(|t| t.real = choice.id);
+    let egress = egress(choice.real, ifindex, tables)?;
+    rewrite::to_real(packet, link, choice.real)?;
+    let recorded = choose::remember(flow, &choice, tables);
+    if !tables.tracing() {
+        tables.count_traffic(choice.id, &traffic(flow, recorded, bytes));
     }
+    Ok(Outcome { reason: choice.reason, egress })
+}
+
+/// The interface by which the real is reached, if it is another than the frame came in by.
+#[inline(always)]
+fn egress<T: Tables>(real: &Real, ifindex: u32, tables: &T) -> Result<Option<u8>, Reason> {
     if real.mac == [0; 6] {
         return Err(Reason::NoNeighbour);
     }
-    Ok(real)
+    if real.ifindex == ifindex {
+        return Ok(None);
+    }
+    if tables.can_send(real.tx) { Ok(Some(real.tx)) } else { Err(Reason::NoInterface) }
+}
+
+#[inline(always)]
+fn traffic(flow: &Flow, recorded: bool, bytes: u64) -> Traffic {
+    let flag = |bit: u8| u64::from(flow.tcp_flags & bit != 0);
+    Traffic {
+        packets: 1,
+        bytes,
+        flows: u64::from(recorded),
+        syns: u64::from(flow.segment == Segment::Open),
+        fins: flag(flow::FIN),
+        rsts: flag(flow::RST),
+    }
 }

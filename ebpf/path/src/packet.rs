@@ -10,40 +10,94 @@ pub trait Packet {
         self.len() == 0
     }
 
-    /// The `N` bytes at `offset`, if the frame has them all.
-    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+    /// The `N` bytes at `offset` as they lie there, if the frame has them all.
+    fn bytes<const N: usize>(&self, offset: usize) -> Option<&[u8; N]>;
+
+    /// A copy of the `N` bytes at `offset`, if the frame has them all.
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.bytes(offset).copied()
+    }
 
     /// Overwrites the `N` bytes at `offset`, if the frame has them all.
     fn store<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()>;
+
+    /// Adds `count` bytes of any content in front of the frame, if there is room.
+    fn push(&mut self, count: usize) -> Option<()>;
+
+    /// Removes the first `count` bytes.
+    fn pull(&mut self, count: usize) -> Option<()>;
+
+    /// Removes what is beyond the first `length` bytes.
+    fn truncate(&mut self, length: usize) -> Option<()>;
 }
 
-impl Packet for [u8] {
-    fn len(&self) -> usize {
-        <[u8]>::len(self)
+/// A frame in ordinary memory: the slice from `start` to `end`, the bytes before it being room to grow
+/// into, as a driver leaves it.
+#[derive(Debug)]
+pub struct Buffer<'b> {
+    memory: &'b mut [u8],
+    start: usize,
+    end: usize,
+}
+
+impl<'b> Buffer<'b> {
+    /// The frame that begins `room` bytes into `memory` and goes to its end.
+    #[must_use]
+    pub fn new(memory: &'b mut [u8], room: usize) -> Self {
+        let end = memory.len();
+        Self { memory, start: room.min(end), end }
     }
 
-    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.get(offset..)?.first_chunk().copied()
+    /// The frame as it is now.
+    #[must_use]
+    pub fn frame(&self) -> &[u8] {
+        self.memory.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+impl Packet for Buffer<'_> {
+    fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    fn bytes<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        self.frame().get(offset..)?.first_chunk()
     }
 
     fn store<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
-        *self.get_mut(offset..)?.first_chunk_mut()? = bytes;
+        let frame = self.memory.get_mut(self.start..self.end)?;
+        *frame.get_mut(offset..)?.first_chunk_mut()? = bytes;
+        Some(())
+    }
+
+    fn push(&mut self, count: usize) -> Option<()> {
+        self.start = self.start.checked_sub(count)?;
+        Some(())
+    }
+
+    fn pull(&mut self, count: usize) -> Option<()> {
+        if count > self.len() {
+            return None;
+        }
+        self.start += count;
+        Some(())
+    }
+
+    fn truncate(&mut self, length: usize) -> Option<()> {
+        if length > self.len() {
+            return None;
+        }
+        self.end = self.start + length;
         Some(())
     }
 }
 
-impl<P: Packet + ?Sized> Packet for &mut P {
-    fn len(&self) -> usize {
-        (**self).len()
-    }
-
-    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        (**self).load(offset)
-    }
-
-    fn store<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
-        (**self).store(offset, bytes)
-    }
+/// The `N` bytes at `at` of a header of known length; zero where it has none, which the compiler
+/// finds out.
+#[inline(always)]
+pub(crate) fn field<const M: usize, const N: usize>(header: &[u8; M], at: usize) -> [u8; N] {
+    header.get(at..).and_then(|rest| rest.first_chunk().copied()).unwrap_or([0; N])
 }
 
 #[cfg(test)]
@@ -52,14 +106,28 @@ mod tests {
 
     #[test]
     fn no_access_reaches_beyond_the_end() {
-        let mut frame = [1u8, 2, 3, 4];
-        let frame: &mut [u8] = &mut frame;
+        let mut memory = [0u8, 0, 1, 2, 3, 4];
+        let mut frame = Buffer::new(&mut memory, 2);
         assert_eq!(frame.load::<2>(2), Some([3, 4]));
         assert_eq!(frame.load::<2>(3), None);
         assert_eq!(frame.load::<1>(4), None);
         assert_eq!(frame.load::<1>(usize::MAX), None);
         assert_eq!(frame.store(3, [9, 9]), None);
         assert_eq!(frame.store(2, [9, 8]), Some(()));
-        assert_eq!(frame, [1, 2, 9, 8]);
+        assert_eq!(frame.frame(), [1, 2, 9, 8]);
+    }
+
+    #[test]
+    fn it_grows_and_shrinks_within_its_memory() {
+        let mut memory = [0u8, 0, 1, 2, 3, 4];
+        let mut frame = Buffer::new(&mut memory, 2);
+        assert_eq!(frame.push(3), None);
+        assert_eq!(frame.push(2), Some(()));
+        assert_eq!(frame.store(0, [7, 8]), Some(()));
+        assert_eq!(frame.pull(1), Some(()));
+        assert_eq!(frame.truncate(6), None);
+        assert_eq!(frame.truncate(3), Some(()));
+        assert_eq!(frame.frame(), [8, 1, 2]);
+        assert_eq!(frame.pull(4), None);
     }
 }

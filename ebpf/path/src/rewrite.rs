@@ -1,70 +1,90 @@
-//! The rewrite of layer-2 direct server return: hardware addresses and, if asked for, the TTL.
+//! The rewrite of layer-2 direct server return: hardware addresses, TTL or hop limit, VLAN tag.
 
-use vc5_ebpf_abi::Real;
+use vc5_ebpf_abi::{Real, Reason};
 
 use crate::{
+    checksum, ipv4, ipv6,
+    link::{ETHER_TYPE, ETHERNET, Link, TAG, VID},
     packet::Packet,
-    parse::{IP, IP_CHECKSUM, IP_TTL},
+    verifier::forget,
 };
 
-/// Addresses an IPv4 frame to the real. `None` if the frame is too short (nothing is sent then).
+/// Addresses a frame to the real.
+///
+/// A TTL of 1 for the real is written whatever the packet's: a backend that lacks the VIP cannot
+/// send it on, and so cannot make it go round. Any other is the greatest that is written (0 sets
+/// none), and the packet's own is counted down, so that one that does go round comes to its end.
+///
+/// # Errors
+///
+/// The reason for which the frame is dropped; it has not been changed then.
 #[inline(always)]
-pub fn layer2<P: Packet>(packet: &mut P, real: &Real) -> Option<()> {
-    if real.ttl != 0 {
-        set_ttl(packet, real.ttl)?;
+pub(crate) fn to_real<P: Packet>(packet: &mut P, link: &Link, real: &Real) -> Result<(), Reason> {
+    let ttl = ttl(packet, link, real.ttl)?;
+    let mut ip = link.ip;
+    if real.vlan != link.vlan {
+        ip = retag(packet, link, real.vlan).ok_or(Reason::NoRoom)?;
     }
-    packet.store(0, real.mac)?;
-    packet.store(6, real.src_mac)
+    set_ttl(packet, ip, link.v6, ttl).ok_or(Reason::Short)?;
+    packet.store(0, real.mac).ok_or(Reason::Short)?;
+    packet.store(6, real.src_mac).ok_or(Reason::Short)
+}
+
+/// The TTL or hop limit to be written.
+#[inline(always)]
+fn ttl<P: Packet>(packet: &P, link: &Link, limit: u8) -> Result<u8, Reason> {
+    if limit == 1 {
+        return Ok(1);
+    }
+    let at = link.ip + if link.v6 { ipv6::HOP_LIMIT } else { ipv4::TTL };
+    let [ttl] = packet.load(at).ok_or(Reason::Short)?;
+    match ttl {
+        0 | 1 => Err(Reason::TtlExceeded),
+        ttl if limit == 0 => Ok(ttl - 1),
+        ttl => Ok((ttl - 1).min(limit)),
+    }
 }
 
 #[inline(always)]
-fn set_ttl<P: Packet>(packet: &mut P, ttl: u8) -> Option<()> {
-    // The word of the header that holds the TTL holds the protocol too.
-    let [old, protocol] = packet.load(IP + IP_TTL)?;
-    let checksum = u16::from_be_bytes(packet.load(IP + IP_CHECKSUM)?);
-    let checksum = updated_checksum(
-        checksum,
+pub(crate) fn set_ttl<P: Packet>(packet: &mut P, ip: usize, v6: bool, ttl: u8) -> Option<()> {
+    if v6 {
+        return packet.store(ip + ipv6::HOP_LIMIT, [ttl]);
+    }
+    // The word of the header that holds the TTL holds the protocol too, and the checksum is next.
+    let [old, protocol, hi, lo] = packet.load(ip + ipv4::TTL)?;
+    let [hi, lo] = checksum::updated(
+        u16::from_be_bytes([hi, lo]),
         u16::from_be_bytes([old, protocol]),
         u16::from_be_bytes([ttl, protocol]),
-    );
-    packet.store(IP + IP_CHECKSUM, checksum.to_be_bytes())?;
-    packet.store(IP + IP_TTL, [ttl])
+    )
+    .to_be_bytes();
+    packet.store(ip + ipv4::TTL, [ttl, protocol, hi, lo])
 }
 
-/// The checksum after one word of what it covers changed (RFC 1624 section 3, equation 3).
+/// Brings a frame from its VLAN into another (0: untagged); the offset of its IP header afterwards.
+///
+/// A tag's priority stays, and so does an outer tag. The hardware addresses are left for others to
+/// write.
 #[inline(always)]
-#[must_use]
-pub fn updated_checksum(checksum: u16, old: u16, new: u16) -> u16 {
-    let sum = u32::from(!checksum) + u32::from(!old) + u32::from(new);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    !(sum as u16)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_example_of_rfc_1624() {
-        // Section 4: HC = 0xdd2f, m = 0x5555, m' = 0x3285 gives 0x0000.
-        assert_eq!(updated_checksum(0xdd2f, 0x5555, 0x3285), 0x0000);
-    }
-
-    /// The checksum over a header whose other words sum up to `rest`.
-    fn from_scratch(rest: u16, word: u16) -> u16 {
-        let (sum, carry) = rest.overflowing_add(word);
-        !(sum + u16::from(carry))
-    }
-
-    #[test]
-    fn agrees_with_the_sum_from_scratch() {
-        // A header is never all zero, nor so its sum: it begins with the version.
-        for rest in 1..=u16::MAX {
-            for (old, new) in [(0x3906, 0x0106), (0, 0xff11), (0xffff, 0), (1, 0xffff), (6, 6)] {
-                let updated = updated_checksum(from_scratch(rest, old), old, new);
-                assert_eq!(updated, from_scratch(rest, new), "{rest:#x}: {old:#x} to {new:#x}");
-            }
+fn retag<P: Packet>(packet: &mut P, link: &Link, vlan: u16) -> Option<usize> {
+    let [vid_hi, vid_lo] = (vlan & VID).to_be_bytes();
+    let ip = if !link.is_tagged() {
+        packet.push(TAG)?;
+        packet.store(ETHER_TYPE, [0x81, 0x00, vid_hi, vid_lo])?;
+        link.ip + TAG
+    } else if vlan == 0 {
+        if link.ip > ETHERNET + TAG {
+            let outer: [u8; TAG] = packet.load(ETHER_TYPE)?;
+            packet.store(ETHER_TYPE + TAG, outer)?;
         }
-    }
+        packet.pull(TAG)?;
+        link.ip - TAG
+    } else {
+        // The tag control information of the inner tag is just before the type.
+        let at = link.ip - TAG;
+        let [hi, _] = packet.load(at)?;
+        packet.store(at, [hi & 0xf0 | vid_hi, vid_lo])?;
+        link.ip
+    };
+    Some(forget::<0x1f>(ip, u64::from(vlan)))
 }

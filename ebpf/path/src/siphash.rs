@@ -6,7 +6,11 @@
 //!
 //! A tuple is encoded as source address, destination address, source port, destination port (all
 //! in network byte order), IP protocol, IP version: 14 bytes for IPv4, which SipHash takes as two
-//! words.
+//! words, and 38 for IPv6, five words.
+
+use vc5_ebpf_abi::Address;
+
+use crate::packet::field;
 
 /// Name and version of the flow hash.
 pub const FLOW_HASH: &str = "siphash-1-3/tuple-v1";
@@ -73,21 +77,78 @@ pub fn siphash13(key: [u64; 2], bytes: &[u8]) -> u64 {
     state.finish()
 }
 
-/// Hash of an IPv4 flow. `addresses` is source, destination and `ports` source, destination, both
-/// as they lie in the packet.
+/// An [`Address`] as two words that lie in memory as it does.
+pub(crate) type Words = [u64; 2];
+
+/// The lower half of the second word of an IPv4 address; the first is zero.
+const MAPPED: u64 = 0xffff_0000;
+
+/// The words of an IPv4 address in network byte order.
+#[inline(always)]
+pub(crate) const fn mapped_words(address: [u8; 4]) -> Words {
+    [0, MAPPED | (u32::from_le_bytes(address) as u64) << 32]
+}
+
+/// Whether these are the words of an IPv4 address.
+#[inline(always)]
+pub(crate) const fn is_mapped([upper, lower]: Words) -> bool {
+    upper == 0 && lower as u32 as u64 == MAPPED
+}
+
+#[inline(always)]
+pub(crate) fn words(address: &Address) -> Words {
+    let word = |at| u64::from_le_bytes(field(address, at));
+    [word(0), word(8)]
+}
+
+#[inline(always)]
+pub(crate) const fn address([upper, lower]: Words) -> Address {
+    let [a, b, c, d, e, f, g, h] = upper.to_le_bytes();
+    let [i, j, k, l, m, n, o, p] = lower.to_le_bytes();
+    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+}
+
+/// Hash of a flow: an IPv4 one if its destination is a mapped address, as then its source is too.
+/// `ports` is source, destination as they lie in the packet.
 #[inline(always)]
 #[must_use]
-pub fn flow_hash_v4(key: [u64; 2], addresses: [u8; 8], ports: [u8; 4], protocol: u8) -> u64 {
-    const LENGTH: u64 = 14;
-    const VERSION: u64 = 4;
+pub fn flow_hash(
+    key: [u64; 2],
+    source: &Address,
+    destination: &Address,
+    ports: [u8; 4],
+    protocol: u8,
+) -> u64 {
+    hash_words(key, words(source), words(destination), ports, protocol)
+}
+
+#[inline(always)]
+pub(crate) fn hash_words(
+    key: [u64; 2],
+    source: Words,
+    destination: Words,
+    ports: [u8; 4],
+    protocol: u8,
+) -> u64 {
+    const LENGTH_V4: u64 = 14;
+    const LENGTH_V6: u64 = 38;
+    let last = |version: u64, length: u64| {
+        let ports = u64::from(u32::from_le_bytes(ports));
+        ports | u64::from(protocol) << 32 | version << 40 | length << 56
+    };
+    let [upper, lower] = source;
     let mut state = State::new(key);
-    state.word(u64::from_le_bytes(addresses));
-    state.word(
-        u64::from(u32::from_le_bytes(ports))
-            | u64::from(protocol) << 32
-            | VERSION << 40
-            | LENGTH << 56,
-    );
+    let last = if is_mapped(destination) {
+        state.word(lower >> 32 | destination[1] >> 32 << 32);
+        last(4, LENGTH_V4)
+    } else {
+        state.word(upper);
+        state.word(lower);
+        state.word(destination[0]);
+        state.word(destination[1]);
+        last(6, LENGTH_V6)
+    };
+    state.word(last);
     state.finish()
 }
 

@@ -3,7 +3,8 @@
 use core::cell::Cell;
 
 use vc5_ebpf_abi::{
-    BUCKET_WAYS, Event, Iface, Real, Reason, ServiceKey, ServiceValue, Traffic, VipKey,
+    BUCKET_WAYS, Event, FlowEntry, Iface, RangeKey, RangeValue, Real, Reason, Sample, ServiceKey,
+    ServiceValue, Trace, Traffic, VipKey, VipValue,
 };
 
 /// One way of a bucket.
@@ -13,6 +14,8 @@ use vc5_ebpf_abi::{
 pub type Way = Cell<u64>;
 
 /// The tables as one CPU sees them.
+///
+/// A tracing program ([`Tables::tracing`]) calls nothing that writes but [`Tables::trace`].
 pub trait Tables {
     /// Key of the flow hash.
     fn hash_key(&self) -> [u64; 2];
@@ -22,6 +25,12 @@ pub trait Tables {
     fn closing_idle(&self) -> u8;
     /// Units of age for which a SYN's choice is remembered.
     fn embryonic_idle(&self) -> u8;
+    /// Units of age for which the backend of a fragmented packet is remembered.
+    fn fragment_idle(&self) -> u8;
+    /// One in 2^this new flows is told; 32 or more: none.
+    fn sample_shift(&self) -> u32;
+    /// Whether this program only tells what it would do.
+    fn tracing(&self) -> bool;
 
     /// Now, in units of age.
     fn age(&self) -> u8;
@@ -32,10 +41,12 @@ pub trait Tables {
     fn iface(&self, slot: u32) -> Option<&Iface>;
     /// A bit of the VIP filter.
     fn may_be_vip(&self, bit: u16) -> bool;
-    /// Whether the address is a VIP.
-    fn is_vip(&self, key: &VipKey) -> bool;
+    /// A VIP.
+    fn vip(&self, key: &VipKey) -> Option<VipValue>;
     /// A service.
     fn service(&self, key: &ServiceKey) -> Option<&ServiceValue>;
+    /// The longest block of ports that the one of this key lies in.
+    fn range(&self, key: &RangeKey) -> Option<RangeValue>;
     /// The member in a slot of a ring; [`NO_MEMBER`](vc5_ebpf_abi::NO_MEMBER) if there is none.
     fn ring_slot(&self, ring: u32, slot: u16) -> u16;
     /// A real.
@@ -44,6 +55,10 @@ pub trait Tables {
     fn flows(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]>;
     /// The bucket of the embryonic table for a hash.
     fn embryonic(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]>;
+    /// The bucket of the table of fragments for a hash.
+    fn fragments(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]>;
+    /// Makes ready to send by the interface with this [`Iface::index`]; `false` if there is none.
+    fn can_send(&self, tx: u8) -> bool;
 
     /// Counts a frame of `bytes` bytes that came in by the interface with this
     /// [`Iface::index`], 0 for an unknown one.
@@ -52,4 +67,24 @@ pub trait Tables {
     fn event(&self, event: Event);
     /// Adds to the counters of a real.
     fn count_traffic(&self, real: u32, traffic: &Traffic);
+    /// Tells user space of a new flow; `false` if that has no room for it.
+    fn sample(&self, sample: &Sample) -> bool;
+    /// Lets a tracing program note what it found; does nothing in another.
+    fn trace(&self, note: impl FnOnce(&mut Trace));
+
+    /// Writes a record.
+    #[inline(always)]
+    fn put(&self, way: &Way, entry: FlowEntry) {
+        if !self.tracing() {
+            way.set(entry.0);
+        }
+    }
+
+    /// Notes that an event happened.
+    #[inline(always)]
+    fn happened(&self, event: Event) {
+        if !self.tracing() {
+            self.event(event);
+        }
+    }
 }

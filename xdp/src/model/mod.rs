@@ -2,14 +2,16 @@
 //!
 //! It is the program's own code ([`vc5_ebpf_path`]) over vectors instead of maps, so that a model
 //! and a loaded program that hold the same tables answer every frame alike, down to which flow
-//! record an insert displaces. Time is what the caller says it is.
+//! record a new one displaces. Time is what the caller says it is.
 //!
 //! ```
-//! use vc5_xdp::model::{Config, Model, Now};
+//! use vc5_ebpf_abi::{Iface, Settings};
+//! use vc5_xdp::model::{Model, Now};
 //!
-//! let mut model = Model::new(Config::default());
-//! model.set_iface(2, [2, 0, 0, 0, 0, 1]);
-//! let outcome = model.process(&[0; 60], 2, 0, Now::default());
+//! let mut model = Model::new(Settings::DEFAULT);
+//! let iface = Iface { ifindex: 2, mac: [2, 0, 0, 0, 0, 1], index: 1, ..Iface::default() };
+//! assert!(model.set_iface(iface));
+//! let outcome = model.process(&[0; 60], 2, Now::default());
 //! assert_eq!(outcome.reason.label(), "not-our-mac");
 //! ```
 
@@ -21,29 +23,19 @@ use std::{
 };
 
 use vc5_ebpf_abi::{
-    BUCKET_WAYS, Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, IFACE_SLOTS, Iface, MAX_REALS,
-    REASON_COUNT, Real, Reason, Ring, ServiceKey, ServiceValue, Settings, Traffic, VipKey,
-    iface_slot, vip_filter_bit,
+    BUCKET_WAYS, Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, IFACE_SLOTS, Iface, MAX_IFACES,
+    REASONS_MAX, RangeKey, RangeValue, Real, Reason, Ring, Sample, ServiceKey, ServiceValue,
+    Settings, Trace, Traffic, VipKey, VipValue, iface_slot, stats_index, vip_filter_bit,
+    vip_filter_bit_v6,
 };
-use vc5_ebpf_path::Way;
+use vc5_ebpf_path::{Buffer, Way};
 
 use view::View;
 
-/// What is fixed when the program is loaded.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// The program's settings.
-    pub settings: Settings,
-    /// Possible CPUs, each with its own share of the flow tables.
-    pub cpus: u32,
-}
-
-impl Default for Config {
-    /// The settings that the object is built with, and one CPU.
-    fn default() -> Self {
-        Self { settings: Settings::DEFAULT, cpus: 1 }
-    }
-}
+/// Entries of the table of reals: as many as the object is built with.
+const REALS: usize = 65536;
+/// Bytes before a frame, as drivers leave them (`XDP_PACKET_HEADROOM`).
+const HEADROOM: usize = 256;
 
 /// The clocks that the program reads.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,6 +51,8 @@ pub struct Now {
 pub struct Outcome {
     /// Why; the verdict is [`Reason::verdict`].
     pub reason: Reason,
+    /// If it is sent by another interface than it came in by, the [`Iface::index`] of that.
+    pub egress: Option<u8>,
     /// The frame as it is afterwards; changed only if it is sent.
     pub frame: Vec<u8>,
 }
@@ -66,78 +60,105 @@ pub struct Outcome {
 /// The tables and counters of a program.
 #[derive(Debug)]
 pub struct Model {
-    config: Config,
+    settings: Settings,
     ifaces: Vec<Iface>,
+    tx_ports: HashMap<u8, u32>,
     filter: HashSet<u16>,
-    vips: HashSet<VipKey>,
+    vips: HashMap<VipKey, VipValue>,
     services: HashMap<ServiceKey, ServiceValue>,
+    ranges: HashMap<RangeKey, RangeValue>,
     rings: HashMap<u32, Box<Ring>>,
     reals: Vec<Real>,
     flows: Vec<[Way; BUCKET_WAYS]>,
     embryonic: Vec<[Way; BUCKET_WAYS]>,
+    fragments: Vec<[Way; BUCKET_WAYS]>,
     reasons: Vec<Cell<Counter>>,
     events: Vec<Cell<u64>>,
-    real_traffic: RefCell<HashMap<u16, Traffic>>,
-    service_traffic: RefCell<HashMap<u32, Traffic>>,
+    traffic: RefCell<HashMap<u32, Traffic>>,
+    samples: RefCell<Vec<Sample>>,
+    samples_max: usize,
+    trace: Cell<Trace>,
 }
 
 impl Model {
-    /// A model with empty tables.
+    /// A model with empty tables, of a program with these settings.
     #[must_use]
-    pub fn new(config: Config) -> Self {
-        let table = |mask: u32| {
-            let buckets = config.cpus as usize * (mask as usize + 1);
-            (0..buckets).map(|_| Default::default()).collect()
+    pub fn new(settings: Settings) -> Self {
+        let table = |mask: u32| (0..=mask).map(|_| Default::default()).collect();
+        let key = ServiceKey::new([0; 16], 0, 0);
+        let nothing = Trace {
+            hash: 0,
+            flow: 0,
+            embryonic: 0,
+            reason: 0,
+            real: 0,
+            ring: 0,
+            slot: 0,
+            member: 0,
+            service: key,
+            pad: 0,
         };
         Self {
-            config,
+            settings,
             ifaces: vec![Iface::default(); IFACE_SLOTS as usize],
+            tx_ports: HashMap::new(),
             filter: HashSet::new(),
-            vips: HashSet::new(),
+            vips: HashMap::new(),
             services: HashMap::new(),
+            ranges: HashMap::new(),
             rings: HashMap::new(),
-            reals: vec![Real::default(); MAX_REALS as usize],
-            flows: table(config.settings.flow_mask),
-            embryonic: table(config.settings.embryonic_mask),
-            reasons: (0..REASON_COUNT).map(|_| Cell::default()).collect(),
+            reals: vec![Real::default(); REALS],
+            flows: table(settings.flow_mask),
+            embryonic: table(settings.embryonic_mask),
+            fragments: table(settings.fragment_mask),
+            reasons: (0..MAX_IFACES * REASONS_MAX).map(|_| Cell::default()).collect(),
             events: (0..EVENT_COUNT).map(|_| Cell::default()).collect(),
-            real_traffic: RefCell::default(),
-            service_traffic: RefCell::default(),
+            traffic: RefCell::default(),
+            samples: RefCell::default(),
+            samples_max: usize::MAX,
+            trace: Cell::new(nothing),
         }
     }
 
-    /// Puts one frame through the path, as come in by `ifindex` and handled on `cpu`.
-    pub fn process(&mut self, frame: &[u8], ifindex: u32, cpu: u32, now: Now) -> Outcome {
-        let mut frame = frame.to_vec();
-        let view = View { model: self, cpu, now };
-        let reason = vc5_ebpf_path::process(&mut frame.as_mut_slice(), ifindex, &view);
-        Outcome { reason, frame }
+    /// Puts one frame through the path, as come in by `ifindex`.
+    pub fn process(&mut self, frame: &[u8], ifindex: u32, now: Now) -> Outcome {
+        let mut memory = vec![0; HEADROOM];
+        memory.extend_from_slice(frame);
+        let mut buffer = Buffer::new(&mut memory, HEADROOM);
+        let view = View { model: self, now };
+        let done = vc5_ebpf_path::process(&mut buffer, ifindex, &view);
+        Outcome { reason: done.reason, egress: done.egress, frame: buffer.frame().to_vec() }
     }
 
-    /// Makes an interface one of ours, with this hardware address. `false` if all its slots are
+    /// Makes an interface one of ours, or changes what is known of it. `false` if all its slots are
     /// taken by others.
-    pub fn set_iface(&mut self, ifindex: u32, mac: [u8; 6]) -> bool {
-        let slots = (0..IFACE_PROBES).map(|probe| iface_slot(ifindex, probe) as usize);
+    pub fn set_iface(&mut self, iface: Iface) -> bool {
+        let slots = (0..IFACE_PROBES).map(|probe| iface_slot(iface.ifindex, probe) as usize);
         let free = |slot: &usize| {
-            self.ifaces.get(*slot).is_some_and(|i| i.ifindex == 0 || i.ifindex == ifindex)
+            self.ifaces.get(*slot).is_some_and(|i| i.ifindex == 0 || i.ifindex == iface.ifindex)
         };
         let Some(slot) = { slots }.find(free).and_then(|slot| self.ifaces.get_mut(slot)) else {
             return false;
         };
-        *slot = Iface { ifindex, mac, pad: [0; 6] };
+        *slot = iface;
         true
     }
 
-    /// Makes an address a VIP.
-    pub fn set_vip(&mut self, addr: [u8; 4]) {
-        self.filter.insert(vip_filter_bit(addr));
-        self.vips.insert(VipKey(addr));
+    /// Lets frames be sent by an interface: its [`Iface::index`] and interface index.
+    pub fn set_tx_port(&mut self, tx: u8, ifindex: u32) {
+        self.tx_ports.insert(tx, ifindex);
+    }
+
+    /// Makes an address a VIP, or changes what is known of it.
+    pub fn set_vip(&mut self, key: VipKey, value: VipValue) {
+        self.vips.insert(key, value);
+        self.filter.insert(filter_bit(&key));
     }
 
     /// Makes an address none.
-    pub fn remove_vip(&mut self, addr: [u8; 4]) {
-        self.vips.remove(&VipKey(addr));
-        self.filter = self.vips.iter().map(|vip| vip_filter_bit(vip.0)).collect();
+    pub fn remove_vip(&mut self, key: VipKey) {
+        self.vips.remove(&key);
+        self.filter = self.vips.keys().map(filter_bit).collect();
     }
 
     /// Sets a service.
@@ -150,14 +171,32 @@ impl Model {
         self.services.remove(&key);
     }
 
+    /// Gives a block of ports to a service.
+    pub fn set_range(&mut self, key: RangeKey, value: RangeValue) {
+        self.ranges.insert(masked(key), value);
+    }
+
+    /// Takes it away.
+    pub fn remove_range(&mut self, key: RangeKey) {
+        self.ranges.remove(&masked(key));
+    }
+
+    /// The longest block that holds the port of a whole key.
+    fn range(&self, key: &RangeKey) -> Option<RangeValue> {
+        let longest_first = (0..=key.prefix_len.min(RangeKey::FULL)).rev();
+        longest_first.filter(|length| *length >= RangeKey::PREFIX).find_map(|prefix_len| {
+            self.ranges.get(&masked(RangeKey { prefix_len, ..*key })).copied()
+        })
+    }
+
     /// Sets a ring.
     pub fn set_ring(&mut self, id: u32, ring: Box<Ring>) {
         self.rings.insert(id, ring);
     }
 
     /// Sets a real.
-    pub fn set_real(&mut self, id: u16, real: Real) {
-        if let Some(slot) = self.reals.get_mut(usize::from(id)) {
+    pub fn set_real(&mut self, id: u32, real: Real) {
+        if let Some(slot) = self.reals.get_mut(id as usize) {
             *slot = real;
         }
     }
@@ -170,9 +209,7 @@ impl Model {
 
     /// Overwrites a bucket of the flow table.
     pub fn set_flows(&mut self, index: u32, bucket: Bucket) {
-        if let Some(ways) = self.flows.get_mut(index as usize) {
-            *ways = bucket.0.map(Cell::new);
-        }
+        set_bucket(&mut self.flows, index, bucket);
     }
 
     /// A bucket of the embryonic table.
@@ -183,15 +220,34 @@ impl Model {
 
     /// Overwrites a bucket of the embryonic table.
     pub fn set_embryonic(&mut self, index: u32, bucket: Bucket) {
-        if let Some(ways) = self.embryonic.get_mut(index as usize) {
-            *ways = bucket.0.map(Cell::new);
-        }
+        set_bucket(&mut self.embryonic, index, bucket);
     }
 
-    /// Frames counted under a reason.
+    /// A bucket of the table of fragments.
+    #[must_use]
+    pub fn fragments(&self, index: u32) -> Option<Bucket> {
+        self.fragments.get(index as usize).map(bucket)
+    }
+
+    /// Overwrites a bucket of the table of fragments.
+    pub fn set_fragments(&mut self, index: u32, bucket: Bucket) {
+        set_bucket(&mut self.fragments, index, bucket);
+    }
+
+    /// Frames counted under a reason, whatever interface they came in by.
     #[must_use]
     pub fn count(&self, reason: Reason) -> Counter {
-        self.reasons.get(reason as usize).map(Cell::get).unwrap_or_default()
+        (0..MAX_IFACES as u8).map(|index| self.count_of(index, reason)).fold(
+            Counter::default(),
+            |sum, c| Counter { packets: sum.packets + c.packets, bytes: sum.bytes + c.bytes },
+        )
+    }
+
+    /// Frames counted under a reason that came in by the interface with this [`Iface::index`].
+    #[must_use]
+    pub fn count_of(&self, index: u8, reason: Reason) -> Counter {
+        let counter = self.reasons.get(stats_index(index, reason) as usize);
+        counter.map(Cell::get).unwrap_or_default()
     }
 
     /// Events counted.
@@ -202,17 +258,52 @@ impl Model {
 
     /// Traffic of a real.
     #[must_use]
-    pub fn real_traffic(&self, id: u16) -> Traffic {
-        self.real_traffic.borrow().get(&id).copied().unwrap_or_default()
+    pub fn traffic(&self, id: u32) -> Traffic {
+        self.traffic.borrow().get(&id).copied().unwrap_or_default()
     }
 
-    /// Traffic of the service with this index of statistics.
+    /// The samples so far, taken out.
     #[must_use]
-    pub fn service_traffic(&self, stat: u32) -> Traffic {
-        self.service_traffic.borrow().get(&stat).copied().unwrap_or_default()
+    pub fn take_samples(&mut self) -> Vec<Sample> {
+        self.samples.take()
+    }
+
+    /// Sets how many samples are kept until they are taken out; those beyond are lost.
+    pub fn set_samples_max(&mut self, max: usize) {
+        self.samples_max = max;
+    }
+
+    /// What a tracing model noted of the last frame.
+    #[must_use]
+    pub fn trace(&self) -> Trace {
+        self.trace.get()
     }
 }
 
 fn bucket(ways: &[Way; BUCKET_WAYS]) -> Bucket {
     Bucket(ways.each_ref().map(Cell::get))
+}
+
+fn set_bucket(table: &mut [[Way; BUCKET_WAYS]], index: u32, bucket: Bucket) {
+    if let Some(ways) = table.get_mut(index as usize) {
+        *ways = bucket.0.map(Cell::new);
+    }
+}
+
+/// Bit of the VIP filter for a VIP.
+fn filter_bit(VipKey(address): &VipKey) -> u16 {
+    match address {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4 @ ..] => vip_filter_bit(*v4),
+        [a, b, c, d, e, f, g, h, lower @ ..] => {
+            vip_filter_bit_v6([[*a, *b, *c, *d, *e, *f, *g, *h], *lower])
+        }
+    }
+}
+
+/// A key of which only the bits that count are set.
+fn masked(key: RangeKey) -> RangeKey {
+    let bits = key.prefix_len.saturating_sub(RangeKey::PREFIX).min(16);
+    let mask = u32::from(u16::MAX) << (16 - bits);
+    let port = u16::from_be_bytes(key.port) & mask as u16;
+    RangeKey { port: port.to_be_bytes(), ..key }
 }

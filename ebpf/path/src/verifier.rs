@@ -1,0 +1,51 @@
+//! Arithmetic where a branch is not wanted.
+//!
+//! The kernel's verifier walks both ways of each branch with all that it knows about each, so that
+//! ten branches in a row can cost it a thousand walks. What it knows only as "some number" it walks
+//! once. On the host these functions are what their names say and nothing more.
+
+/// The value, as one that the compiler knows nothing of: it would turn arithmetic back into the
+/// branches that it replaces.
+#[inline(always)]
+pub(crate) fn opaque(value: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    let value = {
+        let mut value = value;
+        // A move rather than nothing: the kernel refuses two line numbers for one instruction.
+        // SAFETY: leaves the register as it is.
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack)) };
+        value
+    };
+    value
+}
+
+/// The value, of which the verifier then knows no more than that it is at most `MASK` (one less than
+/// a power of two, and no less than the value). `unknown` is any number read from the packet.
+///
+/// Ways that come together after different constants are then walked on as one.
+#[inline(always)]
+pub(crate) fn forget<const MASK: usize>(value: usize, unknown: u64) -> usize {
+    let unknown = opaque(unknown);
+    (opaque(value as u64 ^ unknown) ^ unknown) as usize & MASK
+}
+
+/// The sign bit, to multiply with where a branch is not wanted.
+///
+/// Not a mask of all ones to combine with: newer verifiers follow the two values of such a mask
+/// apart, as if it were a branch.
+#[inline(always)]
+pub(crate) fn sign(value: u64) -> u64 {
+    opaque(opaque(value) >> 63)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_keep_the_value() {
+        assert_eq!(opaque(7), 7);
+        assert_eq!(forget::<0xff>(54, 0x1234), 54);
+        assert_eq!((sign(0), sign(u64::MAX), sign(1 << 63)), (0, 1, 1));
+    }
+}
