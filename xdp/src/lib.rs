@@ -1,34 +1,7 @@
 //! The XDP Maglev dataplane: rings, map layout, loader, neighbour tracking, statistics and a host
 //! model.
 //!
-//! [`Dataplane::start`] loads the program, attaches it to the interfaces and starts a thread that
-//! owns all of it. [`Dataplane::apply`] hands that thread the forwarding state wanted
-//! ([`Desired`]); it acknowledges by [`Event::Applied`]. What it knows and counts is in
-//! [`Dataplane::snapshot`].
-//!
 //! [`maglev`] and [`model`] are usable without a kernel.
 
-mod clock;
-mod dataplane;
-mod desired;
-mod error;
-mod event;
-mod forwarding;
-mod loader;
 pub mod maglev;
-mod maps;
 pub mod model;
-mod neighbour;
-mod netlink;
-mod snapshot;
-mod stats;
-mod topology;
-
-pub use dataplane::{AttachMode, Dataplane, DataplaneConfig, OnStop};
-pub use desired::{BackendSpec, Desired, L4, OnDown, RealState, ServiceSpec, VipSpec};
-pub use error::Error;
-pub use event::{Event, NeighbourState, NotReady};
-pub use loader::detach;
-pub use snapshot::{
-    BackendStatus, Counters, InterfaceStatus, Mac, ReasonCount, ServiceStatus, Snapshot, VipStatus,
-};
