@@ -19,12 +19,14 @@ pub(crate) fn answer<P: Packet>(packet: &mut P, link: &Link) -> Reason {
 #[inline(always)]
 fn reply<P: Packet>(packet: &mut P, link: &Link, at: usize) -> Option<()> {
     let [kind, code, hi, lo] = packet.load(at)?;
+    let word: [u8; 4] = packet.load(at + 4)?;
     let reply = if link.v6 { 129 } else { 0 };
     let [old, new] = [kind, reply].map(|kind| u16::from_be_bytes([kind, code]));
-    // Of an all zero ICMPv4 message the checksum is not 0, but the other form of it, which is as
-    // good for any message (RFC 1071 section 2).
     let [hi, lo] = match checksum::updated(u16::from_be_bytes([hi, lo]), old, new) {
-        0 => [0xff; 2],
+        // Of an all zero message, which ICMPv4 alone has, the checksum is not 0 but the other form
+        // of it, and no update can tell. Where the data are not zero it is as good (RFC 1071
+        // section 2).
+        0 if !link.v6 && word == [0; 4] => [0xff; 2],
         checksum => checksum.to_be_bytes(),
     };
     packet.store(at, [reply, code, hi, lo])?;
