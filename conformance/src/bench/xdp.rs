@@ -5,24 +5,25 @@
 //! at once is the floor that is subtracted. Runs of both take turns, on one CPU.
 
 mod harness;
+mod packet;
 mod subject;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use vc5_ebpf_abi::Reason;
 
-use self::{harness::Harness, subject::Subject};
+use self::{
+    harness::Harness,
+    packet::{ACK, Kind, SYN, vips},
+    subject::Subject,
+};
 use super::{Record, min_and_median};
 
 /// Pairs of runs (floor, program).
 const RUNS: usize = 31;
 /// Packets of a run.
 const PACKETS: u32 = 200_000;
-
-const VIP: [u8; 4] = [192, 0, 2, 1];
-const ELSEWHERE: [u8; 4] = [192, 0, 2, 77];
-
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
+/// Flow records: what vc5d has by default.
+const FLOWS: u32 = 1 << 20;
 
 /// Measures all of it.
 ///
@@ -37,81 +38,71 @@ pub fn run() -> Result<Vec<Record>> {
 /// What is measured: packets of a kind, and the one reason under which they must be counted.
 struct Scenario {
     name: &'static str,
-    destination: [u8; 4],
-    tcp_flags: u8,
+    kind: Kind,
     /// Number of flows, less one, over which the packets are spread in turn.
     mask: u32,
+    /// Flow records that there is room for.
+    room: u32,
     /// Packets to put through before measuring.
     warm_up: u32,
+    /// Packets of a run.
+    packets: u32,
+    /// The flow table is emptied before each run.
+    empty: bool,
     reason: Reason,
-    /// The program that is the floor.
-    floor: &'static str,
 }
 
-const SCENARIOS: [Scenario; 6] = [
-    Scenario {
-        name: "xdp/pass",
-        destination: ELSEWHERE,
-        tcp_flags: ACK,
-        mask: 0,
-        warm_up: 1000,
-        reason: Reason::NotVip,
-        floor: "pass",
-    },
-    Scenario {
-        name: "xdp/hit, 1 flow",
-        destination: VIP,
-        tcp_flags: ACK,
-        mask: 0,
-        warm_up: 1000,
-        reason: Reason::Flow,
-        floor: "tx",
-    },
-    Scenario {
-        name: "xdp/hit, 65,536 flows",
-        destination: VIP,
-        tcp_flags: ACK,
-        mask: 0xffff,
-        warm_up: 1 << 18,
-        reason: Reason::Flow,
-        floor: "tx",
-    },
-    Scenario {
-        name: "xdp/SYN, same flow",
-        destination: VIP,
-        tcp_flags: SYN,
-        mask: 0,
-        warm_up: 1000,
-        reason: Reason::Ring,
-        floor: "tx",
-    },
-    Scenario {
-        name: "xdp/SYN, always a new flow",
-        destination: VIP,
-        tcp_flags: SYN,
-        mask: u32::MAX,
-        warm_up: 1 << 18,
-        reason: Reason::Ring,
-        floor: "tx",
-    },
-    Scenario {
-        name: "xdp/miss, insert into a full table",
-        destination: VIP,
-        tcp_flags: ACK,
-        mask: u32::MAX,
-        warm_up: subject::FLOWS * 3,
-        reason: Reason::Ring,
-        floor: "tx",
-    },
+impl Scenario {
+    /// One flow that is known.
+    const fn hit(name: &'static str, kind: Kind) -> Self {
+        Self {
+            name,
+            kind,
+            mask: 0,
+            room: FLOWS,
+            warm_up: 1000,
+            packets: PACKETS,
+            empty: false,
+            reason: Reason::Flow,
+        }
+    }
+
+    /// So many flows (a power of two) that are known.
+    const fn of(self, flows: u32) -> Self {
+        Self { mask: flows - 1, warm_up: flows * 4, ..self }
+    }
+
+    /// A new flow each time.
+    const fn miss(name: &'static str, kind: Kind) -> Self {
+        Self { mask: u32::MAX, reason: Reason::Ring, ..Self::hit(name, kind) }
+    }
+}
+
+const TCP: Kind = Kind::TcpV4(ACK);
+
+const SCENARIOS: [Scenario; 11] = [
+    Scenario { reason: Reason::NotVip, ..Scenario::hit("xdp.pass", Kind::Elsewhere) },
+    Scenario::hit("xdp.hit_v4_tcp_1", TCP),
+    Scenario::hit("xdp.hit_v4_tcp_64k", TCP).of(1 << 16),
+    Scenario::hit("xdp.hit_v4_udp_1", Kind::UdpV4),
+    Scenario::hit("xdp.hit_v4_udp_64k", Kind::UdpV4).of(1 << 16),
+    Scenario::hit("xdp.hit_v6_tcp_1", Kind::TcpV6(ACK)),
+    Scenario::hit("xdp.hit_v6_tcp_64k", Kind::TcpV6(ACK)).of(1 << 16),
+    Scenario { warm_up: 1 << 18, ..Scenario::miss("xdp.syn", Kind::TcpV4(SYN)) },
+    // Of a hundred thousand new flows in an empty table few find their bucket full.
+    Scenario { packets: PACKETS / 2, empty: true, ..Scenario::miss("xdp.miss_insert", TCP) },
+    Scenario { warm_up: FLOWS * 3, ..Scenario::miss("xdp.miss_insert_full", TCP) },
+    Scenario { room: FLOWS * 4, ..Scenario::hit("xdp.hit_v4_tcp_1m", TCP) }.of(1 << 20),
 ];
 
 fn measure_all() -> Result<Vec<Record>> {
     let cpu = pin()?;
     let mut harness = Harness::load()?;
     let mut records = Vec::new();
-    for floor in ["drop", "tx"] {
+    for floor in ["pass", "tx"] {
         records.push(measure_floor(&mut harness, floor, cpu)?);
     }
+    records.push(verified()?);
     for scenario in &SCENARIOS {
         records.push(measure(&mut harness, scenario, cpu).context(scenario.name)?);
     }
@@ -119,34 +110,44 @@ fn measure_all() -> Result<Vec<Record>> {
 }
 
 fn measure_floor(harness: &mut Harness, name: &str, cpu: usize) -> Result<Record> {
-    harness.control(&frame(VIP, ACK), 0)?;
+    harness.control(&TCP.frame(), TCP.source_at(), 0)?;
     harness.aim(&harness.own(name)?)?;
     let runs = (0..RUNS).map(|_| harness.time(PACKETS)).collect::<Result<Vec<f64>>>()?;
     let method = format!(
-        "BPF_PROG_TEST_RUN, {PACKETS} repeats a run, CPU {cpu}: the harness (40 bytes of the packet \
+        "BPF_PROG_TEST_RUN, {PACKETS} repeats a run, CPU {cpu}: the harness (36 bytes of the packet \
          written, a tail call) before a program that returns at once; the kernel's own time, in \
          whole nanoseconds"
     );
-    Ok(record(&format!("xdp/floor, XDP_{}", name.to_uppercase()), runs, None, method))
+    Ok(record(&format!("xdp.floor_{name}"), runs, None, method))
+}
+
+fn verified() -> Result<Record> {
+    let instructions = Subject::load(&vips(), FLOWS)?.verified()?;
+    let method = "what the kernel's verifier walked at loading, by the kernel's own count".into();
+    let record = record("xdp.verified", vec![f64::from(instructions)], None, method);
+    Ok(Record { unit: "instructions".into(), ..record })
 }
 
 fn measure(harness: &mut Harness, scenario: &Scenario, cpu: usize) -> Result<Record> {
     // Loaded anew each time: tables that hold nothing of the scenario before.
-    let mut subject = Subject::load(VIP)?;
-    harness.control(&frame(scenario.destination, scenario.tcp_flags), scenario.mask)?;
-    let (floor, program) = (harness.own(scenario.floor)?, subject.fd()?);
+    let mut subject = Subject::load(&vips(), scenario.room)?;
+    harness.control(&scenario.kind.frame(), scenario.kind.source_at(), scenario.mask)?;
+    let (floor, program) = (harness.own("tx")?, subject.fd()?);
     harness.aim(&program)?;
     harness.time(scenario.warm_up)?;
     let before = subject.count(scenario.reason)?;
     let (mut floors, mut figures) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         harness.aim(&floor)?;
-        floors.push(harness.time(PACKETS)?);
+        floors.push(harness.time(scenario.packets)?);
+        if scenario.empty {
+            subject.forget()?;
+        }
         harness.aim(&program)?;
-        figures.push(harness.time(PACKETS)?);
+        figures.push(harness.time(scenario.packets)?);
     }
     let counted = subject.count(scenario.reason)? - before;
-    let packets = RUNS as u64 * u64::from(PACKETS);
+    let packets = RUNS as u64 * u64::from(scenario.packets);
     // Of many flows a few share a full bucket, and then a hit is a miss now and then.
     ensure!(
         counted * 1000 >= packets * 999,
@@ -175,30 +176,21 @@ fn record(name: &str, figures: Vec<f64>, floors: Option<Vec<f64>>, method: Strin
 }
 
 fn method(scenario: &Scenario, cpu: usize) -> String {
+    let Scenario { packets, room, .. } = scenario;
     let flows = match scenario.mask {
         u32::MAX => "a new flow each time".to_owned(),
         0 => "one flow".to_owned(),
         mask => format!("{} flows in turn", u64::from(mask) + 1),
     };
+    let emptied = if scenario.empty { ", emptied before each run" } else { "" };
     format!(
-        "BPF_PROG_TEST_RUN, {PACKETS} repeats a run, {RUNS} runs in turn with the floor's on CPU \
-         {cpu}: harness (40 bytes of the packet written, a tail call) and program, less harness and \
-         XDP_{}; least less least, median less median; 60-byte TCP packets, {flows}, {} backends, \
-         flow table of {} records; by its counters the program did take this path",
-        scenario.floor.to_uppercase(),
+        "BPF_PROG_TEST_RUN, {packets} repeats a run, {RUNS} runs in turn with the floor's on CPU \
+         {cpu}: harness (36 bytes of the packet written, a tail call) and program, less harness and \
+         XDP_TX; least less least, median less median; frames of {} bytes, {flows}, {} backends, flow \
+         table of {room} records{emptied}; by its counters the program did take this path",
+        scenario.kind.frame().len(),
         subject::BACKENDS,
-        subject::FLOWS,
     )
-}
-
-/// A TCP packet of 60 bytes; checksums are left out, as nothing here looks at them.
-fn frame(destination: [u8; 4], tcp_flags: u8) -> Vec<u8> {
-    let mut frame = [&subject::OUR_MAC[..], &[2, 0, 0, 0, 0, 9, 8, 0]].concat();
-    frame.extend([0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 0]);
-    frame.extend(destination);
-    frame.extend([0x9c, 0x40, 0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, tcp_flags]);
-    frame.resize(60, 0);
-    frame
 }
 
 /// Keeps this thread on the last CPU that it may use; interrupts tend to go to the first.

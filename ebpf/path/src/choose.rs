@@ -1,12 +1,12 @@
 //! Which backend a packet goes to: the decision table of the dataplane.
 
 use vc5_ebpf_abi::{
-    Event, FlowEntry, NO_MEMBER, NO_RING, Real, RealState, Reason, Sample, ServiceValue,
+    Event, FlowEntry, NO_MEMBER, NO_REAL, NO_RING, Real, RealState, Reason, Sample, ServiceValue,
 };
 
 use crate::{
     bucket::{self, Displaced},
-    flow::{Flow, Segment, address_hash},
+    flow::{self, Flow, Segment},
     fragment,
     ip::Aligned,
     lookup,
@@ -15,22 +15,23 @@ use crate::{
 };
 
 /// The choice for one packet.
+///
+/// Without the real itself: the verifier wants to know of each register whether it is a pointer, and
+/// the compiler would keep that one and the reason for dropping a packet in the same.
 #[derive(Clone, Copy, Debug)]
-pub struct Choice<'t> {
+pub struct Choice {
     /// Real id.
     pub id: u32,
-    /// The real itself.
-    pub real: &'t Real,
     /// What the choice rests on.
     pub reason: Reason,
 }
 
 /// What a flow record says.
-enum Record<'t> {
+enum Record {
     /// Go there.
-    Follow(Choice<'t>),
+    Follow(Choice),
     /// Go there if the service is one whose flows stay with a backend that is down.
-    Stick(Choice<'t>),
+    Stick(Choice),
     /// It stands no more.
     Gone,
 }
@@ -41,47 +42,74 @@ enum Record<'t> {
 ///
 /// The reason for which the packet is passed, dropped or answered.
 #[inline(always)]
-pub fn choose<'t, T: Tables>(flow: &Flow, tables: &'t T) -> Result<Choice<'t>, Reason> {
-    if flow.segment == Segment::Later {
-        return fragment::choose(flow, tables);
-    }
-    let known = tables.flows(flow.hash).and_then(|ways| bucket::find(ways, flow.hash));
-    let mut down = None;
-    if let Some(way) = known {
+pub fn choose<T: Tables>(flow: &Flow, tables: &T) -> Result<Choice, Reason> {
+    let mut known = false;
+    if !flow.segment.is([Segment::Later])
+        && let Some(way) = tables.flows(flow.hash).and_then(|ways| bucket::find(ways, flow.hash))
+    {
         tables.trace(|t| t.flow = way.get());
-        match look_up(flow, way, tables) {
-            Record::Follow(choice) => {
-                refresh(flow, way, tables);
-                return Ok(as_quoted(flow, choice));
-            }
-            Record::Stick(choice) => down = Some((way, choice)),
-            Record::Gone => delete(flow, way, tables),
-        }
-    }
-    let service = lookup::service(flow, tables).map_err(|reason| unknown(flow, reason));
-    if let Some((way, choice)) = down {
-        if service.is_ok_and(|s| s.flags & ServiceValue::STICK != 0) {
+        if let Record::Follow(choice) = look_up(flow, way, tables) {
             refresh(flow, way, tables);
             return Ok(as_quoted(flow, choice));
         }
-        delete(flow, way, tables);
+        known = true;
+    }
+    let mut choice = Choice { id: NO_REAL, reason: Reason::NoBackend };
+    choose_anew(flow, known, tables, &mut choice)?;
+    Ok(as_quoted(flow, choice))
+}
+
+/// Chooses for a flow whose record is not followed at once, if there is one.
+// A function of its own in the program: the path of known flows is the shorter for it, and needs less
+// of the stack.
+#[inline(never)]
+fn choose_anew<T: Tables>(
+    flow: &Flow,
+    known: bool,
+    tables: &T,
+    choice: &mut Choice,
+) -> Result<(), Reason> {
+    if flow.segment.is([Segment::Later]) {
+        *choice = fragment::choose(flow, tables)?;
+        return Ok(());
+    }
+    let service = lookup::service(flow, tables).map_err(|reason| unknown(flow, reason));
+    if known && let Some(stuck) = stick(flow, service.ok(), tables) {
+        *choice = stuck;
+        return Ok(());
     }
     let service = service?;
-    // A flow that has just lost its backend has no older choice worth asking for.
-    let old =
-        matches!(flow.segment, Segment::Data | Segment::Close | Segment::Quoted) && known.is_none();
     let slot = ring_slot(flow, service, tables);
     tables.trace(|t| t.slot = slot);
-    if old && let Some(choice) = earlier(flow, service, slot, tables) {
-        return Ok(as_quoted(flow, choice));
+    // A flow that has just lost its backend has no older choice worth asking for.
+    let old = !known && flow.segment.is([Segment::Data, Segment::Close, Segment::Quoted]);
+    let earlier = if old { earlier(flow, service, slot, tables) } else { None };
+    *choice = match earlier {
+        Some(earlier) => earlier,
+        None => from_ring(service, slot, tables)?,
+    };
+    Ok(())
+}
+
+/// The choice of a record of a backend that is down, if the service sticks to such; else it is
+/// deleted.
+#[inline(always)]
+fn stick<T: Tables>(flow: &Flow, service: Option<&ServiceValue>, tables: &T) -> Option<Choice> {
+    let way = bucket::find(tables.flows(flow.hash)?, flow.hash)?;
+    if let Record::Stick(choice) = look_up(flow, way, tables)
+        && service.is_some_and(|s| s.flags & ServiceValue::STICK != 0)
+    {
+        refresh(flow, way, tables);
+        return Some(choice);
     }
-    from_ring(service, slot, tables).map(|choice| as_quoted(flow, choice))
+    delete(flow, way, tables);
+    None
 }
 
 /// An error is counted as such, whatever its way.
 #[inline(always)]
-fn as_quoted<'t>(flow: &Flow, choice: Choice<'t>) -> Choice<'t> {
-    if flow.segment == Segment::Quoted {
+fn as_quoted(flow: &Flow, choice: Choice) -> Choice {
+    if flow.segment.is([Segment::Quoted]) {
         return Choice { reason: Reason::IcmpError, ..choice };
     }
     choice
@@ -90,7 +118,7 @@ fn as_quoted<'t>(flow: &Flow, choice: Choice<'t>) -> Choice<'t> {
 /// Why there is no service; an error about a packet of none is never answered.
 #[inline(always)]
 fn unknown(flow: &Flow, reason: Reason) -> Reason {
-    if flow.segment == Segment::Quoted && reason != Reason::NotVip {
+    if flow.segment.is([Segment::Quoted]) && reason != Reason::NotVip {
         return Reason::IcmpForeign;
     }
     reason
@@ -98,37 +126,35 @@ fn unknown(flow: &Flow, reason: Reason) -> Reason {
 
 /// The record's own choice, and whether it stands.
 #[inline(always)]
-fn look_up<'t, T: Tables>(flow: &Flow, way: &Way, tables: &'t T) -> Record<'t> {
+fn look_up<T: Tables>(flow: &Flow, way: &Way, tables: &T) -> Record {
     let entry = FlowEntry(way.get());
     let id = entry.real();
     let Some(real) = tables.real(id) else { return Record::Gone };
-    let choice = |reason| Choice { id, real, reason };
     let idle = entry.idle(tables.age());
-    match (state(real, entry), flow.segment) {
+    let opens = flow.segment.is([Segment::Open]);
+    let gone = match state(real, entry) {
         // The 5-tuple of a connection that is over, used anew.
-        (RealState::Live, Segment::Open) if entry.closing() && idle >= tables.closing_idle() => {
-            Record::Gone
+        RealState::Live => opens && entry.closing() && idle >= tables.closing_idle(),
+        RealState::Draining => {
+            opens || flow.segment.is([Segment::Datagram]) && idle >= tables.udp_idle()
         }
-        (RealState::Draining, Segment::Open) => Record::Gone,
-        (RealState::Draining, Segment::Datagram) if idle >= tables.udp_idle() => Record::Gone,
-        (RealState::Live | RealState::Draining, _) => Record::Follow(choice(Reason::Flow)),
-        (RealState::Down, Segment::Data | Segment::Close | Segment::Quoted) => {
-            Record::Stick(choice(Reason::FlowStuck))
+        RealState::Down if flow.segment.is([Segment::Data, Segment::Close, Segment::Quoted]) => {
+            return Record::Stick(Choice { id, reason: Reason::FlowStuck });
         }
-        _ => Record::Gone,
-    }
+        RealState::Down | RealState::Free => true,
+    };
+    if gone { Record::Gone } else { Record::Follow(Choice { id, reason: Reason::Flow }) }
 }
 
 /// Brings a record that was followed up to date. An error about a packet is no packet of the flow.
 #[inline(always)]
 fn refresh<T: Tables>(flow: &Flow, way: &Way, tables: &T) {
     let entry = FlowEntry(way.get());
-    let closing = match flow.segment {
-        Segment::Close => true,
-        Segment::Open => false,
-        Segment::Data | Segment::Datagram => entry.closing(),
-        Segment::Quoted | Segment::Later => return,
-    };
+    if flow.segment.is([Segment::Quoted]) {
+        return;
+    }
+    let closing =
+        flow.segment.is([Segment::Close]) || entry.closing() && !flow.segment.is([Segment::Open]);
     let touched = entry.touched(tables.age(), closing);
     // Most packets change nothing, and then the cache line stays clean.
     if touched != entry {
@@ -138,7 +164,7 @@ fn refresh<T: Tables>(flow: &Flow, way: &Way, tables: &T) {
 
 #[inline(always)]
 fn delete<T: Tables>(flow: &Flow, way: &Way, tables: &T) {
-    if flow.segment != Segment::Quoted {
+    if !flow.segment.is([Segment::Quoted]) {
         tables.put(way, FlowEntry(0));
         tables.happened(Event::FlowDeleted);
     }
@@ -154,7 +180,8 @@ pub(crate) fn state(real: &Real, entry: FlowEntry) -> RealState {
 #[inline(always)]
 pub(crate) fn ring_slot<T: Tables>(flow: &Flow, service: &ServiceValue, tables: &T) -> u16 {
     if service.flags & ServiceValue::BY_ADDRESS != 0 {
-        slot(address_hash(flow, tables))
+        // In the encoding of flows, with ports and protocol zero.
+        slot(flow::hash(tables, &flow.addresses(), 0, 0))
     } else {
         slot(flow.hash)
     }
@@ -162,17 +189,17 @@ pub(crate) fn ring_slot<T: Tables>(flow: &Flow, service: &ServiceValue, tables: 
 
 /// For a flow without a record: the choice made for its SYN, else that of the ring before this one.
 #[inline(always)]
-fn earlier<'t, T: Tables>(
+fn earlier<T: Tables>(
     flow: &Flow,
     service: &ServiceValue,
     slot: u16,
-    tables: &'t T,
-) -> Option<Choice<'t>> {
+    tables: &T,
+) -> Option<Choice> {
     embryonic(flow, tables).or_else(|| previous_ring(service, slot, tables))
 }
 
 #[inline(always)]
-fn embryonic<'t, T: Tables>(flow: &Flow, tables: &'t T) -> Option<Choice<'t>> {
+fn embryonic<T: Tables>(flow: &Flow, tables: &T) -> Option<Choice> {
     let way = bucket::find(tables.embryonic(flow.hash)?, flow.hash)?;
     tables.trace(|t| t.embryonic = way.get());
     let entry = FlowEntry(way.get());
@@ -182,15 +209,11 @@ fn embryonic<'t, T: Tables>(flow: &Flow, tables: &'t T) -> Option<Choice<'t>> {
     if !fresh || !matches!(state(real, entry), RealState::Live | RealState::Draining) {
         return None;
     }
-    Some(Choice { id, real, reason: Reason::Embryonic })
+    Some(Choice { id, reason: Reason::Embryonic })
 }
 
 #[inline(always)]
-fn previous_ring<'t, T: Tables>(
-    service: &ServiceValue,
-    slot: u16,
-    tables: &'t T,
-) -> Option<Choice<'t>> {
+fn previous_ring<T: Tables>(service: &ServiceValue, slot: u16, tables: &T) -> Option<Choice> {
     if service.prev_ring == NO_RING || tables.coarse_ns() >= service.prev_until_ns {
         return None;
     }
@@ -199,11 +222,11 @@ fn previous_ring<'t, T: Tables>(
 }
 
 #[inline(always)]
-pub(crate) fn from_ring<'t, T: Tables>(
+pub(crate) fn from_ring<T: Tables>(
     service: &ServiceValue,
     slot: u16,
-    tables: &'t T,
-) -> Result<Choice<'t>, Reason> {
+    tables: &T,
+) -> Result<Choice, Reason> {
     let member = member(service.ring, slot, tables);
     if member == NO_MEMBER {
         return Err(Reason::NoBackend);
@@ -221,16 +244,16 @@ fn member<T: Tables>(ring: u32, slot: u16, tables: &T) -> u16 {
 }
 
 #[inline(always)]
-fn takes_flows<'t, T: Tables>(
+fn takes_flows<T: Tables>(
     service: &ServiceValue,
     member: u16,
     reason: Reason,
-    tables: &'t T,
-) -> Option<Choice<'t>> {
+    tables: &T,
+) -> Option<Choice> {
     let id = service.real(member);
     let real = tables.real(id)?;
     let takes = matches!(RealState::from_u8(real.state), RealState::Live | RealState::Draining);
-    (member != NO_MEMBER && takes).then_some(Choice { id, real, reason })
+    (member != NO_MEMBER && takes).then_some(Choice { id, reason })
 }
 
 /// Records a choice for the packets that follow; whether that made a flow record.
@@ -238,24 +261,29 @@ fn takes_flows<'t, T: Tables>(
 /// A SYN is noted in the embryonic table alone, so that a flood of them displaces no flow. A FIN or
 /// RST without a record makes none.
 #[inline(always)]
-pub fn remember<T: Tables>(flow: &Flow, choice: &Choice<'_>, tables: &T) -> bool {
+pub fn remember<T: Tables>(flow: &Flow, choice: &Choice, real: &Real, tables: &T) -> bool {
     let recorded = matches!(choice.reason, Reason::Flow | Reason::FlowStuck);
-    if recorded && flow.fragment == 0 {
+    let kept = recorded && flow.fragment == 0;
+    !kept && remember_new(flow, choice, real, tables)
+}
+
+#[inline(never)]
+fn remember_new<T: Tables>(flow: &Flow, choice: &Choice, real: &Real, tables: &T) -> bool {
+    let entry = |hash| FlowEntry::new(hash, choice.id, real.generation, tables.age());
+    if flow.segment.is([Segment::Later]) {
         return false;
     }
-    let entry = |hash| FlowEntry::new(hash, choice.id, choice.real.generation, tables.age());
-    if flow.fragment != 0 && flow.segment != Segment::Later {
+    if flow.fragment != 0 {
         fragment::note(flow, entry(flow.fragment), tables);
     }
-    match flow.segment {
-        _ if recorded => false,
-        Segment::Open => {
-            note(flow, entry(flow.hash), tables);
-            false
-        }
-        Segment::Data | Segment::Datagram => record(flow, choice, entry(flow.hash), tables),
-        Segment::Close | Segment::Quoted | Segment::Later => false,
+    if matches!(choice.reason, Reason::Flow | Reason::FlowStuck) {
+        return false;
     }
+    if flow.segment.is([Segment::Open]) {
+        note(flow, entry(flow.hash), tables);
+    }
+    flow.segment.is([Segment::Data, Segment::Datagram])
+        && record(flow, choice, entry(flow.hash), tables)
 }
 
 #[inline(always)]
@@ -274,7 +302,7 @@ fn note<T: Tables>(flow: &Flow, entry: FlowEntry, tables: &T) {
 }
 
 #[inline(always)]
-fn record<T: Tables>(flow: &Flow, choice: &Choice<'_>, entry: FlowEntry, tables: &T) -> bool {
+fn record<T: Tables>(flow: &Flow, choice: &Choice, entry: FlowEntry, tables: &T) -> bool {
     let Some(ways) = tables.flows(flow.hash) else { return false };
     let Some((way, displaced)) = bucket::victim(ways, flow.hash, tables.age()) else {
         return false;
@@ -297,7 +325,7 @@ fn record<T: Tables>(flow: &Flow, choice: &Choice<'_>, entry: FlowEntry, tables:
 
 /// Tells user space of some of the new flows, chosen by their hash.
 #[inline(always)]
-fn sample<T: Tables>(flow: &Flow, choice: &Choice<'_>, tables: &T) {
+fn sample<T: Tables>(flow: &Flow, choice: &Choice, tables: &T) {
     let shift = tables.sample_shift();
     if shift > 31 || tables.tracing() || flow.hash & ((1 << (shift & 31)) - 1) != 0 {
         return;

@@ -4,12 +4,13 @@ use vc5_ebpf_abi::{Address, Reason, ServiceKey};
 
 use crate::{
     icmp,
-    ip::{self, Addresses, FRAGMENT, Fragment, Headers, ICMP, ICMPV6, TCP, UDP, judged},
+    ip::{self, Addresses, FRAGMENT, Headers, ICMP, ICMPV6, Part, TCP, UDP, judged},
     link::Link,
     lookup,
-    packet::Packet,
-    siphash::{address, hash_words, is_mapped},
+    packet::{Packet, field},
+    siphash::{address, hash_words, words},
     tables::Tables,
+    verifier::forget_segment,
 };
 
 const TCP_MIN: usize = 20;
@@ -22,21 +23,37 @@ pub(crate) const SYN: u8 = 0x02;
 pub(crate) const RST: u8 = 0x04;
 pub(crate) const ACK: u8 = 0x10;
 
-/// The kinds of packet between which the choice of a backend distinguishes.
+/// The kinds of packet between which the choice of a backend distinguishes, a bit each, so that
+/// several are asked for at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Segment {
     /// TCP, SYN without ACK, FIN and RST.
-    Open,
+    Open = 1,
     /// TCP with FIN or RST.
-    Close,
+    Close = 2,
     /// Any other TCP.
-    Data,
+    Data = 4,
     /// UDP.
-    Datagram,
+    Datagram = 8,
     /// An ICMP error about a packet of the flow.
-    Quoted,
+    Quoted = 16,
     /// A fragment other than the first, of which only the addresses are known.
-    Later,
+    Later = 32,
+}
+
+impl Segment {
+    /// Whether it is one of these.
+    #[inline(always)]
+    pub(crate) const fn is<const N: usize>(self, kinds: [Self; N]) -> bool {
+        let mut bits = 0;
+        let mut i = 0;
+        while i < N {
+            bits |= kinds[i] as u8;
+            i += 1;
+        }
+        self as u8 & bits != 0
+    }
 }
 
 /// What the path needs to know of a packet to a VIP.
@@ -45,7 +62,7 @@ pub enum Segment {
 pub struct Flow {
     /// The client.
     pub source: Address,
-    /// The service that it is addressed to.
+    /// The service that it is addressed to; of [`Segment::Later`] with port 0.
     pub service: ServiceKey,
     /// Its kind.
     pub segment: Segment,
@@ -53,78 +70,148 @@ pub struct Flow {
     pub tcp_flags: u8,
     /// Source port in network byte order.
     pub source_port: [u8; 2],
-    /// Hash of its 5-tuple; 0 for [`Segment::Later`].
+    /// Hash of its 5-tuple; of [`Segment::Later`] with ports 0.
     pub hash: u64,
     /// Hash of what all fragments of its packet have in common, 0 if it is whole.
     pub fragment: u64,
 }
 
-/// The flow of an IP packet that is addressed to us.
+impl Flow {
+    /// Of nothing, to be filled in.
+    pub(crate) const NONE: Self = Self {
+        source: [0; 16],
+        service: ServiceKey { addr: [0; 16], port: [0; 2], protocol: 0, pad: 0 },
+        segment: Segment::Data,
+        tcp_flags: 0,
+        source_port: [0; 2],
+        hash: 0,
+        fragment: 0,
+    };
+
+    /// Client and VIP.
+    #[inline(always)]
+    pub(crate) fn addresses(&self) -> Addresses {
+        Addresses { source: words(&self.source), destination: words(&self.service.addr) }
+    }
+
+    #[inline(always)]
+    fn fill(&mut self, addresses: &Addresses, protocol: u8, transport: &Transport) {
+        let [source0, source1, port0, port1] = transport.ports.to_le_bytes();
+        self.source = address(addresses.source);
+        self.service = ServiceKey {
+            addr: address(addresses.destination),
+            port: [port0, port1],
+            protocol,
+            pad: 0,
+        };
+        self.segment = forget_segment(transport.segment, u64::from(transport.ports));
+        self.tcp_flags = transport.tcp_flags;
+        self.source_port = [source0, source1];
+    }
+}
+
+/// What the transport header adds to a flow.
+#[derive(Clone, Copy)]
+pub(crate) struct Transport {
+    /// Client's and VIP's, as the little-endian word that they are in the client's packets.
+    pub(crate) ports: u32,
+    pub(crate) tcp_flags: u8,
+    pub(crate) segment: Segment,
+}
+
+/// Finds the flow of an IP packet that is addressed to us.
 ///
 /// # Errors
 ///
-/// The reason for which it is passed, answered, or dropped if it is to a VIP.
+/// The reason for which the packet is passed, answered, or dropped if it is to a VIP.
 #[inline(always)]
-pub fn of<P: Packet, T: Tables>(packet: &P, link: &Link, tables: &T) -> Result<Flow, Reason> {
+pub fn of<P: Packet, T: Tables>(
+    packet: &P,
+    link: &Link,
+    tables: &T,
+    flow: &mut Flow,
+) -> Result<(), Reason> {
     let addresses = ip::to_vip(packet, link, tables)?;
-    let flow = ip::read(packet, link).and_then(|h| transport(packet, &h, &addresses, tables));
-    flow.map_err(|reason| judged(addresses.destination, reason, tables))
-}
-
-#[inline(always)]
-fn transport<P: Packet, T: Tables>(
-    packet: &P,
-    headers: &Headers,
-    addresses: &Addresses,
-    tables: &T,
-) -> Result<Flow, Reason> {
-    let fragment = fragment_hash(headers, addresses, tables);
-    if matches!(headers.fragment, Fragment::Later(_)) {
-        return Ok(later(headers.protocol, addresses, fragment));
-    }
-    match headers.protocol {
-        TCP | UDP => five_tuple(packet, headers, addresses, fragment, tables),
-        ICMP | ICMPV6 => icmp::read(packet, headers, addresses, fragment, tables),
-        _ => Err(lookup::unknown(addresses.destination, Reason::UnknownProtocol, tables)),
-    }
-}
-
-#[inline(always)]
-fn five_tuple<P: Packet, T: Tables>(
-    packet: &P,
-    headers: &Headers,
-    addresses: &Addresses,
-    fragment: u64,
-    tables: &T,
-) -> Result<Flow, Reason> {
-    let (at, protocol) = (headers.transport, headers.protocol);
-    let (ports, tcp_flags, segment) = if protocol == UDP {
-        let [s0, s1, d0, d1, ..]: [u8; UDP_MIN] =
-            within(packet, at, headers.end).ok_or(Reason::Truncated)?;
-        ([s0, s1, d0, d1], 0, Segment::Datagram)
-    } else {
-        let header: [u8; TCP_MIN] = within(packet, at, headers.end).ok_or(Reason::Truncated)?;
-        let [s0, s1, d0, d1, ..] = header;
-        let flags = header[TCP_FLAGS];
-        ([s0, s1, d0, d1], flags, tcp_segment(flags))
+    let plain = ip::plain(packet, link).and_then(|h| ports(packet, &h).map(|t| (h, t)));
+    let Some((headers, transport)) = plain else {
+        return uncommon(packet, link, tables, flow);
     };
-    let hash =
-        hash_words(tables.hash_key(), addresses.source, addresses.destination, ports, protocol);
-    let [s0, s1, d0, d1] = ports;
-    Ok(Flow {
-        source: address(addresses.source),
-        service: ServiceKey {
-            addr: address(addresses.destination),
-            port: [d0, d1],
-            protocol,
-            pad: 0,
-        },
-        segment,
-        tcp_flags,
-        source_port: [s0, s1],
-        hash,
-        fragment,
-    })
+    flow.fill(&addresses, headers.protocol, &transport);
+    flow.fragment = 0;
+    flow.hash = hash_words(
+        tables.hash_key(),
+        addresses.source,
+        addresses.destination,
+        transport.ports,
+        headers.protocol,
+    );
+    Ok(())
+}
+
+/// The same for packets that are not a plain TCP or UDP packet.
+// A function of its own in the program, so that what comes after is not compiled, nor verified, again.
+#[inline(never)]
+fn uncommon<P: Packet, T: Tables>(
+    packet: &P,
+    link: &Link,
+    tables: &T,
+    flow: &mut Flow,
+) -> Result<(), Reason> {
+    let addresses = ip::addresses(packet, link.ip, link.v6).ok_or(Reason::Short)?;
+    read(packet, link, &addresses, tables, flow)
+        .map_err(|reason| judged(addresses.destination, reason, tables))
+}
+
+#[inline(always)]
+fn read<P: Packet, T: Tables>(
+    packet: &P,
+    link: &Link,
+    addresses: &Addresses,
+    tables: &T,
+    flow: &mut Flow,
+) -> Result<(), Reason> {
+    let headers = ip::read(packet, link)?;
+    let (mut subject, mut protocol) = (*addresses, headers.protocol);
+    let transport = match protocol {
+        _ if headers.part == Part::Later => {
+            Transport { ports: 0, tcp_flags: 0, segment: Segment::Later }
+        }
+        TCP | UDP => ports(packet, &headers).ok_or(Reason::Truncated)?,
+        ICMP if !link.v6 => icmp::read(packet, &headers, &mut subject, &mut protocol, tables)?,
+        ICMPV6 if link.v6 => icmp::read(packet, &headers, &mut subject, &mut protocol, tables)?,
+        _ => return Err(lookup::unknown(addresses.destination, Reason::UnknownProtocol, tables)),
+    };
+    flow.fill(&subject, protocol, &transport);
+    flow.hash = hash(tables, &subject, transport.ports, protocol);
+    flow.fragment = 0;
+    if headers.part != Part::Whole {
+        // In the encoding of flows, with the identification in place of the ports. In IPv4 the
+        // protocol belongs to it (RFC 791 section 3.2), in IPv6 not (RFC 8200 section 4.5).
+        let protocol = if link.v6 { FRAGMENT } else { headers.protocol };
+        flow.fragment = hash(tables, addresses, headers.identification, protocol);
+    }
+    Ok(())
+}
+
+/// The ports in a TCP or UDP header, if the packet has all of it.
+#[inline(always)]
+fn ports<P: Packet>(packet: &P, headers: &Headers) -> Option<Transport> {
+    let (at, end) = (headers.transport, headers.end);
+    if headers.protocol == UDP {
+        let header: &[u8; UDP_MIN] = within(packet, at, end)?;
+        let ports = u32::from_le_bytes(field(header, 0));
+        return Some(Transport { ports, tcp_flags: 0, segment: Segment::Datagram });
+    }
+    let header: &[u8; TCP_MIN] = within(packet, at, end)?;
+    let [flags] = field(header, TCP_FLAGS);
+    let ports = u32::from_le_bytes(field(header, 0));
+    Some(Transport { ports, tcp_flags: flags, segment: tcp_segment(flags) })
+}
+
+/// The flow hash where it is not in a hurry.
+#[inline(never)]
+pub(crate) fn hash<T: Tables>(tables: &T, addresses: &Addresses, ports: u32, protocol: u8) -> u64 {
+    hash_words(tables.hash_key(), addresses.source, addresses.destination, ports, protocol)
 }
 
 /// The `N` bytes at `at`, if the packet, which ends at `end`, has them all.
@@ -133,43 +220,8 @@ pub(crate) fn within<P: Packet, const N: usize>(
     packet: &P,
     at: usize,
     end: usize,
-) -> Option<[u8; N]> {
-    if at + N > end { None } else { packet.load(at) }
-}
-
-#[inline(always)]
-fn later(protocol: u8, addresses: &Addresses, fragment: u64) -> Flow {
-    Flow {
-        source: address(addresses.source),
-        service: ServiceKey {
-            addr: address(addresses.destination),
-            port: [0; 2],
-            protocol,
-            pad: 0,
-        },
-        segment: Segment::Later,
-        tcp_flags: 0,
-        source_port: [0; 2],
-        hash: 0,
-        fragment,
-    }
-}
-
-/// A hash over what identifies a fragmented packet: addresses, identification and, in IPv4 (RFC 791
-/// section 3.2, RFC 8200 section 4.5), the protocol; in the encoding of flows, with the
-/// identification in place of the ports.
-#[inline(always)]
-fn fragment_hash<T: Tables>(headers: &Headers, addresses: &Addresses, tables: &T) -> u64 {
-    let (Fragment::First(id) | Fragment::Later(id)) = headers.fragment else { return 0 };
-    let v4 = is_mapped(addresses.destination);
-    let protocol = if v4 { headers.protocol } else { FRAGMENT };
-    hash_words(tables.hash_key(), addresses.source, addresses.destination, id, protocol)
-}
-
-/// A hash over the addresses alone: the encoding of flows, with ports and protocol zero.
-#[inline(always)]
-pub(crate) fn address_hash<T: Tables>(flow: &Flow, tables: &T) -> u64 {
-    crate::siphash::flow_hash(tables.hash_key(), &flow.source, &flow.service.addr, [0; 4], 0)
+) -> Option<&[u8; N]> {
+    if at + N > end { None } else { packet.bytes(at) }
 }
 
 #[inline(always)]

@@ -15,7 +15,7 @@ use crate::{
 ///
 /// The reason for which it is dropped.
 #[inline(always)]
-pub(crate) fn choose<'t, T: Tables>(flow: &Flow, tables: &'t T) -> Result<Choice<'t>, Reason> {
+pub(crate) fn choose<T: Tables>(flow: &Flow, tables: &T) -> Result<Choice, Reason> {
     noted(flow, tables).or_else(|| by_address(flow, tables)).ok_or_else(|| {
         crate::ip::judged(
             crate::siphash::words(&flow.service.addr),
@@ -26,7 +26,7 @@ pub(crate) fn choose<'t, T: Tables>(flow: &Flow, tables: &'t T) -> Result<Choice
 }
 
 #[inline(always)]
-fn noted<'t, T: Tables>(flow: &Flow, tables: &'t T) -> Option<Choice<'t>> {
+fn noted<T: Tables>(flow: &Flow, tables: &T) -> Option<Choice> {
     let way = bucket::find(tables.fragments(flow.fragment)?, flow.fragment)?;
     let entry = FlowEntry(way.get());
     let real = tables.real(entry.real())?;
@@ -35,12 +35,12 @@ fn noted<'t, T: Tables>(flow: &Flow, tables: &'t T) -> Option<Choice<'t>> {
         return None;
     }
     tables.trace(|t| t.flow = entry.0);
-    Some(Choice { id: entry.real(), real, reason: Reason::Fragment })
+    Some(Choice { id: entry.real(), reason: Reason::Fragment })
 }
 
 /// A service of all ports whose choice is by the addresses alone needs no port.
 #[inline(always)]
-fn by_address<'t, T: Tables>(flow: &Flow, tables: &'t T) -> Option<Choice<'t>> {
+fn by_address<T: Tables>(flow: &Flow, tables: &T) -> Option<Choice> {
     let service = tables.service(&flow.service)?;
     if service.flags & ServiceValue::BY_ADDRESS == 0 {
         return None;

@@ -16,15 +16,15 @@ pub(crate) const UDP: u8 = 17;
 pub(crate) const FRAGMENT: u8 = 44;
 pub(crate) const ICMPV6: u8 = 58;
 
-/// Which part of a packet this is; the bytes are its identification.
+/// Which part of a packet this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fragment {
+pub(crate) enum Part {
     /// All of it.
     Whole,
     /// The first fragment of several.
-    First([u8; 4]),
+    First,
     /// A fragment without the transport header.
-    Later([u8; 4]),
+    Later,
 }
 
 /// An IP header with what follows it up to the transport header.
@@ -36,10 +36,12 @@ pub(crate) struct Headers {
     pub(crate) end: usize,
     /// Offset of the byte that names the protocol.
     pub(crate) next_at: usize,
+    /// Identification of a fragmented packet: the little-endian word that its four bytes are in the
+    /// frame, in IPv4 after two of zero.
+    pub(crate) identification: u32,
     /// IP protocol number of the transport header.
     pub(crate) protocol: u8,
-    /// Whole or which fragment.
-    pub(crate) fragment: Fragment,
+    pub(crate) part: Part,
 }
 
 /// Source and destination, IPv4 as mapped.
@@ -96,6 +98,13 @@ pub(crate) fn to_vip<P: Packet, T: Tables>(
 #[inline(always)]
 pub(crate) fn read<P: Packet>(packet: &P, link: &Link) -> Result<Headers, Reason> {
     if link.v6 { ipv6::read(packet, link.ip) } else { ipv4::read(packet, link.ip) }
+}
+
+/// The IP header at `ip`, if it is whole and in order, and TCP or UDP comes right after it: most are
+/// so, and are soon told.
+#[inline(always)]
+pub(crate) fn plain<P: Packet>(packet: &P, link: &Link) -> Option<Headers> {
+    if link.v6 { ipv6::plain(packet, link.ip) } else { ipv4::plain(packet, link.ip) }
 }
 
 /// The filter errs on one side: only the table of VIPs makes an odd packet ours to judge.

@@ -3,7 +3,7 @@
 use vc5_ebpf_abi::Reason;
 
 use crate::{
-    ip::{Fragment, Headers},
+    ip::{Headers, Part, TCP, UDP},
     packet::{Packet, field},
 };
 
@@ -31,18 +31,44 @@ pub(crate) fn read<P: Packet>(packet: &P, ip: usize) -> Result<Headers, Reason> 
     if version_ihl >> 4 != 4 || header < HEADER || total < header || packet.len() < end {
         return Err(Reason::Malformed);
     }
-    let fragment = fragment(u16::from_be_bytes(field(bytes, 6)), field(bytes, 4));
-    Ok(Headers { transport: ip + header, end, next_at: ip + PROTOCOL, protocol, fragment })
+    Ok(Headers {
+        transport: ip + header,
+        end,
+        next_at: ip + PROTOCOL,
+        identification: u32::from(u16::from_le_bytes(field(bytes, 4))) << 16,
+        protocol,
+        part: part(u16::from_be_bytes(field(bytes, 6))),
+    })
 }
 
-/// Which fragment a header's flags and offset tell of; the identification is padded in front.
+/// The header at `ip`, if it has no options and TCP or UDP comes whole after it.
 #[inline(always)]
-pub(crate) fn fragment(flags_offset: u16, [hi, lo]: [u8; 2]) -> Fragment {
-    if flags_offset & (MORE_FRAGMENTS | OFFSET) == 0 {
-        Fragment::Whole
-    } else if flags_offset & OFFSET == 0 {
-        Fragment::First([0, 0, hi, lo])
-    } else {
-        Fragment::Later([0, 0, hi, lo])
+pub(crate) fn plain<P: Packet>(packet: &P, ip: usize) -> Option<Headers> {
+    const PLAIN: u8 = 0x45;
+    let bytes: &[u8; HEADER] = packet.bytes(ip)?;
+    let [version_ihl] = field(bytes, 0);
+    let [protocol] = field(bytes, PROTOCOL);
+    let total = usize::from(u16::from_be_bytes(field(bytes, 2)));
+    let end = ip + total;
+    let whole = u16::from_be_bytes(field(bytes, 6)) & (MORE_FRAGMENTS | OFFSET) == 0;
+    if version_ihl != PLAIN
+        || !whole
+        || !matches!(protocol, TCP | UDP)
+        || total < HEADER
+        || packet.len() < end
+    {
+        return None;
+    }
+    let (transport, next_at) = (ip + HEADER, ip + PROTOCOL);
+    Some(Headers { transport, end, next_at, identification: 0, protocol, part: Part::Whole })
+}
+
+/// What a header's flags and offset tell of.
+#[inline(always)]
+pub(crate) fn part(flags_offset: u16) -> Part {
+    match (flags_offset & MORE_FRAGMENTS, flags_offset & OFFSET) {
+        (0, 0) => Part::Whole,
+        (_, 0) => Part::First,
+        _ => Part::Later,
     }
 }

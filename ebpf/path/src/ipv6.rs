@@ -3,9 +3,9 @@
 use vc5_ebpf_abi::Reason;
 
 use crate::{
-    ip::{FRAGMENT, Fragment, Headers, TCP, UDP},
+    ip::{FRAGMENT, Headers, Part, TCP, UDP},
     packet::{Packet, field},
-    verifier::forget,
+    verifier::{forget, opaque},
 };
 
 /// Length of the header without extension headers.
@@ -29,6 +29,20 @@ const DESTINATION_OPTIONS: u8 = 60;
 /// Reads the header at `ip` and walks the extension headers.
 #[inline(always)]
 pub(crate) fn read<P: Packet>(packet: &P, ip: usize) -> Result<Headers, Reason> {
+    let mut headers = fixed(packet, ip)?;
+    walk(packet, &mut headers)?;
+    Ok(Headers { transport: at(&headers), ..headers })
+}
+
+/// The header at `ip`, if TCP or UDP comes right after it.
+#[inline(always)]
+pub(crate) fn plain<P: Packet>(packet: &P, ip: usize) -> Option<Headers> {
+    fixed(packet, ip).ok().filter(|headers| matches!(headers.protocol, TCP | UDP))
+}
+
+/// The header at `ip` by itself.
+#[inline(always)]
+fn fixed<P: Packet>(packet: &P, ip: usize) -> Result<Headers, Reason> {
     let bytes: &[u8; HEADER] = packet.bytes(ip).ok_or(Reason::Short)?;
     let [version, ..] = *bytes;
     let [protocol] = field(bytes, NEXT_HEADER);
@@ -36,76 +50,82 @@ pub(crate) fn read<P: Packet>(packet: &P, ip: usize) -> Result<Headers, Reason> 
     if version >> 4 != 6 || packet.len() < end {
         return Err(Reason::Malformed);
     }
-    let transport = ip + HEADER;
-    let next_at = ip + NEXT_HEADER;
-    let headers = Headers { transport, end, next_at, protocol, fragment: Fragment::Whole };
-    match protocol {
-        TCP | UDP => Ok(headers),
-        _ => walk(packet, headers),
-    }
+    let (transport, next_at) = (ip + HEADER, ip + NEXT_HEADER);
+    Ok(Headers { transport, end, next_at, identification: 0, protocol, part: Part::Whole })
 }
 
 /// Goes on from the header that `headers` takes for the transport's, while that is an extension
 /// header. Their order (RFC 8200 section 4.1) is not enforced, but for hop-by-hop options.
 ///
 /// Encrypted and authenticated packets end the walk: they are of a protocol that is not balanced.
-#[inline(always)]
-pub(crate) fn walk<P: Packet>(packet: &P, mut headers: Headers) -> Result<Headers, Reason> {
+// A function of its own in the program: it has four callers, none of them in a hurry.
+#[inline(never)]
+pub(crate) fn walk<P: Packet>(packet: &P, headers: &mut Headers) -> Result<(), Reason> {
     for i in 0..EXTENSIONS {
-        let h = headers;
-        match h.protocol {
+        match headers.protocol {
             HOP_BY_HOP if i > 0 => return Err(Reason::ExtensionHeaders),
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => headers = options(packet, h)?,
-            FRAGMENT => headers = fragment(packet, h)?,
-            _ => return Ok(h),
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => options(packet, headers)?,
+            FRAGMENT => fragment(packet, headers)?,
+            _ => return Ok(()),
         }
-        if matches!(headers.fragment, Fragment::Later(_)) {
-            return Ok(headers);
+        if headers.part == Part::Later {
+            return Ok(());
         }
     }
     match headers.protocol {
         HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT => Err(Reason::ExtensionHeaders),
-        _ => Ok(headers),
+        _ => Ok(()),
     }
+}
+
+/// Where the next header begins, as a number that the verifier knows the bounds of.
+#[inline(always)]
+pub(crate) fn at(headers: &Headers) -> usize {
+    opaque(headers.transport as u64) as usize & OFFSETS
 }
 
 /// Beyond an extension header of the general form: next header, length.
 #[inline(always)]
-fn options<P: Packet>(packet: &P, headers: Headers) -> Result<Headers, Reason> {
-    let at = headers.transport;
+fn options<P: Packet>(packet: &P, headers: &mut Headers) -> Result<(), Reason> {
+    let at = at(headers);
     let [protocol, length, _, segments_left]: [u8; 4] = packet.load(at).ok_or(Reason::Truncated)?;
     // With segments left, the address is not where the packet is to go in the end.
     if headers.protocol == ROUTING && segments_left != 0 {
         return Err(Reason::ExtensionHeaders);
     }
-    let transport = at + 8 + usize::from(length) * 8;
-    if transport > headers.end {
-        return Err(Reason::Truncated);
-    }
-    let transport = forget::<OFFSETS>(transport, u64::from(length));
-    Ok(Headers { transport, next_at: at, protocol, ..headers })
+    step(headers, protocol, 8 + usize::from(length) * 8)
 }
 
 #[inline(always)]
-fn fragment<P: Packet>(packet: &P, headers: Headers) -> Result<Headers, Reason> {
+fn fragment<P: Packet>(packet: &P, headers: &mut Headers) -> Result<(), Reason> {
     const LENGTH: usize = 8;
     const MORE: u16 = 1;
-    let at = headers.transport;
-    let [protocol, _, offset_hi, offset_lo, id @ ..]: [u8; LENGTH] =
-        packet.load(at).ok_or(Reason::Truncated)?;
-    if at + LENGTH > headers.end {
-        return Err(Reason::Truncated);
-    }
-    if headers.fragment != Fragment::Whole {
+    let header: &[u8; LENGTH] = packet.bytes(at(headers)).ok_or(Reason::Truncated)?;
+    let [protocol, ..] = *header;
+    let offset = u16::from_be_bytes(field(header, 2));
+    let identification = u32::from_le_bytes(field(header, 4));
+    if headers.part != Part::Whole {
         return Err(Reason::ExtensionHeaders);
     }
-    let offset = u16::from_be_bytes([offset_hi, offset_lo]);
-    let fragment = match (offset >> 3, offset & MORE) {
+    headers.identification = identification;
+    headers.part = match (offset >> 3, offset & MORE) {
         // An atomic fragment (RFC 6946) is a packet like any other.
-        (0, 0) => Fragment::Whole,
-        (0, _) => Fragment::First(id),
-        _ => Fragment::Later(id),
+        (0, 0) => Part::Whole,
+        (0, _) => Part::First,
+        _ => Part::Later,
     };
-    let transport = forget::<OFFSETS>(at + LENGTH, u64::from(offset));
-    Ok(Headers { transport, next_at: at, protocol, fragment, ..headers })
+    step(headers, protocol, LENGTH)
+}
+
+/// To the header after one of this length.
+#[inline(always)]
+fn step(headers: &mut Headers, protocol: u8, length: usize) -> Result<(), Reason> {
+    let transport = headers.transport + length;
+    if transport > headers.end {
+        return Err(Reason::Truncated);
+    }
+    headers.next_at = headers.transport;
+    headers.transport = forget::<OFFSETS>(transport, u64::from(protocol));
+    headers.protocol = protocol;
+    Ok(())
 }

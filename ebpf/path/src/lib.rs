@@ -41,7 +41,7 @@ pub use tables::{Tables, Way};
 
 use vc5_ebpf_abi::{Iface, NO_RING, Real, Reason, ServiceKey, Trace, Traffic};
 
-use crate::link::Link;
+use crate::{choose::Choice, link::Link, verifier::forget_reason};
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub fn process<P: Packet, T: Tables>(packet: &mut P, ifindex: u32, tables: &T) -
     let iface = link::iface(ifindex, tables);
     let outcome = match forward(packet, iface, ifindex, tables) {
         Ok(outcome) => outcome,
-        Err(reason) => Outcome { reason, egress: None },
+        Err(reason) => Outcome { reason: forget_reason(reason, length), egress: None },
     };
     tables.trace(|t| t.reason = outcome.reason as u32);
     if !tables.tracing() {
@@ -94,8 +94,9 @@ fn forward<P: Packet, T: Tables>(
     tables: &T,
 ) -> Result<Outcome, Reason> {
     let link = link::read(packet, iface)?;
-    let flow = flow::of(packet, &link, tables);
-    match flow.and_then(|flow| send(packet, &link, &flow, ifindex, tables)) {
+    let mut flow = Flow::NONE;
+    let found = flow::of(packet, &link, tables, &mut flow);
+    match found.and_then(|()| send(packet, &link, &flow, ifindex, tables)) {
         Err(Reason::Echo) => Err(echo::answer(packet, &link)),
         Err(Reason::UnknownRejected) => Err(reject::answer(packet, &link)),
         done => done,
@@ -113,10 +114,12 @@ fn send<P: Packet, T: Tables>(
     tables.trace(|t| t.hash = flow.hash);
     let bytes = packet.len() as u64;
     let choice = choose::choose(flow, tables)?;
+    let choice = Choice { reason: forget_reason(choice.reason, u64::from(choice.id)), ..choice };
     tables.trace(|t| t.real = choice.id);
-    let egress = egress(choice.real, ifindex, tables)?;
-    rewrite::to_real(packet, link, choice.real)?;
-    let recorded = choose::remember(flow, &choice, tables);
+    let real = tables.real(choice.id).ok_or(Reason::RealDown)?;
+    let egress = egress(real, ifindex, tables)?;
+    rewrite::to_real(packet, link, real)?;
+    let recorded = choose::remember(flow, &choice, real, tables);
     if !tables.tracing() {
         tables.count_traffic(choice.id, &traffic(flow, recorded, bytes));
     }
@@ -142,7 +145,7 @@ fn traffic(flow: &Flow, recorded: bool, bytes: u64) -> Traffic {
         packets: 1,
         bytes,
         flows: u64::from(recorded),
-        syns: u64::from(flow.segment == Segment::Open),
+        syns: u64::from(flow.segment.is([Segment::Open])),
         fins: flag(flow::FIN),
         rsts: flag(flow::RST),
     }

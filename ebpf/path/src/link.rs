@@ -10,6 +10,9 @@ pub(crate) const TAG: usize = 4;
 /// Offset of the type in an Ethernet header, and so of the first tag.
 pub(crate) const ETHER_TYPE: usize = 12;
 
+/// The length of all tags is no more than this.
+pub(crate) const TAGS: usize = 0xf;
+
 const VLAN: u16 = 0x8100;
 const SERVICE_VLAN: u16 = 0x88a8;
 const IPV4: u16 = 0x0800;
@@ -74,11 +77,11 @@ pub fn read<P: Packet>(packet: &P, iface: Option<&Iface>) -> Result<Link, Reason
 #[inline(always)]
 fn tagged<P: Packet>(packet: &P) -> Result<Link, Reason> {
     let outer = packet.load(ETHERNET).ok_or(Reason::Short)?;
-    let (ip, [tci_hi, tci_lo, type_hi, type_lo]) = match outer {
+    let (tags, [tci_hi, tci_lo, type_hi, type_lo]) = match outer {
         [_, _, 0x81, 0x00] | [_, _, 0x88, 0xa8] => {
-            (ETHERNET + 2 * TAG, packet.load(ETHERNET + TAG).ok_or(Reason::Short)?)
+            (2 * TAG, packet.load(ETHERNET + TAG).ok_or(Reason::Short)?)
         }
-        one => (ETHERNET + TAG, one),
+        one => (TAG, one),
     };
     let v6 = match u16::from_be_bytes([type_hi, type_lo]) {
         IPV4 => false,
@@ -87,7 +90,7 @@ fn tagged<P: Packet>(packet: &P) -> Result<Link, Reason> {
         _ => return Err(Reason::NotIp),
     };
     let tci = u16::from_be_bytes([tci_hi, tci_lo]);
-    Ok(Link { ip: forget::<0x1f>(ip, u64::from(tci)), vlan: tci & VID, v6 })
+    Ok(Link { ip: ETHERNET + forget::<TAGS>(tags, u64::from(tci)), vlan: tci & VID, v6 })
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ const QUOTE_V4: usize = 576 - ipv4::HEADER - icmp::HEADER;
 const QUOTE_V6: usize = 1280 - ipv6::HEADER - icmp::HEADER;
 
 /// Makes a packet into the answer to it; the reason under which it is counted.
-#[inline(always)]
+// A function of its own in the program, as few packets need it.
+#[inline(never)]
 pub(crate) fn answer<P: Packet>(packet: &mut P, link: &Link) -> Reason {
     let addresses = ip::addresses(packet, link.ip, link.v6);
     let (Some(addresses), Ok(headers)) = (addresses, ip::read(packet, link)) else {
@@ -71,12 +72,12 @@ impl Segment {
     /// The reset for a segment (RFC 9293 section 3.5.2, group 1); none for a reset.
     #[inline(always)]
     fn read<P: Packet>(packet: &P, headers: &Headers) -> Option<Self> {
-        let bytes: [u8; TCP_HEADER] = within(packet, headers.transport, headers.end)?;
-        let [s0, s1, d0, d1, ..] = bytes;
+        let bytes: &[u8; TCP_HEADER] = within(packet, headers.transport, headers.end)?;
+        let [s0, s1, d0, d1, ..] = *bytes;
         let ports = [d0, d1, s0, s1];
-        let sequence = u32::from_be_bytes(field(&bytes, 4));
-        let acknowledgment = u32::from_be_bytes(field(&bytes, 8));
-        let [offset, flags] = field(&bytes, 12);
+        let sequence = u32::from_be_bytes(field(bytes, 4));
+        let acknowledgment = u32::from_be_bytes(field(bytes, 8));
+        let [offset, flags] = field(bytes, 12);
         let header = usize::from(offset >> 4) * 4;
         let data = (headers.end - headers.transport).checked_sub(header)?;
         if flags & RST != 0 || header < TCP_HEADER {

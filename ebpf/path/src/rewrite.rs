@@ -4,9 +4,9 @@ use vc5_ebpf_abi::{Real, Reason};
 
 use crate::{
     checksum, ipv4, ipv6,
-    link::{ETHER_TYPE, ETHERNET, Link, TAG, VID},
+    link::{ETHER_TYPE, ETHERNET, Link, TAG, TAGS, VID},
     packet::Packet,
-    verifier::forget,
+    verifier::{forget, opaque},
 };
 
 /// Addresses a frame to the real.
@@ -37,7 +37,8 @@ fn ttl<P: Packet>(packet: &P, link: &Link, limit: u8) -> Result<u8, Reason> {
         return Ok(1);
     }
     let at = link.ip + if link.v6 { ipv6::HOP_LIMIT } else { ipv4::TTL };
-    let [ttl] = packet.load(at).ok_or(Reason::Short)?;
+    // Two bytes: of a single one at an offset that varies the verifier does not learn that it is there.
+    let [ttl, _] = packet.load(at).ok_or(Reason::Short)?;
     match ttl {
         0 | 1 => Err(Reason::TtlExceeded),
         ttl if limit == 0 => Ok(ttl - 1),
@@ -81,10 +82,11 @@ fn retag<P: Packet>(packet: &mut P, link: &Link, vlan: u16) -> Option<usize> {
         link.ip - TAG
     } else {
         // The tag control information of the inner tag is just before the type.
-        let at = link.ip - TAG;
+        // The verifier follows no offset back from the IP header.
+        let at = opaque((link.ip - TAG) as u64) as usize;
         let [hi, _] = packet.load(at)?;
         packet.store(at, [hi & 0xf0 | vid_hi, vid_lo])?;
         link.ip
     };
-    Some(forget::<0x1f>(ip, u64::from(vlan)))
+    Some(ETHERNET + forget::<TAGS>(ip - ETHERNET, u64::from(vlan)))
 }

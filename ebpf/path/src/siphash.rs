@@ -119,7 +119,7 @@ pub fn flow_hash(
     ports: [u8; 4],
     protocol: u8,
 ) -> u64 {
-    hash_words(key, words(source), words(destination), ports, protocol)
+    hash_words(key, words(source), words(destination), u32::from_le_bytes(ports), protocol)
 }
 
 #[inline(always)]
@@ -127,14 +127,13 @@ pub(crate) fn hash_words(
     key: [u64; 2],
     source: Words,
     destination: Words,
-    ports: [u8; 4],
+    ports: u32,
     protocol: u8,
 ) -> u64 {
     const LENGTH_V4: u64 = 14;
     const LENGTH_V6: u64 = 38;
     let last = |version: u64, length: u64| {
-        let ports = u64::from(u32::from_le_bytes(ports));
-        ports | u64::from(protocol) << 32 | version << 40 | length << 56
+        u64::from(ports) | u64::from(protocol) << 32 | version << 40 | length << 56
     };
     let [upper, lower] = source;
     let mut state = State::new(key);

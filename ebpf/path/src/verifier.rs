@@ -4,6 +4,10 @@
 //! ten branches in a row can cost it a thousand walks. What it knows only as "some number" it walks
 //! once. On the host these functions are what their names say and nothing more.
 
+use vc5_ebpf_abi::{REASON_COUNT, Reason};
+
+use crate::flow::Segment;
+
 /// The value, as one that the compiler knows nothing of: it would turn arithmetic back into the
 /// branches that it replaces.
 #[inline(always)]
@@ -29,6 +33,23 @@ pub(crate) fn forget<const MASK: usize>(value: usize, unknown: u64) -> usize {
     (opaque(value as u64 ^ unknown) ^ unknown) as usize & MASK
 }
 
+/// The reason, as one of which the verifier does not know which it is.
+#[inline(always)]
+pub(crate) fn forget_reason(reason: Reason, unknown: u64) -> Reason {
+    const MASK: usize = REASON_COUNT.next_power_of_two() as usize - 1;
+    let number = forget::<MASK>(reason as usize, unknown) as u32;
+    // SAFETY: the number that it was before.
+    unsafe { core::mem::transmute::<u32, Reason>(number) }
+}
+
+/// The kind of packet, as one of which the verifier does not know which it is.
+#[inline(always)]
+pub(crate) fn forget_segment(segment: Segment, unknown: u64) -> Segment {
+    let number = forget::<0x3f>(segment as usize, unknown) as u8;
+    // SAFETY: the number that it was before.
+    unsafe { core::mem::transmute::<u8, Segment>(number) }
+}
+
 /// The sign bit, to multiply with where a branch is not wanted.
 ///
 /// Not a mask of all ones to combine with: newer verifiers follow the two values of such a mask
@@ -46,6 +67,10 @@ mod tests {
     fn they_keep_the_value() {
         assert_eq!(opaque(7), 7);
         assert_eq!(forget::<0xff>(54, 0x1234), 54);
+        assert_eq!(forget_segment(Segment::Later, 99), Segment::Later);
+        for &reason in Reason::ALL {
+            assert_eq!(forget_reason(reason, 0xffff_0000_1234_5678), reason);
+        }
         assert_eq!((sign(0), sign(u64::MAX), sign(1 << 63)), (0, 1, 1));
     }
 }

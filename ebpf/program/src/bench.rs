@@ -17,10 +17,10 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 
-/// Words at the start of a frame that are made new: addresses, IPv4 header, ports.
-const WORDS: usize = 5;
-/// Offset of the source address, which tells flows apart.
-const SOURCE: usize = 26;
+/// Words at the start of a frame that are made new: up to the IPv4 addresses or the IPv6 hop limit.
+const WORDS: usize = 4;
+/// The last four bytes of the source address, which tell flows apart, begin below this.
+const SOURCE_MAX: u64 = 63;
 
 /// What user space asks for. Its place in the map is known to it by this order.
 #[repr(C)]
@@ -29,6 +29,10 @@ struct Control {
     count: u64,
     /// Number of flows, less one; a power of two less one.
     mask: u64,
+    /// Offset of the last four bytes of the source address.
+    source_at: u64,
+    /// What they are in the first flow.
+    source: u64,
     /// The start of each frame.
     head: [u64; WORDS],
 }
@@ -56,11 +60,14 @@ fn renew(ctx: &XdpContext) -> Option<()> {
     }
     // SAFETY: a map value that only one run uses at a time, and bytes inside the frame.
     unsafe {
+        (frame as *mut [u64; WORDS]).write_unaligned((*control).head);
+        let source = frame + ((*control).source_at & SOURCE_MAX) as usize;
+        if source + size_of::<u32>() > ctx.data_end() {
+            return None;
+        }
         let flow = (*control).count & (*control).mask;
         (*control).count += 1;
-        (frame as *mut [u64; WORDS]).write_unaligned((*control).head);
-        let source = (frame + SOURCE) as *mut u32;
-        source.write_unaligned(source.read_unaligned().wrapping_add(flow as u32));
+        (source as *mut u32).write_unaligned(((*control).source + flow) as u32);
     }
     Some(())
 }

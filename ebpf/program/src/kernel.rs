@@ -1,18 +1,19 @@
 //! The tables as the kernel's maps hold them.
 
 use aya_ebpf::{
-    btf_maps::Array,
-    helpers::generated::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_coarse_ns},
+    btf_maps::{Array, lpm_trie::Key},
+    helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
 };
 use vc5_ebpf_abi::{
-    BUCKET_WAYS, Bucket, Event, Iface, NO_REAL, Real, Reason, ServiceKey, ServiceValue, Settings,
-    Traffic, VipKey, bucket_index,
+    BUCKET_WAYS, Bucket, Event, Iface, NO_MEMBER, RangeKey, RangeValue, Real, Reason, Sample,
+    ServiceKey, ServiceValue, Settings, Trace, Traffic, VipKey, VipValue, bucket_index,
+    stats_index,
 };
 use vc5_ebpf_path::{Tables, Way};
 
 use crate::maps::{
-    EMBRYONIC, EVENTS, FLOWS, IFACES, REAL_STATS, REALS, RINGS, SERVICE_STATS, SERVICES, STATS,
-    VIP_FILTER, VIPS,
+    EMBRYONIC, EVENTS, FLOWS, FRAGMENTS, IFACES, PORT_RANGES, REAL_STATS, REALS, RINGS, RangeData,
+    SAMPLES, SERVICES, STATS, TRACE, TX_PORTS, VIP_FILTER, VIPS,
 };
 
 /// Overridden by the loader; its name is `vc5_ebpf_abi::SETTINGS`.
@@ -30,7 +31,8 @@ macro_rules! setting {
 /// The maps, as the current CPU sees them.
 ///
 /// User space writes to values while they are read here. Where that can matter the order of its
-/// writes sees to it (`vc5_ebpf_abi`, "Order of changes"); buckets are written by one CPU only.
+/// writes sees to it (`vc5_ebpf_abi`, "Order of changes"). Buckets are written by all CPUs, by whole
+/// words.
 pub(crate) struct Kernel;
 
 impl Tables for Kernel {
@@ -61,6 +63,21 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
+    fn fragment_idle(&self) -> u8 {
+        setting!(fragment_idle)
+    }
+
+    #[inline(always)]
+    fn sample_shift(&self) -> u32 {
+        setting!(sample_shift)
+    }
+
+    #[inline(always)]
+    fn tracing(&self) -> bool {
+        setting!(trace) != 0
+    }
+
+    #[inline(always)]
     fn age(&self) -> u8 {
         // SAFETY: a helper without arguments. The mask tells the verifier what the loader keeps to.
         (unsafe { bpf_jiffies64() } >> (setting!(age_shift) & 63)) as u8
@@ -86,8 +103,9 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
-    fn is_vip(&self, key: &VipKey) -> bool {
-        VIPS.get_ptr(key).is_some()
+    fn vip(&self, key: &VipKey) -> Option<VipValue> {
+        // SAFETY: the map is not preallocated, so the value outlives this run of the program.
+        unsafe { VIPS.get(key) }.copied()
     }
 
     #[inline(always)]
@@ -97,17 +115,24 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
+    fn range(&self, key: &RangeKey) -> Option<RangeValue> {
+        // SAFETY: both are the length of the prefix and then the bytes of the key.
+        let key = unsafe { &*(&raw const *key).cast::<Key<RangeData>>() };
+        PORT_RANGES.get(key).copied()
+    }
+
+    #[inline(always)]
     fn ring_slot(&self, ring: u32, slot: u16) -> u16 {
         RINGS
             .get(ring)
             .and_then(|inner| inner.get(0))
             .and_then(|ring| ring.0.get(usize::from(slot)).copied())
-            .unwrap_or(NO_REAL)
+            .unwrap_or(NO_MEMBER)
     }
 
     #[inline(always)]
-    fn real(&self, id: u16) -> Option<&Real> {
-        REALS.get(u32::from(id))
+    fn real(&self, id: u32) -> Option<&Real> {
+        REALS.get(id)
     }
 
     #[inline(always)]
@@ -121,8 +146,18 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
-    fn count(&self, reason: Reason, bytes: u64) {
-        if let Some(counter) = STATS.get_ptr_mut(reason as u32) {
+    fn fragments(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {
+        bucket(&FRAGMENTS, hash, setting!(fragment_mask))
+    }
+
+    #[inline(always)]
+    fn can_send(&self, tx: u8) -> bool {
+        TX_PORTS.redirect(u32::from(tx), 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn count(&self, iface: u8, reason: Reason, bytes: u64) {
+        if let Some(counter) = STATS.get_ptr_mut(stats_index(iface, reason)) {
             // SAFETY: a map value of this CPU, which runs one XDP program at a time.
             unsafe {
                 (*counter).packets += 1;
@@ -140,9 +175,35 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
-    fn count_traffic(&self, real: u16, service_stat: u32, traffic: &Traffic) {
-        add(REAL_STATS.get_ptr_mut(u32::from(real)), traffic);
-        add(SERVICE_STATS.get_ptr_mut(service_stat), traffic);
+    fn count_traffic(&self, real: u32, traffic: &Traffic) {
+        let Some(total) = REAL_STATS.get_ptr_mut(real) else { return };
+        // SAFETY: as in `count`.
+        unsafe {
+            (*total).packets += traffic.packets;
+            (*total).bytes += traffic.bytes;
+            // Few packets have any of these.
+            if traffic.flows | traffic.syns | traffic.fins | traffic.rsts != 0 {
+                (*total).flows += traffic.flows;
+                (*total).syns += traffic.syns;
+                (*total).fins += traffic.fins;
+                (*total).rsts += traffic.rsts;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn sample(&self, sample: &Sample) -> bool {
+        SAMPLES.output(sample, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn trace(&self, note: impl FnOnce(&mut Trace)) {
+        if self.tracing()
+            && let Some(trace) = TRACE.get_ptr_mut(0)
+        {
+            // SAFETY: user space reads it only after the test run for which it is written.
+            note(unsafe { &mut *trace });
+        }
     }
 }
 
@@ -152,22 +213,7 @@ fn bucket<const MAX: usize, const FLAGS: usize>(
     hash: u64,
     mask: u32,
 ) -> Option<&'static [Way; BUCKET_WAYS]> {
-    // SAFETY: a helper without arguments.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    let bucket = table.get_ptr_mut(bucket_index(hash, cpu, mask))?;
-    // SAFETY: a bucket is eight u64, a way is laid out like one, and only this CPU writes to it.
+    let bucket = table.get_ptr_mut(bucket_index(hash, mask))?;
+    // SAFETY: a bucket is eight u64, a way is laid out like one, and both sides write whole ones.
     Some(unsafe { &*bucket.cast::<[Way; BUCKET_WAYS]>() })
-}
-
-#[inline(always)]
-fn add(total: Option<*mut Traffic>, traffic: &Traffic) {
-    if let Some(total) = total {
-        // SAFETY: a map value of this CPU, which runs one XDP program at a time.
-        unsafe {
-            (*total).packets += traffic.packets;
-            (*total).bytes += traffic.bytes;
-            (*total).flows += traffic.flows;
-            (*total).syns += traffic.syns;
-        }
-    }
 }

@@ -13,7 +13,7 @@ mod kernel;
 mod maps;
 
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
+    bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX},
     macros::xdp,
     programs::XdpContext,
 };
@@ -23,13 +23,16 @@ use crate::{frame::Frame, kernel::Kernel};
 
 /// Entry point; its name is `vc5_ebpf_abi::PROGRAM`.
 #[xdp]
+#[inline(always)]
 fn vc5(ctx: XdpContext) -> u32 {
     let mut frame = Frame::new(&ctx);
-    let reason = vc5_ebpf_path::process(&mut frame, ctx.ingress_ifindex() as u32, &Kernel);
-    match reason.verdict() {
-        Verdict::Pass => XDP_PASS,
-        Verdict::Drop => XDP_DROP,
-        Verdict::Tx => XDP_TX,
+    let outcome = vc5_ebpf_path::process(&mut frame, ctx.ingress_ifindex() as u32, &Kernel);
+    match (outcome.reason.verdict(), outcome.egress) {
+        (Verdict::Pass, _) => XDP_PASS,
+        (Verdict::Drop, _) => XDP_DROP,
+        (Verdict::Sent, None) => XDP_TX,
+        // Where to was set by `Tables::can_send`.
+        (Verdict::Sent, Some(_)) => XDP_REDIRECT,
     }
 }
 

@@ -9,8 +9,9 @@ use aya::{
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../xdp/bpf/bench.o");
 
-/// Words at the start of a packet that the harness writes.
-const WORDS: usize = 5;
+/// Words at the start of a packet that the harness writes, and those of what it is told.
+const WORDS: usize = 4;
+const CONTROL: usize = 4 + WORDS;
 
 pub(super) struct Harness {
     ebpf: Ebpf,
@@ -27,19 +28,19 @@ impl Harness {
         Ok(Self { ebpf, frame: Vec::new() })
     }
 
-    /// Sets the packet and over how many flows (less one) its copies are spread.
-    pub(super) fn control(&mut self, frame: &[u8], mask: u32) -> Result<()> {
-        let (words, _) = frame.as_chunks::<8>();
-        let mut control = [0; 2 + WORDS];
-        for (field, value) in control
-            .iter_mut()
-            .skip(1)
-            .zip([u64::from(mask)].into_iter().chain(words.iter().map(|w| u64::from_ne_bytes(*w))))
-        {
+    /// Sets the packet and over how many flows (less one) its copies are spread, by the last four
+    /// bytes of the source address, which lie at `source_at`.
+    pub(super) fn control(&mut self, frame: &[u8], source_at: usize, mask: u32) -> Result<()> {
+        let source = frame.get(source_at..).and_then(|s| s.first_chunk()).context("no source")?;
+        let source = u32::from_ne_bytes(*source);
+        let mut control = [0; CONTROL];
+        let head = frame.as_chunks::<8>().0.iter().map(|w| u64::from_ne_bytes(*w));
+        let told = [0, u64::from(mask), source_at as u64, u64::from(source)];
+        for (field, value) in control.iter_mut().zip(told.into_iter().chain(head)) {
             *field = value;
         }
         let map = self.ebpf.map_mut("CONTROL").context("bench.o has no CONTROL")?;
-        let mut map: Array<_, [u64; 2 + WORDS]> = map.try_into()?;
+        let mut map: Array<_, [u64; CONTROL]> = map.try_into()?;
         map.set(0, control, 0)?;
         self.frame = frame.to_vec();
         Ok(())

@@ -1,63 +1,120 @@
-//! The program under test, with one service of many backends.
+//! The program under test, with services of many backends.
 
-use anyhow::{Context, Result};
+use std::{os::fd::AsFd as _, os::fd::AsRawFd as _, ptr};
+
+use anyhow::{Context, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray},
     programs::{ProgramFd, Xdp},
 };
 use vc5_ebpf_abi::{
-    Counter, Iface, NO_RING, PROGRAM, RING_SLOTS, Real, RealState, Reason, Ring, SETTINGS,
-    ServiceKey, ServiceValue, Settings, VIP_FILTER_WORDS, VipFilter, VipKey, VipValue, iface_slot,
-    maps, vip_filter_bit,
+    Address, BUCKET_WAYS, Bucket, Counter, Iface, NO_RING, PAGE_REALS, PROGRAM, RING_SLOTS, Real,
+    RealState, Reason, Ring, SERVICE_PAGES, SETTINGS, ServiceKey, ServiceValue, Settings,
+    VIP_FILTER_WORDS, VipFilter, VipKey, VipValue, iface_slot, maps, stats_index,
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../xdp/bpf/vc5.o");
 
-/// Flow records for each CPU: what vc5d has by default.
-pub(super) const FLOWS: u32 = 1 << 20;
-/// Backends of the service.
+/// Backends of each service.
 pub(super) const BACKENDS: u16 = 100;
 pub(super) const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 /// The loopback, as which test runs present their packets.
 const IFINDEX: u32 = 1;
+const IFACE_INDEX: u8 = 1;
 
-pub(super) struct Subject(Ebpf);
+/// SYNs whose choice is remembered: what vc5d has.
+const EMBRYONIC: u32 = 16384;
+
+pub(super) struct Subject {
+    ebpf: Ebpf,
+    buckets: u32,
+}
+
+/// A VIP and its bit in the filter.
+#[derive(Clone, Copy)]
+pub(super) struct Vip {
+    pub(super) address: Address,
+    pub(super) filter_bit: u16,
+}
 
 impl Subject {
-    /// Loads the program with a service on port 80 of `vip`.
-    pub(super) fn load(vip: [u8; 4]) -> Result<Self> {
-        let settings = Settings { flow_mask: FLOWS / 8 - 1, ..Settings::DEFAULT };
-        let cpus = aya::util::nr_cpus().map_err(|(what, error)| error_of(what, error))? as u32;
+    /// Loads the program with room for so many flow records, and TCP and UDP services on port 80 of
+    /// each VIP.
+    pub(super) fn load(vips: &[Vip], flows: u32) -> Result<Self> {
+        let buckets = flows / BUCKET_WAYS as u32;
+        let settings = Settings {
+            flow_mask: buckets - 1,
+            embryonic_mask: EMBRYONIC / BUCKET_WAYS as u32 - 1,
+            ..Settings::DEFAULT
+        };
         let mut ebpf = EbpfLoader::new()
             .override_global(SETTINGS, &settings, true)
-            .map_max_entries(maps::FLOWS, cpus * (settings.flow_mask + 1))
-            .map_max_entries(maps::EMBRYONIC, cpus * (settings.embryonic_mask + 1))
+            .map_max_entries(maps::FLOWS, buckets)
+            .map_max_entries(maps::EMBRYONIC, settings.embryonic_mask + 1)
             .load(OBJECT)
             .context("loading xdp/bpf/vc5.o")?;
         let program: &mut Xdp = ebpf.program_mut(PROGRAM).context("no program")?.try_into()?;
         program.load().context("loading the program: is this root, and BPF allowed?")?;
-        let mut subject = Self(ebpf);
+        let mut subject = Self { ebpf, buckets };
+        let iface = Iface {
+            ifindex: IFINDEX,
+            mac: OUR_MAC,
+            index: IFACE_INDEX,
+            flags: 0,
+            pad: [0; 4],
+        };
+        subject.set(maps::IFACES, iface_slot(IFINDEX, 0), iface)?;
         subject.add_reals()?;
         subject.add_ring()?;
-        subject.add_service(vip)?;
+        subject.add_services(vips)?;
         Ok(subject)
     }
 
     pub(super) fn fd(&self) -> Result<ProgramFd> {
-        let program: &Xdp = self.0.program(PROGRAM).context("no program")?.try_into()?;
+        let program: &Xdp = self.ebpf.program(PROGRAM).context("no program")?.try_into()?;
         Ok(program.fd()?.try_clone()?)
+    }
+
+    /// Instructions that the verifier walked.
+    pub(super) fn verified(&self) -> Result<u32> {
+        let program: &Xdp = self.ebpf.program(PROGRAM).context("no program")?.try_into()?;
+        program.info()?.verified_instruction_count().context("the kernel does not tell")
     }
 
     /// Packets counted under a reason.
     pub(super) fn count(&mut self, reason: Reason) -> Result<u64> {
         let stats: PerCpuArray<_, Counter> = self.map(maps::STATS)?.try_into()?;
-        Ok(stats.get(&(reason as u32), 0)?.iter().map(|c| c.packets).sum())
+        let index = stats_index(IFACE_INDEX, reason);
+        Ok(stats.get(&index, 0)?.iter().map(|c| c.packets).sum())
+    }
+
+    /// Empties the flow table.
+    pub(super) fn forget(&self) -> Result<()> {
+        let Some(Map::Array(map)) = self.ebpf.map(maps::FLOWS) else {
+            anyhow::bail!("no array {}", maps::FLOWS)
+        };
+        let length = self.buckets as usize * size_of::<Bucket>();
+        // SAFETY: maps as many bytes as the table has, clears them, and unmaps them again.
+        unsafe {
+            let start = libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                map.fd().as_fd().as_raw_fd(),
+                0,
+            );
+            ensure!(start != libc::MAP_FAILED, "cannot map the flow table");
+            ptr::write_bytes(start.cast::<u8>(), 0, length);
+            libc::munmap(start, length);
+        }
+        Ok(())
     }
 
     fn map(&mut self, name: &str) -> Result<&mut Map> {
-        self.0.map_mut(name).with_context(|| format!("no map {name}"))
+        self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))
     }
 
     fn set<V: Pod>(&mut self, name: &str, index: u32, value: V) -> Result<()> {
@@ -66,26 +123,28 @@ impl Subject {
     }
 
     fn add_reals(&mut self) -> Result<()> {
-        for id in 1..=BACKENDS {
-            let [hi, lo] = id.to_be_bytes();
+        for member in 1..=BACKENDS {
+            let [hi, lo] = member.to_be_bytes();
             let real = Real {
-                addr: [10, 1, hi, lo],
+                addr: vc5_ebpf_abi::mapped([10, 1, hi, lo]),
                 ifindex: IFINDEX,
                 mac: [2, 0, 0, 1, hi, lo],
                 src_mac: OUR_MAC,
                 state: RealState::Live as u8,
                 ttl: 1,
+                member,
                 ..Real::default()
             };
-            self.set(maps::REALS, u32::from(id), real)?;
+            // The first page of ids is nobody's.
+            self.set(maps::REALS, PAGE_REALS + u32::from(member), real)?;
         }
         Ok(())
     }
 
     fn add_ring(&mut self) -> Result<()> {
         let mut ring = Box::new(Ring([0; RING_SLOTS]));
-        for (slot, id) in ring.0.iter_mut().zip((1..=BACKENDS).cycle()) {
-            *slot = id;
+        for (slot, member) in ring.0.iter_mut().zip((1..=BACKENDS).cycle()) {
+            *slot = member;
         }
         let mut inner: Array<MapData, Ring> = Array::create(1, 0)?;
         inner.set(0, *ring, 0)?;
@@ -93,25 +152,32 @@ impl Subject {
         Ok(rings.set(0, &inner, 0)?)
     }
 
-    fn add_service(&mut self, vip: [u8; 4]) -> Result<()> {
-        let iface = Iface { ifindex: IFINDEX, mac: OUR_MAC, pad: [0; 6] };
-        self.set(maps::IFACES, iface_slot(IFINDEX, 0), iface)?;
-        let value =
-            ServiceValue { prev_until_ns: 0, ring: 0, prev_ring: NO_RING, stat: 0, flags: 0 };
-        let mut services: HashMap<_, ServiceKey, ServiceValue> =
-            self.map(maps::SERVICES)?.try_into()?;
-        services.insert(ServiceKey::new(vip, 80, 6), value, 0)?;
-        let mut vips: HashMap<_, VipKey, VipValue> = self.map(maps::VIPS)?.try_into()?;
-        vips.insert(VipKey(vip), VipValue::default(), 0)?;
+    fn add_services(&mut self, vips: &[Vip]) -> Result<()> {
+        let mut pages = [0; SERVICE_PAGES];
+        for (page, id) in pages.iter_mut().zip(1..) {
+            *page = id;
+        }
+        let value = ServiceValue {
+            prev_until_ns: 0,
+            ring: 0,
+            prev_ring: NO_RING,
+            flags: 0,
+            pad: 0,
+            pages,
+        };
         let mut filter = VipFilter([0; VIP_FILTER_WORDS]);
-        let bit = vip_filter_bit(vip);
-        if let Some(word) = filter.0.get_mut(usize::from(bit >> 6)) {
-            *word |= 1 << (bit & 63);
+        for Vip { address, filter_bit } in vips {
+            let mut services: HashMap<_, ServiceKey, ServiceValue> =
+                self.map(maps::SERVICES)?.try_into()?;
+            for protocol in [6, 17] {
+                services.insert(ServiceKey::new(*address, 80, protocol), value, 0)?;
+            }
+            let mut vips: HashMap<_, VipKey, VipValue> = self.map(maps::VIPS)?.try_into()?;
+            vips.insert(VipKey(*address), VipValue::default(), 0)?;
+            if let Some(word) = filter.0.get_mut(usize::from(filter_bit >> 6)) {
+                *word |= 1 << (filter_bit & 63);
+            }
         }
         self.set(maps::VIP_FILTER, 0, filter)
     }
-}
-
-fn error_of(what: &str, error: std::io::Error) -> anyhow::Error {
-    anyhow::Error::new(error).context(what.to_owned())
 }
