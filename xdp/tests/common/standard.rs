@@ -141,6 +141,12 @@ impl World {
     }
 
     fn furnished(mut self) -> Self {
+        self.furnish();
+        self
+    }
+
+    /// Fills in the standard tables.
+    pub fn furnish(&mut self) {
         self.set_iface(Iface { ifindex: IFINDEX, mac: OUR_MAC, index: IN, ..Iface::default() });
         self.set_tx_port(OTHER);
         for page in [WEB_PAGE, RANGE_PAGE, ALL_PAGE, EXACT_PAGE, STICKY_PAGE] {
@@ -153,7 +159,6 @@ impl World {
         for family in Family::BOTH {
             self.add_vips(family);
         }
-        self
     }
 
     fn add_vips(&mut self, family: Family) {

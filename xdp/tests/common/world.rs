@@ -73,6 +73,11 @@ impl World {
         Self { kernel: Some(Kernel::take(&SETTINGS)), ..Self::model_only() }
     }
 
+    /// With a program of other settings, which the model does not know of.
+    pub fn with_settings(settings: &Settings) -> Self {
+        Self { kernel: Some(Kernel::load(settings)), ..Self::model_only() }
+    }
+
     /// With a program beside that is loaded for tracing.
     pub fn with_tracer() -> Self {
         let tracing = Settings { trace: 1, ..SETTINGS };

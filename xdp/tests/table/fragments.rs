@@ -23,7 +23,7 @@ fn part(frame: &Frame, offset: u16, length: usize, more: bool) -> Frame {
     let body: Vec<u8> = frame.body().into_iter().skip(usize::from(offset)).take(length).collect();
     let mut extensions = frame.extensions.clone();
     extensions.push(fragment(offset, more, ID));
-    let word = offset / 8 | if more { MORE } else { 0 };
+    let word = (offset / 8) | if more { MORE } else { 0 };
     let part = if offset == 0 {
         Frame { cut: Some(length), ..frame.clone() }
     } else {
