@@ -48,8 +48,8 @@ pub struct Seen {
 pub struct World {
     pub model: Model,
     pub kernel: Option<Kernel>,
-    /// A program that only tells what it would do.
-    pub tracer: Option<Kernel>,
+    /// A program that only tells what it would do, and the model of such a one.
+    pub tracer: Option<(Kernel, Model)>,
     filter: VipFilter,
     /// Frames so far and their bytes.
     pub frames: Counter,
@@ -73,35 +73,43 @@ impl World {
         Self { kernel: Some(Kernel::take(&SETTINGS)), ..Self::model_only() }
     }
 
-    /// With a program of other settings, which the model does not know of.
+    /// With other settings.
     pub fn with_settings(settings: &Settings) -> Self {
-        Self { kernel: Some(Kernel::load(settings)), ..Self::model_only() }
+        let model = Model::new(*settings);
+        Self { model, kernel: Some(Kernel::load(settings)), ..Self::model_only() }
     }
 
     /// With a program beside that is loaded for tracing.
     pub fn with_tracer() -> Self {
         let tracing = Settings { trace: 1, ..SETTINGS };
-        Self { tracer: Some(Kernel::take(&tracing)), ..Self::with_kernel() }
+        let tracer = (Kernel::take(&tracing), Model::new(tracing));
+        Self { tracer: Some(tracer), ..Self::with_kernel() }
     }
 
     /// Gives the programs back for their next use.
     pub fn give_back(self) {
-        self.kernel.into_iter().chain(self.tracer).for_each(Kernel::give_back);
+        let tracer = self.tracer.map(|(kernel, _)| kernel);
+        self.kernel.into_iter().chain(tracer).for_each(Kernel::give_back);
     }
 
     fn kernels(&mut self) -> impl Iterator<Item = &mut Kernel> {
-        self.kernel.iter_mut().chain(&mut self.tracer)
+        self.kernel.iter_mut().chain(self.tracer.as_mut().map(|(kernel, _)| kernel))
+    }
+
+    fn models(&mut self) -> impl Iterator<Item = &mut Model> {
+        let tracing = self.tracer.as_mut().map(|(_, model)| model);
+        std::iter::once(&mut self.model).chain(tracing)
     }
 
     pub fn set_iface(&mut self, iface: Iface) {
-        assert!(self.model.set_iface(iface));
+        assert!(self.models().all(|model| model.set_iface(iface)));
         for k in self.kernels() {
             k.set_iface(iface);
         }
     }
 
     pub fn set_tx_port(&mut self, index: u8) {
-        self.model.set_tx_port(index, IFINDEX);
+        self.models().for_each(|model| model.set_tx_port(index, IFINDEX));
         for k in self.kernels() {
             k.set_tx_port(index);
         }
@@ -111,7 +119,7 @@ impl World {
         let bit = filter_bit(address);
         self.filter.0[usize::from(bit >> 6)] |= 1 << (bit & 63);
         let (key, value) = (VipKey(key_address(address)), VipValue { flags });
-        self.model.set_vip(key, value);
+        self.models().for_each(|model| model.set_vip(key, value));
         let filter = self.filter;
         for k in self.kernels() {
             k.set_vip(key, value);
@@ -122,28 +130,28 @@ impl World {
     /// Removes a VIP; its bit in the filter stays, as another may share it.
     pub fn remove_vip(&mut self, address: IpAddr) {
         let key = VipKey(key_address(address));
-        self.model.remove_vip(key);
+        self.models().for_each(|model| model.remove_vip(key));
         for k in self.kernels() {
             k.remove_vip(key);
         }
     }
 
     pub fn set_service(&mut self, key: ServiceKey, value: ServiceValue) {
-        self.model.set_service(key, value);
+        self.models().for_each(|model| model.set_service(key, value));
         for k in self.kernels() {
             k.set_service(key, value);
         }
     }
 
     pub fn remove_service(&mut self, key: ServiceKey) {
-        self.model.remove_service(key);
+        self.models().for_each(|model| model.remove_service(key));
         for k in self.kernels() {
             k.remove_service(key);
         }
     }
 
     pub fn set_range(&mut self, key: RangeKey, value: RangeValue) {
-        self.model.set_range(key, value);
+        self.models().for_each(|model| model.set_range(key, value));
         for k in self.kernels() {
             k.set_range(key, value);
         }
@@ -155,7 +163,7 @@ impl World {
             k.has_standard_rings = false;
             k.set_ring(id, &ring);
         }
-        self.model.set_ring(id, ring);
+        self.models().for_each(|model| model.set_ring(id, ring.clone()));
     }
 
     /// Sets the rings from 0 on that are the same in all tests.
@@ -164,11 +172,13 @@ impl World {
             (0..).zip(rings).for_each(|(id, ring)| k.set_ring(id, ring));
             k.has_standard_rings = true;
         }
-        (0..).zip(rings).for_each(|(id, ring)| self.model.set_ring(id, ring.clone()));
+        for model in self.models() {
+            (0..).zip(rings).for_each(|(id, ring)| model.set_ring(id, ring.clone()));
+        }
     }
 
     pub fn set_real(&mut self, id: u32, real: Real) {
-        self.model.set_real(id, real);
+        self.models().for_each(|model| model.set_real(id, real));
         for k in self.kernels() {
             k.set_real(id, &real);
         }
@@ -176,21 +186,17 @@ impl World {
 
     /// A bucket of one of the model's tables, by the map's name.
     pub fn bucket(&self, table: &str, index: u32) -> Bucket {
-        let bucket = match table {
-            maps::FLOWS => self.model.flows(index),
-            maps::EMBRYONIC => self.model.embryonic(index),
-            maps::FRAGMENTS => self.model.fragments(index),
-            other => panic!("{other} has no buckets"),
-        };
-        bucket.expect("in range")
+        bucket_of(&self.model, (table, index))
     }
 
     pub fn set_bucket(&mut self, table: &str, index: u32, bucket: Bucket) {
-        match table {
-            maps::FLOWS => self.model.set_flows(index, bucket),
-            maps::EMBRYONIC => self.model.set_embryonic(index, bucket),
-            maps::FRAGMENTS => self.model.set_fragments(index, bucket),
-            other => panic!("{other} has no buckets"),
+        for model in self.models() {
+            match table {
+                maps::FLOWS => model.set_flows(index, bucket),
+                maps::EMBRYONIC => model.set_embryonic(index, bucket),
+                maps::FRAGMENTS => model.set_fragments(index, bucket),
+                other => panic!("{other} has no buckets"),
+            }
         }
         for k in self.kernels() {
             k.set_bucket(table, index, bucket);
@@ -247,35 +253,36 @@ impl World {
             same("program", &seen, action, &out, &mut self.differences);
             seen.action = Some(action);
         }
-        self.try_tracer(frame, &seen);
+        self.try_tracer(frame, &seen, now);
         seen
     }
 
     /// As the tracer leaves the tables alone, it is told what the others have put there.
     fn copy_to_tracer(&mut self) {
-        if self.tracer.is_none() {
-            return;
-        }
-        for (table, mask) in TABLES {
-            for index in 0..=mask {
-                let bucket = self.bucket(table, index);
-                let tracer = self.tracer.as_mut().expect("is some");
-                tracer.set_bucket(table, index, bucket);
+        if self.tracer.is_some() {
+            let buckets = indices().map(|(table, i)| (table, i, self.bucket(table, i)));
+            for (table, index, bucket) in buckets.collect::<Vec<_>>() {
+                self.set_bucket(table, index, bucket);
             }
         }
     }
 
     /// The tracer says and does what the program does, and writes nothing.
-    fn try_tracer(&mut self, frame: &[u8], seen: &Seen) {
-        let Some(tracer) = &mut self.tracer else { return };
-        let before = tables(tracer);
-        let (action, out) = tracer.run(frame);
+    fn try_tracer(&mut self, frame: &[u8], seen: &Seen, now: Now) {
+        let Some((kernel, model)) = &mut self.tracer else { return };
+        let before = tables(kernel);
+        let (action, out) = kernel.run(frame);
+        let outcome = model.process(frame, IFINDEX, now);
         same("tracer", seen, action, &out, &mut self.differences);
-        let reason = tracer.trace().reason;
-        if reason != seen.reason as u32 {
-            self.differences.push(format!("tracer: reason {reason}, not {:?}", seen.reason));
+        let (trace, of_model) = (kernel.trace(), model.trace());
+        if trace != of_model || trace.reason != seen.reason as u32 {
+            let text = format!("{:?}: tracer: {trace:?}, its model: {of_model:?}", seen.reason);
+            self.differences.push(text);
         }
-        if tables(tracer) != before {
+        if (outcome.reason, &outcome.frame) != (seen.reason, &seen.frame) {
+            self.differences.push("the tracer's model differs from the model".into());
+        }
+        if tables(kernel) != before || indices().map(|i| bucket_of(model, i)).ne(before) {
             self.differences.push("the tracer has written to a table".into());
         }
     }
@@ -293,11 +300,11 @@ impl World {
         if sum != self.frames {
             self.differences.push(format!("counted {sum:?} of {:?}", self.frames));
         }
-        if self.tracer.as_mut().is_some_and(|tracer| tracer.has_counted()) {
+        if self.tracer.as_mut().is_some_and(|(kernel, _)| kernel.has_counted()) {
             self.differences.push("the tracer has counted".into());
         }
         let Some(kernel) = &mut self.kernel else { return };
-        let mut same = |what: String, program: String, model: String| {
+        let mut compare = |what: String, program: String, model: String| {
             if program != model {
                 self.differences.push(format!("{what}: program: {program}, model: {model}"));
             }
@@ -307,28 +314,22 @@ impl World {
                 let program = kernel.count(stats_index(iface, *reason));
                 let model = self.model.count_of(iface, *reason);
                 let what = format!("{reason:?} of interface {iface}");
-                same(what, format!("{program:?}"), format!("{model:?}"));
+                compare(what, format!("{program:?}"), format!("{model:?}"));
             }
         }
         for event in Event::ALL {
             let (program, model) = (kernel.events(*event), self.model.events(*event));
-            same(format!("{event:?}"), program.to_string(), model.to_string());
+            compare(format!("{event:?}"), program.to_string(), model.to_string());
         }
         for id in 0..REALS {
             let (program, model) = (kernel.real_traffic(id), self.model.traffic(id));
-            same(format!("real {id}"), format!("{program:?}"), format!("{model:?}"));
+            compare(format!("real {id}"), format!("{program:?}"), format!("{model:?}"));
         }
-        for (table, mask) in TABLES {
-            for index in 0..=mask {
-                let program = kernel.bucket(table, index);
-                let model = match table {
-                    maps::FLOWS => self.model.flows(index),
-                    maps::EMBRYONIC => self.model.embryonic(index),
-                    _ => self.model.fragments(index),
-                };
-                let what = format!("bucket {index} of {table}");
-                same(what, format!("{:x?}", Some(program)), format!("{model:x?}"));
-            }
+        for (table, index) in indices() {
+            let program = kernel.bucket(table, index);
+            let model = bucket_of(&self.model, (table, index));
+            let what = format!("bucket {index} of {table}");
+            compare(what, format!("{program:x?}"), format!("{model:x?}"));
         }
     }
 }
@@ -344,10 +345,24 @@ fn same(who: &str, model: &Seen, action: Action, out: &[u8], differences: &mut V
     }
 }
 
+/// Where all buckets are.
+fn indices() -> impl Iterator<Item = (&'static str, u32)> {
+    TABLES.into_iter().flat_map(|(table, mask)| (0..=mask).map(move |index| (table, index)))
+}
+
 /// All buckets of a program.
 fn tables(kernel: &mut Kernel) -> Vec<Bucket> {
-    let indices = TABLES.iter().flat_map(|(table, mask)| (0..=*mask).map(move |i| (*table, i)));
-    indices.map(|(table, index)| kernel.bucket(table, index)).collect()
+    indices().map(|(table, index)| kernel.bucket(table, index)).collect()
+}
+
+fn bucket_of(model: &Model, (table, index): (&str, u32)) -> Bucket {
+    let bucket = match table {
+        maps::FLOWS => model.flows(index),
+        maps::EMBRYONIC => model.embryonic(index),
+        maps::FRAGMENTS => model.fragments(index),
+        other => panic!("{other} has no buckets"),
+    };
+    bucket.expect("in range")
 }
 
 /// A ring by what its slots hold.

@@ -4,7 +4,7 @@
 //! embryonic note.
 
 use vc5_ebpf_abi::{
-    FlowEntry, Real, RealState, Reason, ServiceValue,
+    Bucket, FlowEntry, Real, RealState, Reason, ServiceValue, bucket_index,
     maps::{EMBRYONIC, FLOWS},
 };
 
@@ -285,12 +285,20 @@ fn datagram(family: Family) -> Vec<Case> {
     ]
 }
 
+/// A bucket with several records of one flow, by way and real.
+fn twins<const N: usize>(frame: &Frame, records: [(usize, u32); N]) -> Bucket {
+    let mut bucket = Bucket::default();
+    records.into_iter().for_each(|(way, id)| bucket.0[way] = record(frame, id, 0).0);
+    bucket
+}
+
 /// What happens over several packets.
 fn stories(family: Family) -> Vec<Row> {
     let n = |name| named(name, family);
-    let tcp = |flags| Frame::tcp(family, flags);
+    let tcp = move |flags| Frame::tcp(family, flags);
     let ack = tcp(ACK);
     let hash = flow_hash(&ack);
+    let bucket = bucket_index(hash, SETTINGS.flow_mask);
     let entry = record(&ack, RECORDED, 0);
     let ring = move |ring, prev_ring| {
         let until = u64::MAX;
@@ -337,6 +345,27 @@ fn stories(family: Family) -> Vec<Row> {
         untouched(n("no note without a neighbour"), &tcp(SYN), Reason::NoNeighbour)
             .given(move |w| w.set_real(CHOSEN, away))
             .then("no note is made", move |w| w.entry(EMBRYONIC, hash).is_none()),
+        sent(
+            n("of two records that CPUs made at once the first counts"),
+            &ack,
+            Reason::Flow,
+            RECORDED,
+        )
+        .given(move |w| {
+            w.set_bucket(FLOWS, bucket, twins(&tcp(ACK), [(1, RECORDED), (6, NOTED)]));
+        })
+        .then("both are left", |w| w.taken(FLOWS) == 2),
+        sent(n("and so of all there can be"), &ack, Reason::Flow, BEFORE).given(move |w| {
+            let all = [BEFORE, NOTED, CHOSEN, NOTED, CHOSEN, NOTED, CHOSEN, CHOSEN];
+            let all: [_; 8] = std::array::from_fn(|way| (way, all[way]));
+            w.set_bucket(FLOWS, bucket, twins(&tcp(ACK), all));
+        }),
+        sent(n("the first is deleted, and the other stays"), &tcp(SYN), Reason::Ring, CHOSEN)
+            .given(move |w| {
+                w.set_bucket(FLOWS, bucket, twins(&tcp(ACK), [(0, RECORDED), (7, NOTED)]));
+                w.set_real(RECORDED, real(RECORDED, Draining));
+            })
+            .then("one is left", |w| w.taken(FLOWS) == 1),
         sent(n("generations are told apart by their low bits"), &ack, Reason::Flow, RECORDED)
             .given(move |w| {
                 w.set_entry(FLOWS, hash, entry);

@@ -205,3 +205,31 @@ fn interfaces(family: Family) -> Vec<Row> {
         }),
     ]
 }
+
+/// An interface that is not ours passes everything; what was wrong.
+pub fn unknown_interface(mut world: World) -> Vec<String> {
+    for family in Family::BOTH {
+        let frame = Frame::tcp(family, ACK);
+        for frame in [frame.bytes(), frame.tagged(0x8100, 10).bytes(), vec![0; 14]] {
+            let seen = world.process(&frame);
+            if (seen.reason, &seen.frame) != (Reason::UnknownInterface, &frame) {
+                world.differences.push(format!("{:?} from an unknown interface", seen.reason));
+            }
+        }
+    }
+    if world.model.count_of(0, Reason::UnknownInterface).packets != 6 {
+        world.differences.push("not counted with unknown interfaces".into());
+    }
+    // Another interface sits in the first slot, and ours comes into the second.
+    let other = Iface { ifindex: IFINDEX + 256, mac: OUR_MAC, index: OTHER, ..Iface::default() };
+    let ours = Iface { ifindex: IFINDEX, index: IN, ..other };
+    for (iface, reason) in [(other, Reason::UnknownInterface), (ours, Reason::NotVip)] {
+        world.set_iface(iface);
+        let seen = world.process(&Frame::tcp(Family::V4, ACK).bytes());
+        if seen.reason != reason {
+            world.differences.push(format!("{:?} rather than {reason:?}", seen.reason));
+        }
+    }
+    world.check();
+    world.differences
+}
