@@ -5,15 +5,15 @@ use std::sync::{Mutex, PoisonError};
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{
-        Array, ArrayOfMaps, DevMap, HashMap, Map, MapData, PerCpuArray, PerCpuValues,
+        Array, ArrayOfMaps, DevMap, HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf,
         lpm_trie::Key, lpm_trie::LpmTrie,
     },
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use vc5_ebpf_abi::{
     Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, IFACE_SLOTS, Iface, PROGRAM, REASONS_MAX,
-    RangeKey, RangeValue, Real, Ring, SETTINGS, ServiceKey, ServiceValue, Settings, Trace, Traffic,
-    Verdict, VipFilter, VipKey, VipValue, iface_slot, maps,
+    RangeKey, RangeValue, Real, Ring, SETTINGS, Sample, ServiceKey, ServiceValue, Settings, Trace,
+    Traffic, Verdict, VipFilter, VipKey, VipValue, iface_slot, maps,
 };
 
 const HINT: &str = "cannot load a BPF program: run as root (or with CAP_BPF and CAP_NET_ADMIN), \
@@ -282,6 +282,18 @@ impl Kernel {
         packets
             || Event::ALL.iter().any(|event| self.events(*event) != 0)
             || (0..REALS).any(|id| self.real_traffic(id).packets != 0)
+    }
+
+    /// The samples that wait to be read.
+    pub fn samples(&mut self) -> Vec<Sample> {
+        let mut ring: RingBuf<_> = self.map(maps::SAMPLES).try_into().unwrap();
+        let mut samples = Vec::new();
+        while let Some(item) = ring.next() {
+            assert_eq!(item.len(), size_of::<Sample>());
+            // SAFETY: as long as a sample, which any bytes are.
+            samples.push(unsafe { item.as_ptr().cast::<Sample>().read_unaligned() });
+        }
+        samples
     }
 
     /// What a program loaded for tracing found out about the last frame.

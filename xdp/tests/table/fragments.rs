@@ -311,6 +311,13 @@ fn v4() -> Vec<Row> {
             CHOSEN,
         )
         .after(&first, Reason::Ring),
+        sent(
+            "the upper half of the offsets, V4",
+            &Frame { fragment: 0x1000, ..middle.clone() },
+            Reason::Fragment,
+            CHOSEN,
+        )
+        .after(&first, Reason::Ring),
         sent("reserved flag, V4", &reserved, Reason::Fragment, CHOSEN).after(&first, Reason::Ring),
         sent(
             "do not fragment, V4",
@@ -381,6 +388,13 @@ fn v6() -> Vec<Row> {
             Reason::Truncated,
         )
         .then("not noted", not_noted),
+        sent(
+            "the upper half of the offsets, V6",
+            &numbered(0x8000, false, ID),
+            Reason::Fragment,
+            CHOSEN,
+        )
+        .after(&first(family), Reason::Ring),
         sent(
             "the last offset there is, V6",
             &numbered(0xfff8, false, ID),
