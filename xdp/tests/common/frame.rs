@@ -112,6 +112,8 @@ pub struct Frame {
     pub protocol: u8,
     pub body: Body,
     pub data: Vec<u8>,
+    /// The byte of a TCP header that tells its length, in words of four bytes in the upper half.
+    pub data_offset: u8,
     /// What is left of the body, with honest lengths.
     pub cut: Option<usize>,
     /// Instead of IPv4's total length or IPv6's payload length.
@@ -145,6 +147,7 @@ impl Frame {
             protocol,
             body,
             data: b"hello".to_vec(),
+            data_offset: 5 << 4,
             cut: None,
             length: None,
             ip_checksum_error: 0,
@@ -290,7 +293,7 @@ impl Frame {
                 body.extend(self.port.to_be_bytes());
                 body.extend(seq.to_be_bytes());
                 body.extend(ack.to_be_bytes());
-                body.extend([5 << 4, flags]);
+                body.extend([self.data_offset, flags]);
                 body.extend(window.to_be_bytes());
                 body.extend([0, 0, 0, 0]);
                 16

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vc5_ebpf_abi::{Iface, NO_RING, Real, RealState, Reason, ServiceValue, VipValue};
+use vc5_ebpf_abi::{Iface, NO_RING, Real, RealState, Reason, ServiceValue, VipValue, maps::FLOWS};
 
 use crate::{
     common::{
@@ -12,13 +12,14 @@ use crate::{
             ABSENT, ALL_PAGE, ALL_PORTS, CHOSEN, DOWN, EMPTY, EXACT_PAGE, IN, NO_RANGES, PASSING,
             RANGE_PAGE, STRANGER, VIP, WEB_PAGE, real, real_id, service, service_key, web_key,
         },
-        world::{World, filter_bit},
+        world::{World, filter_bit, flow_hash},
     },
     row::{Row, named, sent, untouched},
 };
 
 pub fn rows() -> Vec<Row> {
     let mut rows = link();
+    rows.extend(v6_only());
     for family in Family::BOTH {
         rows.extend(hardware(family));
         rows.extend(vips(family));
@@ -43,6 +44,38 @@ fn link() -> Vec<Row> {
         untouched("IPv4's type in host order", ether(0x0008), Reason::NotIp),
         untouched("type zero", ether(0), Reason::NotIp),
         untouched("IPv4 as IPv6", ether(0x86dd), Reason::NotVip),
+    ]
+}
+
+/// IPv4 addresses in the dress of IPv6, and what IPv6 does by multicast.
+fn v6_only() -> Vec<Row> {
+    let address = |text: &str| -> IpAddr { text.parse().expect("an address") };
+    let tcp = Frame::tcp(Family::V6, ACK);
+    let from_mapped = Frame { source: address("::ffff:198.51.100.7"), ..tcp.clone() };
+    let hash = flow_hash(&from_mapped);
+    let group = address("ff02::1:ff00:1");
+    let solicitation =
+        Frame { destination: group, ..Frame::icmp(Family::V6, 135, 0, [0; 4], &[0; 16]) };
+    let report = Frame {
+        destination: address("ff02::16"),
+        ..Frame::icmp(Family::V6, 143, 0, [0; 4], &[0; 4])
+    };
+    let multicast = [0x33, 0x33, 0xff, 0, 0, 1];
+    vec![
+        untouched(
+            "to a VIP of IPv4, mapped",
+            &Frame { destination: address("::ffff:192.0.2.1"), ..tcp },
+            Reason::NotVip,
+        ),
+        sent("from a mapped address", &from_mapped, Reason::Ring, CHOSEN)
+            .then("the flow is one of IPv6", move |w| w.entry(FLOWS, hash).is_some()),
+        untouched(
+            "neighbour solicitation",
+            &Frame { destination_mac: multicast, ..solicitation.clone() },
+            Reason::NotOurMac,
+        ),
+        untouched("neighbour solicitation to our MAC", &solicitation, Reason::NotVip),
+        untouched("multicast listener report", &report, Reason::NotVip),
     ]
 }
 

@@ -216,6 +216,11 @@ fn lengths() -> Vec<Row> {
             &tcp([destination_options(0).claiming(3)]),
             Reason::Truncated,
         ),
+        untouched(
+            "header claims more than there is, and nothing behind it",
+            &ending([destination_options(0).claiming(1)], NO_NEXT),
+            Reason::Truncated,
+        ),
         walked(
             "fragment header's reserved byte is no length",
             &tcp([fragment(0, false, 1).claiming(9)]),

@@ -357,6 +357,9 @@ fn v4_quotes() -> Vec<Row> {
     let mut short_ihl = too_big(&quoted, 28);
     short_ihl.data[0] = 0x44;
     let with_options = Frame { options: vec![1; 8], ..too_big(&quoted, 28) };
+    let first = Frame { fragment: MORE, ..too_big(&quoted, 28) };
+    let later = Frame { fragment: 5, protocol: 1, ..Frame::raw(family, 1, &[0x5a; 40]) };
+    let later = Frame { source: first.source, ..later };
     let error = |protocol| Frame {
         protocol,
         body: Body::Raw,
@@ -378,6 +381,10 @@ fn v4_quotes() -> Vec<Row> {
         bad("quote cut behind its options", &most, 63, Reason::Truncated),
         untouched("quote with a header of sixteen bytes, V4", &short_ihl, Reason::IcmpForeign)
             .given(known(&frame)),
+        sent("error in fragments, V4", &first, Reason::IcmpError, RECORDED).given(known(&frame)),
+        sent("error in fragments, the rest, V4", &later, Reason::Fragment, RECORDED)
+            .given(known(&frame))
+            .after(&first, Reason::IcmpError),
         untouched("ICMPv6 in IPv4", &error(58), Reason::UnknownProtocol),
     ]
 }

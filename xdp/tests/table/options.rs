@@ -70,6 +70,14 @@ fn odd() -> Vec<Row> {
         sent("padding stays", &padded(tcp(&[1; 4])), Reason::Ring, CHOSEN),
         sent("TCP without data, padded", &padded(bare.clone()), Reason::Ring, CHOSEN),
         sent("TCP without data", &bare, Reason::Ring, CHOSEN),
+        // TCP's data offset is the backend's business.
+        sent(
+            "TCP header too short",
+            &Frame { data_offset: 0x40, ..tcp(&[]) },
+            Reason::Ring,
+            CHOSEN,
+        ),
+        sent("TCP header too long", &Frame { data_offset: 0xf0, ..tcp(&[]) }, Reason::Ring, CHOSEN),
         sent("UDP without data", &Frame { data: Vec::new(), ..udp(&[1; 4]) }, Reason::Ring, CHOSEN),
         sent("1,514 bytes", &Frame { data: vec![0x5a; 1460], ..tcp(&[]) }, Reason::Ring, CHOSEN),
         sent("may be fragmented", &Frame { fragment: 0, ..tcp(&[]) }, Reason::Ring, CHOSEN),

@@ -9,8 +9,8 @@ use vc5_ebpf_abi::{Iface, Reason};
 
 use crate::{
     common::{
-        extension::{destination_options, hop_by_hop},
-        frame::{ACK, Body, FIN, Family, Frame, OUR_MAC, PORT, PSH, RST, SYN},
+        extension::{destination_options, fragment, hop_by_hop},
+        frame::{ACK, Body, FIN, Family, Frame, MORE, OUR_MAC, PORT, PSH, RST, SYN},
         kernel::IFINDEX,
         standard::{CHOSEN, IN, REJECTING},
         world::World,
@@ -43,6 +43,7 @@ fn answer(to: &Frame, protocol: u8, body: Body, data: &[u8]) -> Frame {
         protocol,
         body,
         data: data.to_vec(),
+        data_offset: 0x50,
         cut: None,
         length: None,
         ip_checksum_error: 0,
@@ -98,6 +99,7 @@ fn resets(family: Family) -> Vec<Row> {
         frame.checksum_error = 0;
         frame
     };
+    let offset = |data_offset| Frame { data_offset, ..tcp(SYN, 1000, 0, b"") };
     vec![
         // Without ACK: sequence zero, and all that the segment takes up is acknowledged.
         reset(n("SYN"), &tcp(SYN, 1000, 0, b""), 0, Some(1001)),
@@ -126,6 +128,12 @@ fn resets(family: Family) -> Vec<Row> {
             2,
             None,
         ),
+        untouched(
+            n("a header that is too short by its own words"),
+            &offset(0x40),
+            Reason::UnknownPort,
+        ),
+        untouched(n("a header longer than the packet"), &offset(0xf0), Reason::UnknownPort),
         untouched(n("RST is not answered"), &tcp(RST, 1000, 0, b""), Reason::UnknownPort),
         untouched(
             n("RST and ACK is not answered"),
@@ -160,6 +168,10 @@ fn unreachable(family: Family) -> Vec<Row> {
     let udp = |length: usize| refused(Frame { data: vec![0xa5; length], ..Frame::udp(family) });
     let whole = |name, frame: &Frame| error(n(name), frame, message, frame.packet().len());
     let header = if family == Family::V4 { 28 } else { 48 };
+    let first = match family {
+        Family::V4 => Frame { fragment: MORE, ..udp(24) },
+        Family::V6 => udp(24).with_extensions([fragment(0, true, 9)]),
+    };
     let protocol = refused(Frame::raw(family, 132, &[0x5a; 32]));
     let unknown = if family == Family::V4 { [3, 2, 0] } else { [4, 1, 6] };
     vec![
@@ -175,6 +187,7 @@ fn unreachable(family: Family) -> Vec<Row> {
         whole("UDP, wrong checksum", &Frame { checksum_error: 3, ..udp(4) }),
         whole("UDP, all ones", &Frame { data: vec![0xff; 64], ..udp(0) }),
         error(n("SCTP"), &protocol, unknown, protocol.packet().len()),
+        whole("UDP, first fragment", &first),
         sent(
             n("UDP, known port"),
             &Frame::udp(family).to(family.vip(REJECTING), PORT),

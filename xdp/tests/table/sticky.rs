@@ -23,6 +23,7 @@ pub fn rows() -> Vec<Row> {
         rows.extend((1..=12).flat_map(|client| by_address(family, client)));
         rows.extend((1..=12).map(|client| by_tuple(family, client)));
         rows.push(one_port(family));
+        rows.push(previous_ring(family));
     }
     rows
 }
@@ -70,4 +71,20 @@ fn one_port(family: Family) -> Row {
         .given(move |w| spread(w, family, ServiceValue::BY_ADDRESS))
         .after(&first, Reason::Ring)
         .then("two records", |w| w.taken(vc5_ebpf_abi::maps::FLOWS) == 2)
+}
+
+/// The previous ring is asked for the same slot as the ring.
+fn previous_ring(family: Family) -> Row {
+    let frame = Frame::tcp(family, ACK);
+    let id = real_id(WEB_PAGE, member(address_hash(&frame)));
+    let name = format!("sticky, previous ring, {family:?}");
+    sent(name, &frame, Reason::PreviousRing, id).given(move |w| {
+        let value = ServiceValue {
+            prev_ring: SPREAD,
+            prev_until_ns: u64::MAX,
+            flags: ServiceValue::BY_ADDRESS,
+            ..service(WEB_PAGE)
+        };
+        w.set_service(web_key(family, TCP), value);
+    })
 }

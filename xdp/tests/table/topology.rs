@@ -230,6 +230,12 @@ pub fn unknown_interface(mut world: World) -> Vec<String> {
             world.differences.push(format!("{:?} rather than {reason:?}", seen.reason));
         }
     }
+    // Its number in the counters may change.
+    world.set_iface(Iface { index: 3, ..ours });
+    world.process(&Frame::tcp(Family::V4, ACK).bytes());
+    if [IN, 3].map(|index| world.model.count_of(index, Reason::NotVip).packets) != [1, 1] {
+        world.differences.push("not counted by the interface's number".into());
+    }
     world.check();
     world.differences
 }
