@@ -67,6 +67,13 @@ fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
+/// So many cases, or as many as `PROPTEST_CASES` says, for a search that goes on for longer.
+fn at_length(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let asked = std::env::var_os("PROPTEST_CASES").map(|_| default.cases);
+    config(asked.unwrap_or(cases))
+}
+
 /// All reasons but those that these worlds cannot meet.
 fn check_that_all_were_met(met: &Met) {
     let met = met.lock().unwrap();
@@ -89,18 +96,18 @@ fn the_model_keeps_to_the_rules() {
 #[test]
 fn program_and_model_do_the_same() {
     let met = Met::default();
-    proptest!(config(400), |(steps in steps())| go_through(World::standard(), &steps, &met)?);
+    proptest!(at_length(400), |(steps in steps())| go_through(World::standard(), &steps, &met)?);
 }
 
 #[test]
 fn the_tracing_program_tells_the_same() {
     let met = Met::default();
-    proptest!(config(100), |(steps in steps())| go_through(World::standard_traced(), &steps, &met)?);
+    proptest!(at_length(100), |(steps in steps())| go_through(World::standard_traced(), &steps, &met)?);
 }
 
 #[test]
 fn program_and_model_do_the_same_to_any_bytes() {
     let met = Met::default();
     let frames = prop::collection::vec(raw().prop_map(Step::Frame), 1..40);
-    proptest!(config(100), |(steps in frames)| go_through(World::standard(), &steps, &met)?);
+    proptest!(at_length(100), |(steps in frames)| go_through(World::standard(), &steps, &met)?);
 }
