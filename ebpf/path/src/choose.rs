@@ -12,6 +12,7 @@ use crate::{
     lookup,
     siphash::slot,
     tables::{Tables, Way},
+    verifier::opaque,
 };
 
 /// The choice for one packet.
@@ -331,12 +332,15 @@ fn sample<T: Tables>(flow: &Flow, choice: &Choice, tables: &T) {
         return;
     }
     let ([s0, s1], [d0, d1]) = (flow.source_port, flow.service.port);
+    // As one word, or the compiler calls a function to clear the rest of it.
+    let protocol = opaque(u64::from(flow.service.protocol)) as u32;
+    let [protocol, pad @ ..] = protocol.to_le_bytes();
     let sample = Aligned(Sample {
         source: flow.source,
         destination: flow.service.addr,
         ports: [s0, s1, d0, d1],
-        protocol: flow.service.protocol,
-        pad: [0; 3],
+        protocol,
+        pad,
         real: choice.id,
         reason: choice.reason as u32,
     });

@@ -8,9 +8,9 @@ use crate::{
     link::Link,
     lookup,
     packet::{Packet, field},
-    siphash::{address, hash_words, words},
+    siphash::{Words, address, hash_words, words},
     tables::Tables,
-    verifier::forget_segment,
+    verifier::{forget_which, forget_word, opaque},
 };
 
 const TCP_MIN: usize = 20;
@@ -94,19 +94,47 @@ impl Flow {
         Addresses { source: words(&self.source), destination: words(&self.service.addr) }
     }
 
+    /// The ports as the little-endian word that they are in the client's packets.
     #[inline(always)]
-    fn fill(&mut self, addresses: &Addresses, protocol: u8, transport: &Transport) {
-        let [source0, source1, port0, port1] = transport.ports.to_le_bytes();
-        self.source = address(addresses.source);
-        self.service = ServiceKey {
-            addr: address(addresses.destination),
-            port: [port0, port1],
-            protocol,
-            pad: 0,
-        };
-        self.segment = forget_segment(transport.segment, u64::from(transport.ports));
-        self.tcp_flags = transport.tcp_flags;
+    fn ports(&self) -> u32 {
+        let ([source0, source1], [port0, port1]) = (self.source_port, self.service.port);
+        u32::from_le_bytes([source0, source1, port0, port1])
+    }
+
+    /// The hash of its 5-tuple.
+    #[inline(always)]
+    pub(crate) fn five_tuple_hash<T: Tables>(&self, tables: &T) -> u64 {
+        let Addresses { source, destination } = self.addresses();
+        let protocol = self.service.protocol;
+        hash_words(tables.hash_key(), source, destination, self.ports(), protocol)
+    }
+
+    #[inline(always)]
+    fn fill(
+        &mut self,
+        addresses: &Addresses,
+        headers: &Headers,
+        protocol: u8,
+        transport: &Transport,
+    ) {
+        // Any odd number does to make all bits of it unknown.
+        let unknown = opaque(headers.end as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // What is known of IPv4 addresses would be written in pieces, and be followed apart.
+        let whole = |words: Words| address(words.map(|word| forget_word(word, unknown)));
+        // The rest in one word, for the same reasons.
+        let rest = u64::from(transport.ports >> 16)
+            | u64::from(protocol) << 16
+            | u64::from(transport.tcp_flags) << 40
+            | u64::from(transport.ports) << 48;
+        let [port0, port1, protocol, pad, _, tcp_flags, source0, source1] =
+            forget_word(rest, unknown).to_le_bytes();
+        self.source = whole(addresses.source);
+        self.service =
+            ServiceKey { addr: whole(addresses.destination), port: [port0, port1], protocol, pad };
+        self.segment = forget_which(transport.segment, unknown);
+        self.tcp_flags = tcp_flags;
         self.source_port = [source0, source1];
+        self.fragment = forget_word(0, unknown);
     }
 }
 
@@ -119,14 +147,14 @@ pub(crate) struct Transport {
     pub(crate) segment: Segment,
 }
 
-/// Finds the flow of an IP packet that is addressed to us.
+/// Finds the flow of an IP packet that is addressed to us, all but its hash.
 ///
 /// # Errors
 ///
 /// The reason for which the packet is passed, answered, or dropped if it is to a VIP.
 #[inline(always)]
 pub fn of<P: Packet, T: Tables>(
-    packet: &P,
+    packet: &mut P,
     link: &Link,
     tables: &T,
     flow: &mut Flow,
@@ -134,17 +162,10 @@ pub fn of<P: Packet, T: Tables>(
     let addresses = ip::to_vip(packet, link, tables)?;
     let plain = ip::plain(packet, link).and_then(|h| ports(packet, &h).map(|t| (h, t)));
     let Some((headers, transport)) = plain else {
+        packet.renew();
         return uncommon(packet, link, tables, flow);
     };
-    flow.fill(&addresses, headers.protocol, &transport);
-    flow.fragment = 0;
-    flow.hash = hash_words(
-        tables.hash_key(),
-        addresses.source,
-        addresses.destination,
-        transport.ports,
-        headers.protocol,
-    );
+    flow.fill(&addresses, &headers, headers.protocol, &transport);
     Ok(())
 }
 
@@ -181,9 +202,7 @@ fn read<P: Packet, T: Tables>(
         ICMPV6 if link.v6 => icmp::read(packet, &headers, &mut subject, &mut protocol, tables)?,
         _ => return Err(lookup::unknown(addresses.destination, Reason::UnknownProtocol, tables)),
     };
-    flow.fill(&subject, protocol, &transport);
-    flow.hash = hash(tables, &subject, transport.ports, protocol);
-    flow.fragment = 0;
+    flow.fill(&subject, &headers, protocol, &transport);
     if headers.part != Part::Whole {
         // In the encoding of flows, with the identification in place of the ports. In IPv4 the
         // protocol belongs to it (RFC 791 section 3.2), in IPv6 not (RFC 8200 section 4.5).

@@ -5,6 +5,7 @@ use vc5_ebpf_abi::Reason;
 use crate::{
     ip::{Headers, Part, TCP, UDP},
     packet::{Packet, field},
+    verifier::forget_which,
 };
 
 /// Length of the header without options.
@@ -66,9 +67,10 @@ pub(crate) fn plain<P: Packet>(packet: &P, ip: usize) -> Option<Headers> {
 /// What a header's flags and offset tell of.
 #[inline(always)]
 pub(crate) fn part(flags_offset: u16) -> Part {
-    match (flags_offset & MORE_FRAGMENTS, flags_offset & OFFSET) {
+    let part = match (flags_offset & MORE_FRAGMENTS, flags_offset & OFFSET) {
         (0, 0) => Part::Whole,
         (_, 0) => Part::First,
         _ => Part::Later,
-    }
+    };
+    forget_which(part, u64::from(flags_offset))
 }

@@ -5,7 +5,7 @@ use vc5_ebpf_abi::Reason;
 use crate::{
     ip::{FRAGMENT, Headers, Part, TCP, UDP},
     packet::{Packet, field},
-    verifier::{forget, opaque},
+    verifier::{forget, forget_which, opaque},
 };
 
 /// Length of the header without extension headers.
@@ -108,12 +108,13 @@ fn fragment<P: Packet>(packet: &P, headers: &mut Headers) -> Result<(), Reason> 
         return Err(Reason::ExtensionHeaders);
     }
     headers.identification = identification;
-    headers.part = match (offset >> 3, offset & MORE) {
+    let part = match (offset >> 3, offset & MORE) {
         // An atomic fragment (RFC 6946) is a packet like any other.
         (0, 0) => Part::Whole,
         (0, _) => Part::First,
         _ => Part::Later,
     };
+    headers.part = forget_which(part, u64::from(identification));
     step(headers, protocol, LENGTH)
 }
 

@@ -32,7 +32,7 @@ mod reject;
 mod rewrite;
 pub mod siphash;
 pub mod tables;
-mod verifier;
+pub mod verifier;
 
 pub use flow::{Flow, Segment};
 pub use packet::{Buffer, Packet};
@@ -96,7 +96,9 @@ fn forward<P: Packet, T: Tables>(
     let link = link::read(packet, iface)?;
     let mut flow = Flow::NONE;
     let found = flow::of(packet, &link, tables, &mut flow);
-    match found.and_then(|()| send(packet, &link, &flow, ifindex, tables)) {
+    // From here on the verifier walks all kinds of packets as one.
+    packet.renew();
+    match found.and_then(|()| send(packet, &link, &mut flow, ifindex, tables)) {
         Err(Reason::Echo) => Err(echo::answer(packet, &link)),
         Err(Reason::UnknownRejected) => Err(reject::answer(packet, &link)),
         done => done,
@@ -107,10 +109,11 @@ fn forward<P: Packet, T: Tables>(
 fn send<P: Packet, T: Tables>(
     packet: &mut P,
     link: &Link,
-    flow: &Flow,
+    flow: &mut Flow,
     ifindex: u32,
     tables: &T,
 ) -> Result<Outcome, Reason> {
+    flow.hash = flow.five_tuple_hash(tables);
     tables.trace(|t| t.hash = flow.hash);
     let bytes = packet.len() as u64;
     let choice = choose::choose(flow, tables)?;

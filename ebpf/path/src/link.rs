@@ -2,7 +2,11 @@
 
 use vc5_ebpf_abi::{IFACE_PROBES, Iface, Reason, iface_slot};
 
-use crate::{packet::Packet, tables::Tables, verifier::forget};
+use crate::{
+    packet::Packet,
+    tables::Tables,
+    verifier::{forget, forget_bool},
+};
 
 /// Length of an Ethernet header, and of a VLAN tag that lies in it.
 pub(crate) const ETHERNET: usize = 14;
@@ -65,9 +69,10 @@ pub fn read<P: Packet>(packet: &P, iface: Option<&Iface>) -> Result<Link, Reason
     if [m0, m1, m2, m3, m4, m5] != iface.mac {
         return Err(Reason::NotOurMac);
     }
+    let unknown = u64::from(type_lo);
     match u16::from_be_bytes([type_hi, type_lo]) {
-        IPV4 => Ok(Link { ip: ETHERNET, vlan: 0, v6: false }),
-        IPV6 => Ok(Link { ip: ETHERNET, vlan: 0, v6: true }),
+        IPV4 => Ok(link(0, 0, false, unknown)),
+        IPV6 => Ok(link(0, 0, true, unknown)),
         VLAN | SERVICE_VLAN if iface.flags & Iface::TRUNK == 0 => Err(Reason::Vlan),
         VLAN | SERVICE_VLAN => tagged(packet),
         _ => Err(Reason::NotIp),
@@ -90,7 +95,13 @@ fn tagged<P: Packet>(packet: &P) -> Result<Link, Reason> {
         _ => return Err(Reason::NotIp),
     };
     let tci = u16::from_be_bytes([tci_hi, tci_lo]);
-    Ok(Link { ip: ETHERNET + forget::<TAGS>(tags, u64::from(tci)), vlan: tci & VID, v6 })
+    Ok(link(tags, tci & VID, v6, u64::from(type_lo)))
+}
+
+/// A frame with this length of tags, after which all are walked on as one.
+#[inline(always)]
+fn link(tags: usize, vlan: u16, v6: bool, unknown: u64) -> Link {
+    Link { ip: ETHERNET + forget::<TAGS>(tags, unknown), vlan, v6: forget_bool(v6, unknown) }
 }
 
 #[cfg(test)]

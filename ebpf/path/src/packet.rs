@@ -1,5 +1,7 @@
 //! Access to the bytes of a frame.
 
+use crate::verifier::opaque;
+
 /// A frame, from its destination hardware address on.
 pub trait Packet {
     /// Length in bytes.
@@ -19,8 +21,25 @@ pub trait Packet {
         self.bytes(offset).copied()
     }
 
+    /// The four bytes at `offset` as a number that is kept in a register: copied from place to place
+    /// as bytes, the compiler would call a function for it.
+    #[inline(always)]
+    fn word(&self, offset: usize) -> Option<u32> {
+        self.load(offset).map(|bytes| opaque(u64::from(u32::from_ne_bytes(bytes))) as u32)
+    }
+
+    /// Overwrites the four bytes at `offset` by such a number.
+    #[inline(always)]
+    fn set_word(&mut self, offset: usize, word: u32) -> Option<()> {
+        self.store(offset, word.to_ne_bytes())
+    }
+
     /// Overwrites the `N` bytes at `offset`, if the frame has them all.
     fn store<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()>;
+
+    /// Makes the verifier forget what it learned of the frame's bounds: where ways come together that
+    /// read more and less of it, they are then walked on as one.
+    fn renew(&mut self);
 
     /// Adds `count` bytes of any content in front of the frame, if there is room.
     fn push(&mut self, count: usize) -> Option<()>;
@@ -70,6 +89,8 @@ impl Packet for Buffer<'_> {
         *frame.get_mut(offset..)?.first_chunk_mut()? = bytes;
         Some(())
     }
+
+    fn renew(&mut self) {}
 
     fn push(&mut self, count: usize) -> Option<()> {
         self.start = self.start.checked_sub(count)?;
