@@ -10,14 +10,14 @@ use common::{
     frame::{ACK, FIN, Family, Frame, MORE, RST, SYN, TCP},
     kernel::Kernel,
     standard::{
-        CHOSEN, RANGE_PAGE, RING, SPREAD, VIP, WEB_PAGE, real, real_id, record, service,
+        CHOSEN, IN, RANGE_PAGE, RING, SPREAD, VIP, WEB_PAGE, real, real_id, record, service,
         service_key, web_key,
     },
     world::{SETTINGS, World, flow_hash, key_address},
 };
 use vc5_ebpf_abi::{
     Address, Event, FlowEntry, NO_REAL, RealState, Reason, ServiceValue, Settings, Trace,
-    bucket_index, maps::FLOWS,
+    bucket_index, maps::FLOWS, stats_index,
 };
 
 /// 12,000 packets of some 500 flows through tables of 128 and 32 records, while reals come and go:
@@ -69,6 +69,67 @@ fn random_frame(random: u64) -> Frame {
         }
         _ => frame,
     }
+}
+
+/// Packets of one flow may meet different CPUs: all know what one has noted.
+#[test]
+fn a_flow_survives_a_change_of_cpu() {
+    for family in Family::BOTH {
+        let mut world = World::standard();
+        let steps = [
+            (0, SYN, Reason::Ring),
+            (1, ACK, Reason::Embryonic),
+            (0, ACK, Reason::Flow),
+            (1, FIN | ACK, Reason::Flow),
+        ];
+        for (cpu, flags, reason) in steps {
+            pin_to(cpu);
+            let seen = world.process(&Frame::tcp(family, flags).bytes());
+            assert_eq!(seen.reason, reason, "{family:?} on CPU {cpu}");
+        }
+        world.check();
+        assert_eq!(world.differences, [""; 0]);
+        world.give_back();
+    }
+}
+
+/// Two CPUs at once lose no count, and all packets of a flow go to one backend.
+#[test]
+fn two_cpus_at_once() {
+    const ROUNDS: usize = 3000;
+    let mut world = World::standard();
+    let spread = ServiceValue { ring: SPREAD, ..service(WEB_PAGE) };
+    world.set_service(web_key(Family::V4, TCP), spread);
+    let kernel = world.kernel.as_mut().expect("loaded");
+    let frames: Vec<Vec<u8>> = (1..=40)
+        .map(|port| Frame::tcp(Family::V4, ACK).from(Family::V4.client(7), port).bytes())
+        .collect();
+    let run = |cpu| {
+        pin_to(cpu);
+        let all = frames.iter().cycle().take(ROUNDS).map(|frame| kernel.run(frame).1);
+        all.map(|out| out[..6].to_vec()).collect::<Vec<_>>()
+    };
+    let (first, second) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| run(1));
+        (run(0), other.join().expect("it did not panic"))
+    });
+    assert_eq!(first, second);
+    assert!(first.iter().zip(&first[frames.len()..]).all(|(a, b)| a == b));
+    let counted = [Reason::Ring, Reason::Flow].map(|r| kernel.count(stats_index(IN, r)).packets);
+    assert_eq!(counted.iter().sum::<u64>(), 2 * ROUNDS as u64);
+    world.give_back();
+}
+
+/// Runs this thread on this CPU, or on the only one there is.
+fn pin_to(cpu: usize) {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    // SAFETY: a CPU set is plain bits, and the calls get its right size.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu % cpus, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
+    };
+    assert_eq!(result, 0, "cannot run on CPU {cpu}");
 }
 
 /// Of the new flows some are told, and it is counted how many could not be.

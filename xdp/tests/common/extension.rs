@@ -51,6 +51,11 @@ pub fn routing(kind: u8, more: u8) -> Extension {
     Extension::new(ROUTING, more, &[kind, 0])
 }
 
+/// A routing header that is to be obeyed, as its addresses have not all been visited.
+pub fn routing_on(kind: u8, more: u8) -> Extension {
+    Extension::new(ROUTING, more, &[kind, 1])
+}
+
 /// A fragment header; `offset` in bytes, a multiple of eight.
 pub fn fragment(offset: u16, more: bool, identification: u32) -> Extension {
     let [o0, o1] = (offset | u16::from(more)).to_be_bytes();

@@ -9,7 +9,9 @@ use vc5_ebpf_abi::{
 };
 
 use crate::common::{
-    extension::{Extension, authentication, destination_options, fragment, hop_by_hop, routing},
+    extension::{
+        Extension, authentication, destination_options, fragment, hop_by_hop, routing, routing_on,
+    },
     frame::{ACK, FIN, Family, Frame, MORE, OUR_MAC, PORT, RST, SYN, TCP, UDP},
     kernel::IFINDEX,
     standard::{
@@ -333,6 +335,7 @@ fn extensions() -> impl Strategy<Value = Vec<Extension>> {
         2 => (0..3u8).prop_map(hop_by_hop),
         3 => (0..3u8).prop_map(destination_options),
         2 => (0..5u8, 0..3u8).prop_map(|(kind, more)| routing(kind, more)),
+        1 => (0..5u8, 0..3u8).prop_map(|(kind, more)| routing_on(kind, more)),
         2 => Just(fragment(0, true, 7)),
         1 => Just(fragment(0, false, 7)),
         2 => Just(fragment(40, true, 7)),

@@ -1,6 +1,6 @@
 //! Which frames are ours: by interface, hardware address, type, VIP and port.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use vc5_ebpf_abi::{Iface, NO_RING, Real, RealState, Reason, ServiceValue, VipValue, maps::FLOWS};
 
@@ -51,6 +51,9 @@ fn link() -> Vec<Row> {
 fn v6_only() -> Vec<Row> {
     let address = |text: &str| -> IpAddr { text.parse().expect("an address") };
     let tcp = Frame::tcp(Family::V6, ACK);
+    let mapped = IpAddr::V6(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped());
+    // Lets the mapped address through the filter.
+    let twin = filter_twin(Family::V6, mapped);
     let from_mapped = Frame { source: address("::ffff:198.51.100.7"), ..tcp.clone() };
     let hash = flow_hash(&from_mapped);
     let group = address("ff02::1:ff00:1");
@@ -64,9 +67,10 @@ fn v6_only() -> Vec<Row> {
     vec![
         untouched(
             "to a VIP of IPv4, mapped",
-            &Frame { destination: address("::ffff:192.0.2.1"), ..tcp },
+            &Frame { destination: mapped, ..tcp },
             Reason::NotVip,
-        ),
+        )
+        .given(move |w| w.set_vip(twin, 0)),
         sent("from a mapped address", &from_mapped, Reason::Ring, CHOSEN)
             .then("the flow is one of IPv6", move |w| w.entry(FLOWS, hash).is_some()),
         untouched(
@@ -108,26 +112,23 @@ fn iface(mac: [u8; 6]) -> Iface {
     Iface { ifindex: IFINDEX, mac, index: IN, ..Iface::default() }
 }
 
-/// An address that is no VIP but shares the first one's bit in the filter.
-fn filter_twin(family: Family) -> IpAddr {
-    let vip = family.vip(VIP);
+/// Another address of the family that shares an address's bit in the filter.
+fn filter_twin(family: Family, of: IpAddr) -> IpAddr {
+    let bit = filter_bit(of);
     let candidate = |i: u32| -> IpAddr {
         match family {
             Family::V4 => IpAddr::V4((0x0a00_0000 + i).into()),
             Family::V6 => IpAddr::V6((0x2001_0db8_u128 << 96 | 7 << 64 | u128::from(i)).into()),
         }
     };
-    (1..)
-        .map(candidate)
-        .find(|a| filter_bit(*a) == filter_bit(vip))
-        .expect("some in 65536 have the bit")
+    (1..).map(candidate).find(|a| filter_bit(*a) == bit).expect("some in 65536 have the bit")
 }
 
 fn vips(family: Family) -> Vec<Row> {
     let n = |name| named(name, family);
     let tcp = || Frame::tcp(family, ACK);
     let to = |address| tcp().to(address, PORT);
-    let twin = filter_twin(family);
+    let twin = filter_twin(family, family.vip(VIP));
     let passed = |name, frame: &Frame| untouched(n(name), frame, Reason::NotVip);
     let not = |frame: Frame, protocol| Frame { protocol, ..frame };
     vec![

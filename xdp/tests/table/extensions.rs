@@ -6,7 +6,7 @@ use crate::{
     common::{
         extension::{
             AUTHENTICATION, DESTINATION_OPTIONS, ESP, Extension, HOP_BY_HOP, NO_NEXT, ROUTING,
-            authentication, destination_options, fragment, hop_by_hop, routing,
+            authentication, destination_options, fragment, hop_by_hop, routing, routing_on,
         },
         frame::{ACK, Family, Frame, PORT, SYN},
         standard::{CHOSEN, PASSING, STRANGER},
@@ -95,6 +95,13 @@ fn depth() -> Vec<Row> {
         walked("five headers", &many(5)),
         walked("six headers", &many(6)),
         untouched("seven headers", &many(7), Reason::ExtensionHeaders),
+        // The destination is not where such a packet is to end.
+        untouched("segments left", &tcp([routing_on(4, 2)]), Reason::ExtensionHeaders),
+        untouched(
+            "segments left behind options",
+            &tcp([hop_by_hop(0), routing_on(0, 2)]),
+            Reason::ExtensionHeaders,
+        ),
         untouched("twenty headers", &many(20), Reason::ExtensionHeaders),
         walked("six different headers", &mixed(6)),
         untouched("seven different headers", &mixed(7), Reason::ExtensionHeaders),

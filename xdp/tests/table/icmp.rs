@@ -8,7 +8,7 @@ use vc5_ebpf_abi::{
 
 use crate::{
     common::{
-        extension::{self, destination_options, fragment, hop_by_hop},
+        extension::{self, destination_options, fragment, hop_by_hop, routing_on},
         frame::{ACK, Body, Family, Frame, MORE, PORT, TCP},
         standard::{
             ALL_PAGE, ALL_PORTS, BEFORE, CHOSEN, DOWN, EMPTY, GENERATION, NO_RANGES, NOTED,
@@ -401,6 +401,7 @@ fn v6_quotes() -> Vec<Row> {
         untouched(named(name, family), &too_big(quoted, bytes), reason).given(known(&frame))
     };
     let with = |extensions: Vec<_>| quoted.clone().with_extensions(extensions);
+    let many = |count| with(vec![destination_options(0); count]);
     let two = with(vec![hop_by_hop(0), destination_options(1)]);
     let cut = |offset, more| with(vec![fragment(offset, more, 9)]);
     let outer = too_big(&quoted, 48).with_extensions([destination_options(0)]);
@@ -416,6 +417,9 @@ fn v6_quotes() -> Vec<Row> {
         good("quote of an atomic fragment", &cut(0, false), 56),
         good("quote of a first fragment", &cut(0, true), 56),
         sent("error with a header, V6", &outer, Reason::IcmpError, RECORDED).given(known(&frame)),
+        bad("quote with segments left", &with(vec![routing_on(4, 2)]), 72, Reason::IcmpForeign),
+        bad("quote with too many headers", &many(7), 40 + 56 + 8, Reason::IcmpForeign),
+        good("quote with all headers there may be", &many(6), 40 + 48 + 8),
         bad("quote of a middle fragment", &cut(40, true), 56, Reason::IcmpForeign),
         bad("quote of a last fragment", &cut(40, false), 56, Reason::IcmpForeign),
         bad("quote cut in a header", &two, 40 + 8 + 15, Reason::Truncated),
