@@ -9,9 +9,10 @@ use crate::{
             authentication, destination_options, fragment, hop_by_hop, routing, routing_on,
         },
         frame::{ACK, Family, Frame, PORT, SYN},
-        standard::{CHOSEN, PASSING, STRANGER},
+        standard::{CHOSEN, PASSING, STRANGER, VIP},
+        world::World,
     },
-    row::{Row, sent, untouched},
+    row::{Row, forwarded, sent, untouched},
 };
 
 fn tcp(extensions: impl Into<Vec<Extension>>) -> Frame {
@@ -41,6 +42,7 @@ fn kinds() -> Vec<Row> {
         walked("atomic fragment", &tcp([fragment(0, false, 77)]))
             .then("not noted", |w| w.taken(FRAGMENTS) == 0),
         walked("hop-by-hop options of 64 bytes", &tcp([hop_by_hop(7)])),
+        walked("hop-by-hop options of 2,048 bytes", &tcp([hop_by_hop(255)])),
         walked("destination options of 512 bytes", &tcp([destination_options(63)])),
         walked(
             "UDP behind options",
@@ -154,7 +156,6 @@ fn cut() -> Vec<Row> {
     let part = |kind, header: &Extension, length: usize| {
         Frame::raw(Family::V6, kind, &header.bytes(6)[..length])
     };
-    let behind = |kind, header: &Extension, length| {
         part(kind, header, length).with_extensions([routing(4, 0)])
     };
     vec![
@@ -244,4 +245,19 @@ fn lengths() -> Vec<Row> {
             Reason::UnknownProtocol,
         ),
     ]
+}
+
+/// The longest headers there may be, which are too long for a test run of the kernel; what was wrong.
+pub fn longest(mut world: World) -> Vec<String> {
+    let frame = tcp(vec![destination_options(255); 6]);
+    let quoted = tcp([]).from(Family::V6.vip(VIP), PORT).to(Family::V6.client(7), 40000);
+    let quoted = quoted.with_extensions(vec![destination_options(255); 6]);
+    let error = Frame::icmp(Family::V6, 2, 0, [0; 4], &quoted.packet());
+    for (frame, reason) in [(frame, Reason::Ring), (error, Reason::IcmpError)] {
+        let seen = world.process(&frame.bytes());
+        if seen.reason != reason || seen.frame != forwarded(&frame, CHOSEN).bytes() {
+            world.differences.push(format!("{:?} rather than {reason:?}", seen.reason));
+        }
+    }
+    world.differences
 }

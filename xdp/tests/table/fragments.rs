@@ -166,6 +166,20 @@ fn followers(family: Family) -> Vec<Row> {
             .after(&first, Reason::Flow)
             .then("noted once", noted),
         sent(n("UDP"), &udp(40, true), Reason::Fragment, CHOSEN).after(&udp(0, true), Reason::Ring),
+        sent(
+            n("the least offset there is"),
+            &part(&whole(family), 8, 40, true),
+            Reason::Fragment,
+            CHOSEN,
+        )
+        .after(&first, Reason::Ring),
+        sent(
+            n("the least offset, and the last"),
+            &part(&whole(family), 8, 92, false),
+            Reason::Fragment,
+            CHOSEN,
+        )
+        .after(&first, Reason::Ring),
         sent(n("where the flow went, not the ring"), &middle, Reason::Fragment, RECORDED)
             .given(move |w| {
                 let frame = whole(family);
