@@ -156,6 +156,7 @@ fn cut() -> Vec<Row> {
     let part = |kind, header: &Extension, length: usize| {
         Frame::raw(Family::V6, kind, &header.bytes(6)[..length])
     };
+    let behind = |kind, header: &Extension, length| {
         part(kind, header, length).with_extensions([routing(4, 0)])
     };
     vec![
