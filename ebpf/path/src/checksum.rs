@@ -14,7 +14,7 @@ pub(crate) const fn updated(checksum: u16, old: u16, new: u16) -> u16 {
 
 /// Most bytes that [`Sum::range`] adds.
 const RANGE: usize = 1280;
-const PIECE: usize = 32;
+const PIECE: usize = 64;
 
 /// A sum of 16-bit words in network byte order, in the making.
 #[derive(Clone, Copy, Default)]
@@ -49,8 +49,9 @@ impl Sum {
             sum = words.iter().fold(sum, |sum, word| sum + u64::from(u32::from_le_bytes(*word)));
             at += PIECE;
         }
-        // Wherever the loop ended.
-        let mut at = forget::<0xfff>(at, sum);
+        // Wherever the loop ended, and whatever was learned by that.
+        let unknown = packet.len() as u64;
+        let (mut at, to) = (forget::<0xfff>(at, unknown), forget::<0xfff>(to, unknown));
         for _ in 0..PIECE / 4 {
             if at >= to {
                 break;

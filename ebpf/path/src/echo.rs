@@ -7,9 +7,8 @@ use crate::{checksum, ip, ipv4, ipv6, link::Link, packet::Packet, rewrite::set_t
 const TTL: u8 = 64;
 
 /// Makes an echo request that was found to be one into its answer.
-// A function of its own in the program, as few packets need it.
-#[inline(never)]
-pub(crate) fn answer<P: Packet>(packet: &mut P, link: &Link) -> Reason {
+#[inline(always)]
+pub fn answer<P: Packet>(packet: &mut P, link: &Link) -> Reason {
     let Ok(headers) = ip::read(packet, link) else { return Reason::EchoDown };
     match reply(packet, link, headers.transport) {
         Some(()) => Reason::Echo,

@@ -96,7 +96,7 @@ impl Flow {
 
     /// The ports as the little-endian word that they are in the client's packets.
     #[inline(always)]
-    fn ports(&self) -> u32 {
+    pub(crate) fn ports(&self) -> u32 {
         let ([source0, source1], [port0, port1]) = (self.source_port, self.service.port);
         u32::from_le_bytes([source0, source1, port0, port1])
     }
@@ -162,17 +162,19 @@ pub fn of<P: Packet, T: Tables>(
     let addresses = ip::to_vip(packet, link, tables)?;
     let plain = ip::plain(packet, link).and_then(|h| ports(packet, &h).map(|t| (h, t)));
     let Some((headers, transport)) = plain else {
-        packet.renew();
-        return uncommon(packet, link, tables, flow);
+        return packet.uncommon(link, tables, flow);
     };
     flow.fill(&addresses, &headers, headers.protocol, &transport);
     Ok(())
 }
 
 /// The same for packets that are not a plain TCP or UDP packet.
-// A function of its own in the program, so that what comes after is not compiled, nor verified, again.
-#[inline(never)]
-fn uncommon<P: Packet, T: Tables>(
+///
+/// # Errors
+///
+/// As for [`of`].
+#[inline(always)]
+pub fn uncommon<P: Packet, T: Tables>(
     packet: &P,
     link: &Link,
     tables: &T,
@@ -207,7 +209,7 @@ fn read<P: Packet, T: Tables>(
         // In the encoding of flows, with the identification in place of the ports. In IPv4 the
         // protocol belongs to it (RFC 791 section 3.2), in IPv6 not (RFC 8200 section 4.5).
         let protocol = if link.v6 { FRAGMENT } else { headers.protocol };
-        flow.fragment = hash(tables, addresses, headers.identification, protocol);
+        flow.fragment = tables.hash(addresses, headers.identification, protocol);
     }
     Ok(())
 }
@@ -225,12 +227,6 @@ fn ports<P: Packet>(packet: &P, headers: &Headers) -> Option<Transport> {
     let [flags] = field(header, TCP_FLAGS);
     let ports = u32::from_le_bytes(field(header, 0));
     Some(Transport { ports, tcp_flags: flags, segment: tcp_segment(flags) })
-}
-
-/// The flow hash where it is not in a hurry.
-#[inline(never)]
-pub(crate) fn hash<T: Tables>(tables: &T, addresses: &Addresses, ports: u32, protocol: u8) -> u64 {
-    hash_words(tables.hash_key(), addresses.source, addresses.destination, ports, protocol)
 }
 
 /// The `N` bytes at `at`, if the packet, which ends at `end`, has them all.

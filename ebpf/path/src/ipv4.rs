@@ -39,6 +39,7 @@ pub(crate) fn read<P: Packet>(packet: &P, ip: usize) -> Result<Headers, Reason> 
         identification: u32::from(u16::from_le_bytes(field(bytes, 4))) << 16,
         protocol,
         part: part(u16::from_be_bytes(field(bytes, 6))),
+        pad: [0; 2],
     })
 }
 
@@ -61,7 +62,15 @@ pub(crate) fn plain<P: Packet>(packet: &P, ip: usize) -> Option<Headers> {
         return None;
     }
     let (transport, next_at) = (ip + HEADER, ip + PROTOCOL);
-    Some(Headers { transport, end, next_at, identification: 0, protocol, part: Part::Whole })
+    Some(Headers {
+        transport,
+        end,
+        next_at,
+        identification: 0,
+        protocol,
+        part: Part::Whole,
+        pad: [0; 2],
+    })
 }
 
 /// What a header's flags and offset tell of.

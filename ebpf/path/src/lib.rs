@@ -18,17 +18,17 @@
 pub mod bucket;
 mod checksum;
 pub mod choose;
-mod echo;
+pub mod echo;
 pub mod flow;
 mod fragment;
 mod icmp;
-mod ip;
+pub mod ip;
 mod ipv4;
-mod ipv6;
+pub mod ipv6;
 pub mod link;
 mod lookup;
 pub mod packet;
-mod reject;
+pub mod reject;
 mod rewrite;
 pub mod siphash;
 pub mod tables;
@@ -99,8 +99,8 @@ fn forward<P: Packet, T: Tables>(
     // From here on the verifier walks all kinds of packets as one.
     packet.renew();
     match found.and_then(|()| send(packet, &link, &mut flow, ifindex, tables)) {
-        Err(Reason::Echo) => Err(echo::answer(packet, &link)),
-        Err(Reason::UnknownRejected) => Err(reject::answer(packet, &link)),
+        Err(Reason::Echo) => Err(packet.answer_echo(&link)),
+        Err(Reason::UnknownRejected) => Err(packet.answer_unknown(&link)),
         done => done,
     }
 }

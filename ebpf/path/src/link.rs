@@ -37,6 +37,13 @@ pub struct Link {
 }
 
 impl Link {
+    /// With its parts as numbers, of which only those that can be are taken.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(ip: u64, vlan: u16, v6: bool) -> Self {
+        Self { ip: ETHERNET + ((ip as usize).wrapping_sub(ETHERNET) & TAGS), vlan, v6 }
+    }
+
     /// Whether the frame has a tag.
     #[inline(always)]
     pub(crate) const fn is_tagged(&self) -> bool {

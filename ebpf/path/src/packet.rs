@@ -1,6 +1,17 @@
 //! Access to the bytes of a frame.
 
-use crate::verifier::opaque;
+use vc5_ebpf_abi::Reason;
+
+use crate::{
+    echo,
+    flow::{self, Flow},
+    ip::Headers,
+    ipv6,
+    link::Link,
+    reject,
+    tables::Tables,
+    verifier::opaque,
+};
 
 /// A frame, from its destination hardware address on.
 pub trait Packet {
@@ -49,6 +60,55 @@ pub trait Packet {
 
     /// Removes what is beyond the first `length` bytes.
     fn truncate(&mut self, length: usize) -> Option<()>;
+
+    /// [`flow::uncommon`], as a function of its own.
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    #[inline(always)]
+    fn uncommon<T: Tables>(
+        &mut self,
+        link: &Link,
+        tables: &T,
+        flow: &mut Flow,
+    ) -> Result<(), Reason>
+    where
+        Self: Sized,
+    {
+        flow::uncommon(self, link, tables, flow)
+    }
+
+    /// [`ipv6::walk`], as a function of its own.
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    #[inline(always)]
+    fn walk(&self, headers: &mut Headers) -> Result<(), Reason>
+    where
+        Self: Sized,
+    {
+        ipv6::walk(self, headers)
+    }
+
+    /// [`echo::answer`], as a function of its own.
+    #[inline(always)]
+    fn answer_echo(&mut self, link: &Link) -> Reason
+    where
+        Self: Sized,
+    {
+        echo::answer(self, link)
+    }
+
+    /// [`reject::answer`], as a function of its own.
+    #[inline(always)]
+    fn answer_unknown(&mut self, link: &Link) -> Reason
+    where
+        Self: Sized,
+    {
+        reject::answer(self, link)
+    }
 }
 
 /// A frame in ordinary memory: the slice from `start` to `end`, the bytes before it being room to grow

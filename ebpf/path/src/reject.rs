@@ -27,9 +27,8 @@ const QUOTE_V6: usize = 1280 - ipv6::HEADER - icmp::HEADER;
 const OFFSETS: usize = 0x7f;
 
 /// Makes a packet into the answer to it; the reason under which it is counted.
-// A function of its own in the program, as few packets need it.
-#[inline(never)]
-pub(crate) fn answer<P: Packet>(packet: &mut P, link: &Link) -> Reason {
+#[inline(always)]
+pub fn answer<P: Packet>(packet: &mut P, link: &Link) -> Reason {
     let addresses = ip::addresses(packet, link.ip, link.v6);
     let (Some(addresses), Ok(headers)) = (addresses, ip::read(packet, link)) else {
         return Reason::UnknownPort;

@@ -5,7 +5,10 @@ use aya_ebpf::{
     helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
     programs::XdpContext,
 };
-use vc5_ebpf_path::{Packet, verifier::opaque};
+use vc5_ebpf_abi::Reason;
+use vc5_ebpf_path::{Flow, Packet, Tables, ip::Headers, link::Link, verifier::opaque};
+
+use crate::apart;
 
 /// A frame between two addresses that the verifier knows as packet data and its end.
 pub(crate) struct Frame {
@@ -106,5 +109,26 @@ impl Packet for Frame {
     #[inline(always)]
     fn truncate(&mut self, length: usize) -> Option<()> {
         self.adjust::<true>(length as isize - self.len() as isize)
+    }
+
+    #[inline(always)]
+    fn uncommon<T: Tables>(&mut self, link: &Link, _: &T, flow: &mut Flow) -> Result<(), Reason> {
+        let found = apart::uncommon(self.ctx, link.ip as u64, u64::from(link.v6), flow);
+        apart::result(found)
+    }
+
+    #[inline(always)]
+    fn walk(&self, headers: &mut Headers) -> Result<(), Reason> {
+        apart::result(apart::walk(self.ctx, headers))
+    }
+
+    #[inline(always)]
+    fn answer_echo(&mut self, link: &Link) -> Reason {
+        apart::reason(apart::answer_echo(self.ctx, link.ip as u64, u64::from(link.v6)))
+    }
+
+    #[inline(always)]
+    fn answer_unknown(&mut self, link: &Link) -> Reason {
+        apart::reason(apart::answer_unknown(self.ctx, link.ip as u64, u64::from(link.v6)))
     }
 }
