@@ -102,7 +102,9 @@ fn program_and_model_do_the_same() {
 #[test]
 fn the_tracing_program_tells_the_same() {
     let met = Met::default();
-    proptest!(at_length(100), |(steps in steps())| go_through(World::standard_traced(), &steps, &met)?);
+    proptest!(at_length(100), |(steps in steps())| {
+        go_through(World::standard_traced(), &steps, &met)?;
+    });
 }
 
 #[test]

@@ -164,6 +164,7 @@ pub fn rows() -> Vec<Row> {
         let cases = [syn(family), data(family), close(family), datagram(family)];
         rows.extend(cases.into_iter().flatten().map(Case::row));
         rows.extend(stories(family));
+        rows.extend(records(family));
     }
     rows
 }
@@ -285,20 +286,12 @@ fn datagram(family: Family) -> Vec<Case> {
     ]
 }
 
-/// A bucket with several records of one flow, by way and real.
-fn twins<const N: usize>(frame: &Frame, records: [(usize, u32); N]) -> Bucket {
-    let mut bucket = Bucket::default();
-    records.into_iter().for_each(|(way, id)| bucket.0[way] = record(frame, id, 0).0);
-    bucket
-}
-
 /// What happens over several packets.
 fn stories(family: Family) -> Vec<Row> {
     let n = |name| named(name, family);
     let tcp = move |flags| Frame::tcp(family, flags);
     let ack = tcp(ACK);
     let hash = flow_hash(&ack);
-    let bucket = bucket_index(hash, SETTINGS.flow_mask);
     let entry = record(&ack, RECORDED, 0);
     let ring = move |ring, prev_ring| {
         let until = u64::MAX;
@@ -345,6 +338,25 @@ fn stories(family: Family) -> Vec<Row> {
         untouched(n("no note without a neighbour"), &tcp(SYN), Reason::NoNeighbour)
             .given(move |w| w.set_real(CHOSEN, away))
             .then("no note is made", move |w| w.entry(EMBRYONIC, hash).is_none()),
+    ]
+}
+
+/// A bucket with several records of one flow, by way and real.
+fn twins<const N: usize>(frame: &Frame, records: [(usize, u32); N]) -> Bucket {
+    let mut bucket = Bucket::default();
+    records.into_iter().for_each(|(way, id)| bucket.0[way] = record(frame, id, 0).0);
+    bucket
+}
+
+/// Records as such: which of several counts, and for how long.
+fn records(family: Family) -> Vec<Row> {
+    let n = |name| named(name, family);
+    let tcp = move |flags| Frame::tcp(family, flags);
+    let ack = tcp(ACK);
+    let hash = flow_hash(&ack);
+    let bucket = bucket_index(hash, SETTINGS.flow_mask);
+    let entry = record(&ack, RECORDED, 0);
+    vec![
         sent(
             n("of two records that CPUs made at once the first counts"),
             &ack,
