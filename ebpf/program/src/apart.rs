@@ -79,7 +79,9 @@ pub(crate) extern "C" fn choose_anew(flow: *const Flow, known: u64, choice: *mut
     let (Some(flow), Some(choice)) = (unsafe { (flow.as_ref(), choice.as_mut()) }) else {
         return DONE;
     };
-    number(choose::choose_anew(flow, known != 0, &Kernel, choice))
+    // On the stack: Linux 6.1 looks up no key that lies in what a function was given.
+    let flow = *flow;
+    number(choose::choose_anew(&flow, known != 0, &Kernel, choice))
 }
 
 #[unsafe(no_mangle)]
