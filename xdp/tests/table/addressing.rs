@@ -143,6 +143,11 @@ fn vips(family: Family) -> Vec<Row> {
             let kind = if family == Family::V4 { 3 } else { 1 };
             Frame::icmp(family, kind, 0, [0; 4], &[0; 60]).to(twin, 0)
         }),
+        passed("same bit, ICMP error about a flow", &{
+            let kind = if family == Family::V4 { 3 } else { 1 };
+            let quoted = tcp().from(twin, PORT).to(family.client(7), 40000);
+            Frame::icmp(family, kind, 0, [0; 4], &quoted.packet()).to(twin, 0)
+        }),
         passed("same bit, too short for TCP", &Frame { cut: Some(3), ..to(twin) }),
         passed("same bit, length beyond frame", &Frame { length: Some(999), ..to(twin) }),
         passed("VIP that was removed", &tcp()).given(move |w| {
