@@ -1,5 +1,7 @@
 //! The flow that a packet belongs to.
 
+use core::mem::MaybeUninit;
+
 use vc5_ebpf_abi::{Address, Reason, ServiceKey};
 
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
     packet::{Packet, field},
     siphash::{Words, address, hash_words, words},
     tables::Tables,
-    verifier::{forget_which, forget_word, opaque},
+    verifier::{forget_word, opaque},
 };
 
 const TCP_MIN: usize = 20;
@@ -109,14 +111,9 @@ impl Flow {
         hash_words(tables.hash_key(), source, destination, self.ports(), protocol)
     }
 
+    /// One that is whole, and whose hash is not known yet.
     #[inline(always)]
-    fn fill(
-        &mut self,
-        addresses: &Addresses,
-        headers: &Headers,
-        protocol: u8,
-        transport: &Transport,
-    ) {
+    fn new(addresses: &Addresses, headers: &Headers, protocol: u8, transport: &Transport) -> Self {
         // Any odd number does to make all bits of it unknown.
         let unknown = opaque(headers.end as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // What is known of IPv4 addresses would be written in pieces, and be followed apart.
@@ -124,17 +121,26 @@ impl Flow {
         // The rest in one word, for the same reasons.
         let rest = u64::from(transport.ports >> 16)
             | u64::from(protocol) << 16
+            | (transport.segment as u64) << 32
             | u64::from(transport.tcp_flags) << 40
             | u64::from(transport.ports) << 48;
-        let [port0, port1, protocol, pad, _, tcp_flags, source0, source1] =
+        let [port0, port1, protocol, pad, segment, tcp_flags, source0, source1] =
             forget_word(rest, unknown).to_le_bytes();
-        self.source = whole(addresses.source);
-        self.service =
-            ServiceKey { addr: whole(addresses.destination), port: [port0, port1], protocol, pad };
-        self.segment = forget_which(transport.segment, unknown);
-        self.tcp_flags = tcp_flags;
-        self.source_port = [source0, source1];
-        self.fragment = forget_word(0, unknown);
+        Self {
+            source: whole(addresses.source),
+            service: ServiceKey {
+                addr: whole(addresses.destination),
+                port: [port0, port1],
+                protocol,
+                pad,
+            },
+            // SAFETY: the byte that the segment was before.
+            segment: unsafe { core::mem::transmute::<u8, Segment>(segment) },
+            tcp_flags,
+            source_port: [source0, source1],
+            hash: 0,
+            fragment: forget_word(0, unknown),
+        }
     }
 }
 
@@ -147,25 +153,27 @@ pub(crate) struct Transport {
     pub(crate) segment: Segment,
 }
 
-/// Finds the flow of an IP packet that is addressed to us, all but its hash.
+/// Finds the flow of an IP packet that is addressed to us, all but its hash, and puts it into a place
+/// that is not cleared before, as this is done for every packet.
 ///
 /// # Errors
 ///
 /// The reason for which the packet is passed, answered, or dropped if it is to a VIP.
 #[inline(always)]
-pub fn of<P: Packet, T: Tables>(
+pub fn of<'f, P: Packet, T: Tables>(
     packet: &mut P,
     link: &Link,
     tables: &T,
-    flow: &mut Flow,
-) -> Result<(), Reason> {
+    place: &'f mut MaybeUninit<Flow>,
+) -> Result<&'f mut Flow, Reason> {
     let addresses = ip::to_vip(packet, link, tables)?;
     let plain = ip::plain(packet, link).and_then(|h| ports(packet, &h).map(|t| (h, t)));
     let Some((headers, transport)) = plain else {
-        return packet.uncommon(link, tables, flow);
+        let flow = place.write(Flow::NONE);
+        packet.uncommon(link, tables, flow)?;
+        return Ok(flow);
     };
-    flow.fill(&addresses, &headers, headers.protocol, &transport);
-    Ok(())
+    Ok(place.write(Flow::new(&addresses, &headers, headers.protocol, &transport)))
 }
 
 /// The same for packets that are not a plain TCP or UDP packet.
@@ -204,7 +212,7 @@ fn read<P: Packet, T: Tables>(
         ICMPV6 if link.v6 => icmp::read(packet, &headers, &mut subject, &mut protocol, tables)?,
         _ => return Err(lookup::unknown(addresses.destination, Reason::UnknownProtocol, tables)),
     };
-    flow.fill(&subject, &headers, protocol, &transport);
+    *flow = Flow::new(&subject, &headers, protocol, &transport);
     if headers.part != Part::Whole {
         // In the encoding of flows, with the identification in place of the ports. In IPv4 the
         // protocol belongs to it (RFC 791 section 3.2), in IPv6 not (RFC 8200 section 4.5).

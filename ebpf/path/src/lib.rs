@@ -39,6 +39,8 @@ pub use packet::{Buffer, Packet};
 pub use siphash::{FLOW_HASH, flow_hash, siphash13, slot};
 pub use tables::{Tables, Way};
 
+use core::mem::MaybeUninit;
+
 use vc5_ebpf_abi::{Iface, NO_RING, Real, Reason, ServiceKey, Trace, Traffic};
 
 use crate::{choose::Choice, link::Link, verifier::forget_reason};
@@ -94,11 +96,11 @@ fn forward<P: Packet, T: Tables>(
     tables: &T,
 ) -> Result<Outcome, Reason> {
     let link = link::read(packet, iface)?;
-    let mut flow = Flow::NONE;
-    let found = flow::of(packet, &link, tables, &mut flow);
+    let mut place = MaybeUninit::uninit();
+    let found = flow::of(packet, &link, tables, &mut place);
     // From here on the verifier walks all kinds of packets as one.
     packet.renew();
-    match found.and_then(|()| send(packet, &link, &mut flow, ifindex, tables)) {
+    match found.and_then(|flow| send(packet, &link, flow, ifindex, tables)) {
         Err(Reason::Echo) => Err(packet.answer_echo(&link)),
         Err(Reason::UnknownRejected) => Err(packet.answer_unknown(&link)),
         done => done,

@@ -3,7 +3,7 @@
 use vc5_ebpf_abi::{IFACE_PROBES, Iface, Reason, iface_slot};
 
 use crate::{
-    packet::Packet,
+    packet::{Packet, field},
     tables::Tables,
     verifier::{forget, forget_bool},
 };
@@ -71,9 +71,14 @@ pub fn iface<T: Tables>(ifindex: u32, tables: &T) -> Option<&Iface> {
 #[inline(always)]
 pub fn read<P: Packet>(packet: &P, iface: Option<&Iface>) -> Result<Link, Reason> {
     let header: &[u8; ETHERNET] = packet.bytes(0).ok_or(Reason::Short)?;
-    let [m0, m1, m2, m3, m4, m5, .., type_hi, type_lo] = *header;
+    let [.., type_hi, type_lo] = *header;
     let iface = iface.ok_or(Reason::UnknownInterface)?;
-    if [m0, m1, m2, m3, m4, m5] != iface.mac {
+    // By words: the compiler would put an address together from bytes.
+    let upper: [u8; 4] = field(header, 0);
+    let lower: [u8; 2] = field(header, 4);
+    if u32::from_ne_bytes(upper) != u32::from_ne_bytes(field(&iface.mac, 0))
+        || u16::from_ne_bytes(lower) != u16::from_ne_bytes(field(&iface.mac, 4))
+    {
         return Err(Reason::NotOurMac);
     }
     let unknown = u64::from(type_lo);
