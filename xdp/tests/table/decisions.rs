@@ -4,7 +4,7 @@
 //! embryonic note.
 
 use vc5_ebpf_abi::{
-    Bucket, FlowEntry, Real, RealState, Reason, ServiceValue, bucket_index,
+    Bucket, Event, FlowEntry, Real, RealState, Reason, ServiceValue, bucket_index,
     maps::{EMBRYONIC, FLOWS},
 };
 
@@ -165,6 +165,7 @@ pub fn rows() -> Vec<Row> {
         rows.extend(cases.into_iter().flatten().map(Case::row));
         rows.extend(stories(family));
         rows.extend(records(family));
+        rows.extend(displaced(family));
     }
     rows
 }
@@ -383,5 +384,54 @@ fn records(family: Family) -> Vec<Row> {
                 w.set_entry(FLOWS, hash, entry);
                 w.set_real(RECORDED, Real { generation: GENERATION + 32, ..real(RECORDED, Live) });
             }),
+    ]
+}
+
+/// A full bucket but for what is said of some ways: records of other flows, idle for ten units.
+fn crowded(hash: u64, ways: &[(usize, FlowEntry)]) -> Bucket {
+    let other = |way: usize| {
+        let hash = hash ^ (way as u64 + 1) << FlowEntry::TAG_SHIFT;
+        FlowEntry::new(hash, NOTED, GENERATION, 0u8.wrapping_sub(10)).0
+    };
+    let mut bucket = Bucket(std::array::from_fn(other));
+    ways.iter().for_each(|(way, entry)| bucket.0[*way] = entry.0);
+    bucket
+}
+
+/// Which record makes room for a new one: an empty way, else one that is closing, else the one that
+/// is idle for longest.
+fn displaced(family: Family) -> Vec<Row> {
+    let frame = Frame::tcp(family, ACK);
+    let hash = flow_hash(&frame);
+    let bucket = bucket_index(hash, SETTINGS.flow_mask);
+    let other = |idle: u8, closing| {
+        let entry = FlowEntry::new(!hash, NOTED, GENERATION, 0);
+        entry.touched(0u8.wrapping_sub(idle), closing)
+    };
+    let row = |name, ways: &[(usize, FlowEntry)], way: usize, event| {
+        let before = crowded(hash, ways);
+        let mut after = before;
+        after.0[way] = record(&frame, CHOSEN, 0).0;
+        sent(named(name, family), &frame, Reason::Ring, CHOSEN)
+            .given(move |w| w.set_bucket(FLOWS, bucket, before))
+            .then("the bucket", move |w| w.bucket(FLOWS, bucket) == after)
+            .then("the event", move |w| w.model.events(event) == 1)
+    };
+    let empty = FlowEntry(0);
+    let inserted = Event::FlowInserted;
+    let closed = Event::FlowReplacedClosing;
+    let replaced = Event::FlowReplaced;
+    vec![
+        row("the empty way is taken", &[(5, empty), (2, other(127, false))], 5, inserted),
+        row("and before one that is closing", &[(0, empty), (7, other(127, true))], 0, inserted),
+        row("one that is closing", &[(3, other(0, true)), (4, other(127, false))], 3, closed),
+        row(
+            "the older of two that are closing",
+            &[(1, other(9, true)), (6, other(8, true))],
+            1,
+            closed,
+        ),
+        row("the one idle for longest", &[(6, other(11, false))], 6, replaced),
+        row("the one idle for longest, in the first way", &[(0, other(127, false))], 0, replaced),
     ]
 }
