@@ -15,9 +15,9 @@ use crate::common::{
     frame::{ACK, FIN, Family, Frame, MORE, OUR_MAC, PORT, RST, SYN, TCP, UDP},
     kernel::IFINDEX,
     standard::{
-        ABSENT, ALL_PAGE, ALL_PORTS, DOWN, EMPTY, EXACT_PAGE, GENERATION, IN, NO_RANGES, OTHER,
-        OTHER_IFINDEX, PASSING, PREVIOUS, RANGE_PAGE, REJECTING, RING, SPREAD, STICKY, STICKY_PAGE,
-        STRANGER, VIP, WEB_PAGE, real, real_id, service, service_key,
+        ABSENT, ALL_PAGE, ALL_PORTS, CHOSEN, DOWN, EMPTY, EXACT_PAGE, GENERATION, IN, NO_RANGES,
+        OTHER, OTHER_IFINDEX, PASSING, PREVIOUS, RANGE_PAGE, REJECTING, RING, SPREAD, STICKY,
+        STICKY_PAGE, STRANGER, VIP, WEB_PAGE, real, real_id, service, service_key,
     },
     world::World,
 };
@@ -56,17 +56,21 @@ impl Step {
     }
 }
 
-/// Mostly frames, and first of all what the interface and the first VIP's services are.
+/// Mostly frames, and first of all what the interface, the first VIP's services and their first
+/// choice are.
 pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![4 => frame().prop_map(Step::Frame), 1 => change()];
     let flags = prop::sample::select(vec![0, Iface::TRUNK, Iface::TRUNK]);
     let stick = prop::sample::select(vec![0, ServiceValue::STICK]);
-    (flags, stick, prop::collection::vec(step, 1..50)).prop_map(|(flags, stick, later)| {
+    let ttl = prop::sample::select(vec![1, 1, 1, 0]);
+    let later = prop::collection::vec(step, 1..50);
+    (flags, stick, ttl, later).prop_map(|(flags, stick, ttl, later)| {
         let tcp = Family::BOTH.map(|family| {
             let value = ServiceValue { flags: stick, ..service(WEB_PAGE) };
             Step::Service(service_key(family.vip(VIP), PORT, TCP), Box::new(value))
         });
-        [Step::Iface(flags)].into_iter().chain(tcp).chain(later).collect()
+        let chosen = Step::Real(CHOSEN, Real { ttl, ..real(CHOSEN, RealState::Live) });
+        [Step::Iface(flags), chosen].into_iter().chain(tcp).chain(later).collect()
     })
 }
 
