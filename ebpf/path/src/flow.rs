@@ -47,13 +47,8 @@ pub enum Segment {
 impl Segment {
     /// Whether it is one of these.
     #[inline(always)]
-    pub(crate) const fn is<const N: usize>(self, kinds: [Self; N]) -> bool {
-        let mut bits = 0;
-        let mut i = 0;
-        while i < N {
-            bits |= kinds[i] as u8;
-            i += 1;
-        }
+    pub(crate) fn is<const N: usize>(self, kinds: [Self; N]) -> bool {
+        let bits = kinds.iter().fold(0, |bits, kind| bits | *kind as u8);
         self as u8 & bits != 0
     }
 }

@@ -58,7 +58,7 @@ fn is_host(source: Words) -> bool {
         return !matches!(network, 0 | 127 | 224..);
     }
     let [first, ..] = address(source);
-    let [upper, lower] = source.map(u64::from_le);
+    let [upper, lower] = source;
     // Multicast, unspecified and loopback.
     first != 0xff && (upper != 0 || lower & !(1 << 56) != 0)
 }
@@ -168,7 +168,7 @@ fn move_link<P: Packet>(packet: &mut P, link: &Link, from: usize) -> Option<()> 
         packet.set_word(at, word)?;
     }
     let tags = link.ip - ETHERNET;
-    for (at, some) in [(ETHERNET, TAG | 2 * TAG), (ETHERNET + TAG, 2 * TAG)] {
+    for (at, some) in [(ETHERNET, 3 * TAG), (ETHERNET + TAG, 2 * TAG)] {
         // By its bits: the verifier would keep in mind how a comparison came out.
         if tags & some != 0 {
             let word = packet.word(from + at)?;

@@ -5,9 +5,8 @@
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use vc5_ebpf_abi::{REASON_COUNT, Reason};
-use vc5_ebpf_path::Tables as _;
 use vc5_ebpf_path::{
-    Flow,
+    Flow, Tables as _,
     choose::{self, Choice},
     echo, flow,
     ip::{Addresses, Headers},
@@ -46,8 +45,8 @@ pub(crate) fn reason(number: u32) -> Reason {
 pub(crate) extern "C" fn uncommon(ctx: *mut xdp_md, ip: u64, v6: u64, flow: *mut Flow) -> u32 {
     // SAFETY: null, or what the caller has a reference to.
     let Some(flow) = (unsafe { flow.as_mut() }) else { return DONE };
-    let mut frame = Frame::new(&XdpContext::new(ctx));
-    number(flow::uncommon(&mut frame, &Link::new(ip, 0, v6 != 0), &Kernel, flow))
+    let frame = Frame::new(&XdpContext::new(ctx));
+    number(flow::uncommon(&frame, &Link::new(ip, 0, v6 != 0), &Kernel, flow))
 }
 
 #[unsafe(no_mangle)]
