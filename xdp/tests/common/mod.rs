@@ -1,13 +1,15 @@
-//! What the tests of the forwarding path share: frames, cases, and a world to try them in, which is
-//! the model alone or the model and a loaded program side by side.
+//! What the tests of the forwarding path share: frames, and a world to try them in, which is the
+//! model and a loaded program side by side.
 
 // Each test binary uses its own part of this.
 #![allow(dead_code, unreachable_pub)]
 // Helpers of tests, which the exemption for tests does not reach.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-pub mod decisions;
+pub mod checksum;
+pub mod extension;
 pub mod frame;
 pub mod kernel;
-pub mod packets;
+pub mod siphash;
+pub mod standard;
 pub mod world;
