@@ -348,7 +348,8 @@ impl Worker {
     fn topology_changed(&mut self) {
         self.board.forget_paths();
         let Parts { forwarding, network, .. } = &mut self.parts;
-        if let Err(error) = forwarding.tables_mut().set_interfaces(&network.topology.ports()) {
+        let (ports, bonded) = (network.topology.ports(), network.topology.bonded());
+        if let Err(error) = forwarding.tables_mut().set_interfaces(&ports, &bonded) {
             tracing::error!(%error, "telling the program its interfaces");
         }
         self.watch_offloads();
