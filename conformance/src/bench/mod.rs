@@ -4,6 +4,7 @@ pub mod bgp;
 pub mod forwarding;
 pub mod gate;
 pub mod peers;
+pub mod veth;
 pub mod xdp;
 
 use std::borrow::Cow;

@@ -4,7 +4,7 @@
 //! (`ebpf/program/src/bench.rs`); the same harness before a program that returns XDP_TX or XDP_PASS
 //! at once is the floor that is subtracted. Runs of both take turns, on one CPU.
 
-mod harness;
+pub(in crate::bench) mod harness;
 mod packet;
 mod subject;
 
@@ -197,7 +197,7 @@ fn method(scenario: &Scenario, cpu: usize) -> String {
 }
 
 /// Keeps this thread on the last CPU that it may use; interrupts tend to go to the first.
-fn pin() -> Result<usize> {
+pub(in crate::bench) fn pin() -> Result<usize> {
     // SAFETY: CPU sets are plain bits, and the calls get their right size.
     unsafe {
         let size = size_of::<libc::cpu_set_t>();
