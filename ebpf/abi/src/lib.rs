@@ -26,7 +26,7 @@ mod trace;
 pub use counters::{
     Counter, EVENT_COUNT, Event, REASON_COUNT, REASONS_MAX, Reason, Traffic, Verdict, stats_index,
 };
-pub use flow::{BUCKET_WAYS, Bucket, FlowEntry, MAX_BUCKETS, bucket_index};
+pub use flow::{Active, BUCKET_WAYS, Bucket, FlowEntry, MAX_BUCKETS, bucket_index};
 pub use settings::{LAYOUT_VERSION, SETTINGS, Settings, age_shift};
 pub use tables::{
     Address, IFACE_PROBES, IFACE_SLOTS, Iface, MAX_IFACES, MAX_MEMBER, MAX_REALS, NO_MEMBER,
@@ -52,6 +52,8 @@ pub mod maps {
     pub const REALS: &str = "REALS";
     /// `ARRAY<Bucket>`, memory-mappable.
     pub const FLOWS: &str = "FLOWS";
+    /// `ARRAY<Active, 1>`, memory-mappable.
+    pub const ACTIVE: &str = "ACTIVE";
     /// `ARRAY<Bucket>`, memory-mappable.
     pub const EMBRYONIC: &str = "EMBRYONIC";
     /// `ARRAY<Bucket>`, memory-mappable: backends of fragmented packets, by a hash of addresses,
@@ -73,7 +75,7 @@ pub mod maps {
     pub const SAMPLES: &str = "SAMPLES";
 
     /// All of them.
-    pub const ALL: [&str; 16] = [
+    pub const ALL: [&str; 17] = [
         VIP_FILTER,
         VIPS,
         SERVICES,
@@ -81,6 +83,7 @@ pub mod maps {
         RINGS,
         REALS,
         FLOWS,
+        ACTIVE,
         EMBRYONIC,
         FRAGMENTS,
         IFACES,
@@ -109,6 +112,7 @@ mod pod {
     }
 
     pod!(
+        Active,
         Bucket,
         Counter,
         FlowEntry,

@@ -5,16 +5,16 @@ use aya_ebpf::{
     helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
 };
 use vc5_ebpf_abi::{
-    BUCKET_WAYS, Bucket, Event, Iface, NO_MEMBER, RangeKey, RangeValue, Real, Reason, Sample,
-    ServiceKey, ServiceValue, Settings, Trace, Traffic, VipKey, VipValue, bucket_index,
+    Active, BUCKET_WAYS, Bucket, Event, Iface, NO_MEMBER, RangeKey, RangeValue, Real, Reason,
+    Sample, ServiceKey, ServiceValue, Settings, Trace, Traffic, VipKey, VipValue, bucket_index,
     stats_index,
 };
 use vc5_ebpf_path::{Flow, Tables, Way, choose::Choice, ip::Addresses};
 
 use crate::apart;
 use crate::maps::{
-    EMBRYONIC, EVENTS, FLOWS, FRAGMENTS, IFACES, PORT_RANGES, REAL_STATS, REALS, RINGS, RangeData,
-    SAMPLES, SERVICES, STATS, TRACE, TX_PORTS, VIP_FILTER, VIPS,
+    ACTIVE, EMBRYONIC, EVENTS, FLOWS, FRAGMENTS, IFACES, PORT_RANGES, REAL_STATS, REALS, RINGS,
+    RangeData, SAMPLES, SERVICES, STATS, TRACE, TX_PORTS, VIP_FILTER, VIPS,
 };
 
 /// Overridden by the loader; its name is `vc5_ebpf_abi::SETTINGS`.
@@ -138,7 +138,7 @@ impl Tables for Kernel {
 
     #[inline(always)]
     fn flows(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {
-        bucket(&FLOWS, hash, setting!(flow_mask))
+        bucket(&FLOWS, hash, active().mask(setting!(flow_mask)))
     }
 
     #[inline(always)]
@@ -221,6 +221,14 @@ impl Tables for Kernel {
             note(unsafe { &mut *trace });
         }
     }
+}
+
+/// How much of the flow table is in use.
+#[inline(always)]
+fn active() -> Active {
+    let Some(active) = ACTIVE.get_ptr(0) else { return Active::default() };
+    // SAFETY: a map value. User space may change it, by one store, between two looks of a packet's.
+    Active { unused: unsafe { (&raw const (*active).unused).read_volatile() }, pad: 0 }
 }
 
 #[inline(always)]

@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use vc5_ebpf_abi::{
-    Bucket, Counter, EVENT_COUNT, IFACE_SLOTS, Iface, MAX_IFACES, REASONS_MAX, RangeKey,
+    Active, Bucket, Counter, EVENT_COUNT, IFACE_SLOTS, Iface, MAX_IFACES, REASONS_MAX, RangeKey,
     RangeValue, Real, Ring, Sample, ServiceKey, ServiceValue, Settings, Trace, Traffic, VipFilter,
     VipKey, VipValue,
 };
@@ -44,6 +44,8 @@ pub(crate) static RINGS: ArrayOfMaps<Array<Ring, 1>, RINGS_MAX> = ArrayOfMaps::n
 pub(crate) static REALS: Array<Real, REALS_MAX, MMAPABLE> = Array::new();
 #[btf_map]
 pub(crate) static FLOWS: Array<Bucket, FLOWS_MAX, MMAPABLE> = Array::new();
+#[btf_map]
+pub(crate) static ACTIVE: Array<Active, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub(crate) static EMBRYONIC: Array<Bucket, EMBRYONIC_MAX, MMAPABLE> = Array::new();
 #[btf_map]

@@ -5,17 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::Ebpf;
 use aya::maps::{Map, MapData, PerCpuArray};
-use vc5_ebpf_abi::{BUCKET_WAYS, FlowEntry, Real, Traffic, maps};
+use vc5_ebpf_abi::{Active, BUCKET_WAYS, FlowEntry, Real, Traffic, maps};
 
 use super::{Earlier, chain};
 use crate::Error;
-use crate::maps::Mapped;
+use crate::growth::put;
+use crate::maps::{FlowTable, Mapped};
 
 /// A flow table of an earlier run and the one in its place.
 #[derive(Debug)]
 struct FlowTables {
-    from: Mapped,
-    to: Mapped,
+    from: FlowTable,
+    to: FlowTable,
 }
 
 /// What was copied.
@@ -47,10 +48,22 @@ pub(super) fn all(earlier: &Earlier, ebpf: &Ebpf, cpus: usize) -> Result<Copied,
     let mut flows = Vec::new();
     for name in [maps::FLOWS, maps::EMBRYONIC, maps::FRAGMENTS] {
         if let Some((from, to)) = pair(earlier, ebpf, name, BUCKET_WAYS)? {
+            let active = if name == maps::FLOWS {
+                pair(earlier, ebpf, maps::ACTIVE, size_of::<Active>() / 8)?
+            } else {
+                None
+            };
+            let (old, new) = active.unzip();
+            let table = |(ways, buckets), active: Option<(Mapped, u32)>| {
+                FlowTable::new(ways, buckets, active.map(|(active, _)| active))
+            };
+            let (from, to) = (table(from, old), table(to, new));
+            // With fewer, records of several buckets would come into one.
+            to.set_in_use((from.mask() + 1).max(Active::FIRST));
             flows.push(FlowTables { from, to });
         }
     }
-    if let Some((from, to)) = pair(earlier, ebpf, maps::REALS, size_of::<Real>() / 8)? {
+    if let Some(((from, _), (to, _))) = pair(earlier, ebpf, maps::REALS, size_of::<Real>() / 8)? {
         for (from, to) in from.words().iter().zip(to.words()) {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
@@ -61,13 +74,16 @@ pub(super) fn all(earlier: &Earlier, ebpf: &Ebpf, cpus: usize) -> Result<Copied,
     Ok(copied)
 }
 
+/// The elements of a map, and how many they are.
+type Elements = (Mapped, u32);
+
 /// The earlier run's map of this name and this run's, if they are two.
 fn pair(
     earlier: &Earlier,
     ebpf: &Ebpf,
     name: &str,
     words: usize,
-) -> Result<Option<(Mapped, Mapped)>, Error> {
+) -> Result<Option<(Elements, Elements)>, Error> {
     let from = MapData::from_pin(earlier.pin(name)).map_err(|e| failed(name, &e))?;
     let Some(Map::Array(to)) = ebpf.map(name) else {
         return Err(Error::Object(format!("map {name} is no array")));
@@ -78,7 +94,8 @@ fn pair(
         return Ok(None);
     }
     let mapped = |map: &MapData, entries: u32| {
-        Mapped::new(map.fd().as_fd(), entries, words).map_err(|e| failed(name, &e))
+        let elements = Mapped::new(map.fd().as_fd(), entries, words);
+        elements.map(|elements| (elements, entries)).map_err(|e| failed(name, &e))
     };
     Ok(Some((mapped(&from, old.max_entries())?, mapped(to, new.max_entries())?)))
 }
@@ -134,17 +151,6 @@ fn copy_flows(from: &[AtomicU64], to: &[AtomicU64]) -> (u64, u64) {
         }
     }
     (copied, lost)
-}
-
-/// Puts a record into a bucket that has none of that flow; whether it is there now.
-fn put(ways: &[AtomicU64], entry: FlowEntry) -> bool {
-    let tag = entry.0 >> FlowEntry::TAG_SHIFT << FlowEntry::TAG_SHIFT;
-    let held = |way: &AtomicU64| FlowEntry(way.load(Ordering::Relaxed)).matches(tag);
-    if ways.iter().any(held) {
-        return true;
-    }
-    ways.iter()
-        .any(|way| way.compare_exchange(0, entry.0, Ordering::Relaxed, Ordering::Relaxed).is_ok())
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use aya::maps::{MapData, RingBuf};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use vc5_ebpf_abi::{
-    BUCKET_WAYS, MAX_BUCKETS, MAX_REALS, PAGE_REALS, PROGRAM, SETTINGS, Settings, age_shift, maps,
+    Active, BUCKET_WAYS, MAX_BUCKETS, MAX_REALS, PAGE_REALS, PROGRAM, SETTINGS, Settings,
+    age_shift, maps,
 };
 
 pub(crate) use attach::{Attachments, Status};
@@ -83,8 +84,13 @@ impl Loaded {
         let settings = settings(config)?;
         let sizes = sizes(config, &settings);
         let used_on = |name: &str| {
-            let size = sizes.iter().find(|(sized, _)| *sized == name).map(|(_, size)| *size);
-            earlier.and_then(|earlier| earlier.map(name, size))
+            let size = |name| sizes.iter().find(|(sized, _)| *sized == name).map(|(_, size)| *size);
+            let earlier = earlier?;
+            if name == maps::ACTIVE {
+                // How much of a table is in use belongs to that table.
+                earlier.map(maps::FLOWS, size(maps::FLOWS))?;
+            }
+            earlier.map(name, size(name))
         };
         let mut loader = EbpfLoader::new();
         loader.override_global(SETTINGS, &settings, true);
@@ -114,6 +120,9 @@ impl Loaded {
             }
         }
         let (tables, samples) = KernelTables::take(&mut ebpf, cpus)?;
+        if let Beginning::Fresh = beginning {
+            tables.flows().set_in_use(Active::FIRST);
+        }
         let loaded = Self { ebpf, program_id: info.id(), settings };
         Ok(Parts { loaded, tables, samples, beginning })
     }
@@ -126,7 +135,7 @@ impl Loaded {
         &self.settings
     }
 
-    fn program(&mut self) -> Result<&mut Xdp, Error> {
+    pub(crate) fn program(&mut self) -> Result<&mut Xdp, Error> {
         xdp(&mut self.ebpf)
     }
 }

@@ -2,19 +2,19 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::Arc;
 
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::xdp::DevMap;
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, RingBuf};
 use vc5_ebpf_abi::{
-    Counter, EVENT_COUNT, IFACE_PROBES, Iface, REASON_COUNT, REASONS_MAX, RangeKey, RangeValue,
-    Real, ServiceKey, ServiceValue, Trace, Traffic, VipFilter, VipKey, VipValue, iface_slot, maps,
+    Active, Counter, EVENT_COUNT, IFACE_PROBES, Iface, REASON_COUNT, REASONS_MAX, RangeKey,
+    RangeValue, Real, ServiceKey, ServiceValue, Trace, Traffic, VipFilter, VipKey, VipValue,
+    iface_slot, maps,
 };
 
 use super::mmap::Mapped;
-use super::{Found, TableError, Tables, batch, inner};
+use super::{FlowTable, Found, TableError, Tables, batch, inner};
 use crate::Error;
 use crate::maglev::{Ring, SLOTS};
 use crate::topology::Port;
@@ -22,16 +22,10 @@ use crate::topology::Port;
 /// Bytes of a [`RangeKey`] after its length.
 const RANGE_BYTES: usize = size_of::<RangeKey>() - size_of::<u32>();
 
+const ACTIVE_WORDS: usize = size_of::<Active>() / 8;
 const REAL_WORDS: usize = size_of::<Real>() / 8;
 const COUNTER_WORDS: usize = size_of::<Counter>() / 8;
 const TRAFFIC_WORDS: usize = size_of::<Traffic>() / 8;
-
-/// A table that flows are remembered in.
-#[derive(Clone, Debug)]
-pub(crate) struct FlowTable {
-    pub(crate) ways: Arc<Mapped>,
-    pub(crate) buckets: u32,
-}
 
 /// Handles on the maps of one loaded program.
 pub(crate) struct KernelTables {
@@ -65,13 +59,15 @@ impl KernelTables {
     /// [`Error::Object`] when it lacks one, or one is not of the layout this crate was built for.
     pub(crate) fn take(ebpf: &mut Ebpf, cpus: usize) -> Result<(Self, RingBuf<MapData>), Error> {
         let mut flow_memory = 0;
-        let mut flow_table = |name| -> Result<FlowTable, Error> {
+        let (active, _) = mapped(&array(ebpf, maps::ACTIVE)?, maps::ACTIVE, ACTIVE_WORDS)?;
+        let mut flow_table = |name, active| -> Result<FlowTable, Error> {
             let (ways, buckets) = mapped(&array(ebpf, name)?, name, vc5_ebpf_abi::BUCKET_WAYS)?;
             flow_memory += u64::from(buckets) * 64;
-            Ok(FlowTable { ways: Arc::new(ways), buckets })
+            Ok(FlowTable::new(ways, buckets, active))
         };
-        let (flows, embryonic) = (flow_table(maps::FLOWS)?, flow_table(maps::EMBRYONIC)?);
-        flow_table(maps::FRAGMENTS)?;
+        let flows = flow_table(maps::FLOWS, Some(active))?;
+        let embryonic = flow_table(maps::EMBRYONIC, None)?;
+        flow_table(maps::FRAGMENTS, None)?;
         let (reals, max_reals) = mapped(&array(ebpf, maps::REALS)?, maps::REALS, REAL_WORDS)?;
         let Map::ArrayOfMaps(rings) = map(ebpf, maps::RINGS)? else {
             return Err(Error::Object(format!("{} is no array of maps", maps::RINGS)));
@@ -123,7 +119,7 @@ impl KernelTables {
 
     /// Flows that can be remembered.
     pub(crate) fn flow_capacity(&self) -> u64 {
-        u64::from(self.flows.buckets) * vc5_ebpf_abi::BUCKET_WAYS as u64
+        self.flows.capacity()
     }
 
     /// How many VIPs there can be.

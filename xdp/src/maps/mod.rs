@@ -3,6 +3,7 @@
 mod adopt;
 mod batch;
 mod filter;
+mod flows;
 mod ids;
 mod inner;
 mod kernel;
@@ -17,8 +18,9 @@ use vc5_ebpf_abi::{
 
 pub(crate) use adopt::Found;
 pub(crate) use filter::filter_of;
+pub(crate) use flows::FlowTable;
 pub(crate) use ids::Ids;
-pub(crate) use kernel::{FlowTable, KernelTables};
+pub(crate) use kernel::KernelTables;
 pub(crate) use mmap::Mapped;
 pub(crate) use rings::{GRACE_NS, PoolError, Rings};
 

@@ -23,10 +23,10 @@ use std::{
 };
 
 use vc5_ebpf_abi::{
-    BUCKET_WAYS, Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, IFACE_SLOTS, Iface, MAX_IFACES,
-    REASONS_MAX, RangeKey, RangeValue, Real, Reason, Ring, Sample, ServiceKey, ServiceValue,
-    Settings, Trace, Traffic, VipKey, VipValue, iface_slot, stats_index, vip_filter_bit,
-    vip_filter_bit_v6,
+    Active, BUCKET_WAYS, Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, IFACE_SLOTS, Iface,
+    MAX_IFACES, REASONS_MAX, RangeKey, RangeValue, Real, Reason, Ring, Sample, ServiceKey,
+    ServiceValue, Settings, Trace, Traffic, VipKey, VipValue, iface_slot, stats_index,
+    vip_filter_bit, vip_filter_bit_v6,
 };
 use vc5_ebpf_path::{Buffer, Way};
 
@@ -70,6 +70,7 @@ pub struct Model {
     rings: HashMap<u32, Box<Ring>>,
     reals: Vec<Real>,
     flows: Vec<[Way; BUCKET_WAYS]>,
+    active: Active,
     embryonic: Vec<[Way; BUCKET_WAYS]>,
     fragments: Vec<[Way; BUCKET_WAYS]>,
     reasons: Vec<Cell<Counter>>,
@@ -109,6 +110,7 @@ impl Model {
             rings: HashMap::new(),
             reals: vec![Real::default(); REALS],
             flows: table(settings.flow_mask),
+            active: Active::default(),
             embryonic: table(settings.embryonic_mask),
             fragments: table(settings.fragment_mask),
             reasons: (0..MAX_IFACES * REASONS_MAX).map(|_| Cell::default()).collect(),
@@ -210,6 +212,11 @@ impl Model {
     /// Overwrites a bucket of the flow table.
     pub fn set_flows(&mut self, index: u32, bucket: Bucket) {
         set_bucket(&mut self.flows, index, bucket);
+    }
+
+    /// Sets how much of the flow table is in use.
+    pub fn set_active(&mut self, active: Active) {
+        self.active = active;
     }
 
     /// A bucket of the embryonic table.

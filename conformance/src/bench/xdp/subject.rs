@@ -9,8 +9,8 @@ use aya::{
     programs::{ProgramFd, Xdp},
 };
 use vc5_ebpf_abi::{
-    Address, BUCKET_WAYS, Bucket, Counter, Iface, NO_RING, PAGE_REALS, PROGRAM, RING_SLOTS, Real,
-    RealState, Reason, Ring, SERVICE_PAGES, SETTINGS, ServiceKey, ServiceValue, Settings,
+    Active, Address, BUCKET_WAYS, Bucket, Counter, Iface, NO_RING, PAGE_REALS, PROGRAM, RING_SLOTS,
+    Real, RealState, Reason, Ring, SERVICE_PAGES, SETTINGS, ServiceKey, ServiceValue, Settings,
     VIP_FILTER_WORDS, VipFilter, VipKey, VipValue, iface_slot, maps, stats_index,
 };
 
@@ -40,9 +40,9 @@ pub(super) struct Vip {
 }
 
 impl Subject {
-    /// Loads the program with room for so many flow records, and TCP and UDP services on port 80 of
-    /// each VIP.
-    pub(super) fn load(vips: &[Vip], flows: u32) -> Result<Self> {
+    /// Loads the program with room for so many flow records, of which as much is in use as vc5d has
+    /// when it holds `known` flows, and TCP and UDP services on port 80 of each VIP.
+    pub(super) fn load(vips: &[Vip], flows: u32, known: u32) -> Result<Self> {
         let buckets = flows / BUCKET_WAYS as u32;
         let settings = Settings {
             flow_mask: buckets - 1,
@@ -61,6 +61,7 @@ impl Subject {
         let iface =
             Iface { ifindex: IFINDEX, mac: OUR_MAC, index: IFACE_INDEX, flags: 0, pad: [0; 4] };
         subject.set(maps::IFACES, iface_slot(IFINDEX, 0), iface)?;
+        subject.set(maps::ACTIVE, 0, Active::new(settings.flow_mask, in_use(known)))?;
         subject.add_reals()?;
         subject.add_ring()?;
         subject.add_services(vips)?;
@@ -169,4 +170,14 @@ impl Subject {
         }
         self.set(maps::VIP_FILTER, 0, filter)
     }
+}
+
+/// Buckets in use of a table that has grown to hold so many flows: three of eight ways are in use at
+/// most, else it doubles.
+fn in_use(flows: u32) -> u32 {
+    let mut buckets = Active::FIRST;
+    while buckets * 3 <= flows {
+        buckets *= 2;
+    }
+    buckets
 }
