@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use vc5_conformance::lab::live::owner::{self, BACKENDS, Owner};
 use vc5_conformance::lab::live::{Ledger, Machine, Pace, Rng, Standing, Wire};
 
-use super::{Stopping, TOOL, seed, wire};
+use super::{Stopping, TOOL, seed, turn, wire};
 
 /// Flows to remember at first, and in a larger and a yet larger table.
 const FLOWS: [u32; 3] = [1 << 18, 1 << 19, 1 << 20];
@@ -84,6 +84,7 @@ impl Story<'_> {
 
 #[test]
 fn owners_that_are_killed_lose_no_packet_and_move_no_connection() {
+    let _turn = turn();
     let seed = seed();
     let wire = wire(BACKENDS);
     let targets = owner::targets(CONNECTIONS);
