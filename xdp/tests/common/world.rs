@@ -1,7 +1,7 @@
 //! The model, and beside it a loaded program if asked for: every change is made to both, every
 //! frame is put through both, and what differs is noted.
 
-use std::{fmt::Debug, net::IpAddr};
+use std::{fmt::Debug, net::IpAddr, sync::Arc};
 
 use vc5_ebpf_abi::{
     Address, Bucket, Counter, Event, FlowEntry, Iface, MAX_IFACES, RangeKey, RangeValue, Real,
@@ -167,7 +167,7 @@ impl World {
     }
 
     /// Sets the rings from 0 on that are the same in all tests.
-    pub fn set_standard_rings(&mut self, rings: &[Box<Ring>]) {
+    pub fn set_standard_rings(&mut self, rings: &[Arc<Ring>]) {
         for k in self.kernels().filter(|k| !k.has_standard_rings) {
             (0..).zip(rings).for_each(|(id, ring)| k.set_ring(id, ring));
             k.has_standard_rings = true;
@@ -371,12 +371,12 @@ fn bucket_of(model: &Model, (table, index): (&str, u32)) -> Bucket {
 }
 
 /// A ring by what its slots hold.
-pub fn ring(slot: impl Fn(u16) -> u16) -> Box<Ring> {
+pub fn ring(slot: impl Fn(u16) -> u16) -> Arc<Ring> {
     let mut ring = Box::new(Ring([0; 65536]));
     for (i, member) in (0..=u16::MAX).zip(ring.0.iter_mut()) {
         *member = slot(i);
     }
-    ring
+    ring.into()
 }
 
 fn mask(table: &str) -> u32 {
