@@ -15,9 +15,9 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use vc5_ebpf_abi::{
-    Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, Iface, PROGRAM, REASONS_MAX, RangeKey,
-    RangeValue, Real, Ring, SETTINGS, Sample, ServiceKey, ServiceValue, Settings, Trace, Traffic,
-    Verdict, VipFilter, VipKey, VipValue, iface_slot, maps,
+    Active, Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, Iface, PROGRAM, REASONS_MAX,
+    RangeKey, RangeValue, Real, Ring, SETTINGS, Sample, ServiceKey, ServiceValue, Settings, Trace,
+    Traffic, Verdict, VipFilter, VipKey, VipValue, iface_slot, maps,
 };
 
 use super::{batch, inner::Maker};
@@ -125,6 +125,7 @@ impl Kernel {
             }
         }
         self.set(maps::VIP_FILTER, 0, &VipFilter([0; 1024]));
+        self.set_active(Active::default());
         let Settings { flow_mask, embryonic_mask, fragment_mask, .. } = self.settings;
         for (table, mask) in [
             (maps::FLOWS, flow_mask),
@@ -275,6 +276,11 @@ impl Kernel {
 
     pub fn set_bucket(&mut self, table: &str, index: u32, bucket: Bucket) {
         self.set(table, index, &bucket);
+    }
+
+    /// Sets how much of the flow table is in use.
+    pub fn set_active(&mut self, active: Active) {
+        self.set(maps::ACTIVE, 0, &active);
     }
 
     /// A counter by its index in `STATS`.
