@@ -131,7 +131,7 @@ impl Connection {
             (StateName::Established, _) => {
                 env.counters.dropped += 1;
                 let reason = env.ended.as_ref().map(|ended| ended.reason.clone());
-                env.events.push_back(PeerEvent::Down(reason));
+                env.events.push_back(PeerEvent::Down { reason, retained: false });
             }
             (_, StateName::Established) => {
                 env.counters.established += 1;

@@ -369,9 +369,12 @@ impl PeerTask {
                     self.publish_now();
                 }
                 PeerEvent::Established => self.established(),
-                PeerEvent::Down(reason) => {
-                    changes.clear();
+                PeerEvent::Down { reason, retained } => {
                     down = true;
+                    if !retained {
+                        changes.clear();
+                        self.unlearn();
+                    }
                     self.down(reason.as_ref());
                 }
                 PeerEvent::Error(reason) if !down => self.note_error(&reason),
@@ -436,7 +439,6 @@ impl PeerTask {
         tracing::warn!(target: "bgp", peer = %self.name, reason = text, "session down");
         self.marks.clear();
         self.channels.progress.send_modify(|progress| progress.established = false);
-        self.unlearn();
         self.shared.emit(SpeakerEvent::Down { peer: self.name.clone(), reason });
     }
 

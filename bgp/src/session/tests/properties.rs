@@ -129,7 +129,7 @@ fn check_events(bench: &Bench) -> Result<(), TestCaseError> {
                 state = *to;
             }
             PeerEvent::Established => prop_assert!(!std::mem::replace(&mut session, true)),
-            PeerEvent::Down(_) => prop_assert!(std::mem::replace(&mut session, false)),
+            PeerEvent::Down { .. } => prop_assert!(std::mem::replace(&mut session, false)),
             PeerEvent::Learned(..) | PeerEvent::Unlearned(..) => prop_assert!(session),
             PeerEvent::Dial | PeerEvent::Close(_) | PeerEvent::Error(_) => {}
         }
