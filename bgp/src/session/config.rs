@@ -160,8 +160,8 @@ pub enum LimitAction {
 pub enum GracefulRestart {
     /// Not spoken of.
     Off,
-    /// We do not restart gracefully ourselves, but send and read End-of-RIB markers and understand a
-    /// hard reset (RFC 8538).
+    /// We do not restart gracefully ourselves, but send and read End-of-RIB markers, keep the routes of
+    /// a neighbour that does so while it restarts, and understand a hard reset (RFC 8538).
     #[default]
     Aware,
 }

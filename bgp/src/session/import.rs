@@ -45,6 +45,7 @@ impl Session {
             if let Some(channel) = self.channels.get_mut(&family) {
                 channel.end_of_rib_received = true;
             }
+            self.restarted(family, importer);
             return None;
         }
         let announced: Vec<(PathKey, NextHop)> =

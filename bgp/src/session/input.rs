@@ -8,6 +8,7 @@ use super::event::{PeerEvent, Reason};
 use super::import::Breach;
 use super::negotiation::Negotiated;
 use super::peer::MessageCounters;
+use super::restart::Retained;
 use super::rng::Rng;
 use super::state::Link;
 use super::timer::retry_at;
@@ -76,6 +77,8 @@ pub(super) struct Env<'a> {
     pub(super) other_busy: bool,
     /// Set when an attempt or a session ended.
     pub(super) ended: Option<Ended>,
+    /// What outlives a session that ended.
+    pub(super) retained: Option<Retained>,
 }
 
 /// How an attempt or a session ended.

@@ -24,6 +24,7 @@ mod import;
 mod input;
 mod negotiation;
 mod peer;
+mod restart;
 mod rng;
 mod state;
 mod timer;

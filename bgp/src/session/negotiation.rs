@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::config::{GracefulRestart, LocalSpeaker, PeerConfig};
+use super::restart;
 use crate::wire::notification::subcode::open as subcode;
 use crate::wire::{
     self, AddPath, BgpRole, Capability, DecodeContext, EXTENDED_MAX_LEN, EncodeContext, ErrorCode,
@@ -187,9 +188,7 @@ fn extended_next_hop(open: &Open) -> bool {
 
 /// RFC 8538 section 2, the N bit.
 fn notification(open: &Open) -> bool {
-    open.capabilities.iter().any(|capability| {
-        matches!(capability, Capability::GracefulRestart(restart) if restart.notification)
-    })
+    restart::capability(open).is_some_and(|restart| restart.notification)
 }
 
 /// RFC 9234 section 4.2: the roles have to be two ends of one relation.

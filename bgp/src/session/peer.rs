@@ -14,10 +14,11 @@ use super::event::{Event, PeerEvent, Reason, Role, StopCause};
 use super::import::Importer;
 use super::input::{Ended, Env, Input, Penalty};
 use super::negotiation::{negotiate, open_message};
+use super::restart::Retained;
 use super::rng::Rng;
 use super::state::{Link, State, StateName};
 use super::timer::{Backoff, retry_at};
-use crate::rib::Route;
+use crate::rib::{AdjRibIn, InEntry, PathKey, Route};
 use crate::wire::notification::subcode::{cease, open as open_subcode};
 use crate::wire::{
     DecodeContext, Decoded, EXTENDED_MAX_LEN, ErrorCode, Family, MAX_LEN, MessageType,
@@ -53,6 +54,8 @@ pub struct Peer {
     backoff: Backoff,
     /// The neighbour refused our capabilities.
     plain_open: bool,
+    /// What the neighbour announced before it began to restart.
+    retained: Option<Retained>,
     outgoing: Connection,
     incoming: Connection,
     events: VecDeque<PeerEvent>,
@@ -74,6 +77,7 @@ impl Peer {
             idle_hold: None,
             backoff: Backoff::default(),
             plain_open: false,
+            retained: None,
             outgoing: Connection::new(Role::Outgoing),
             incoming: Connection::new(Role::Incoming),
             events: VecDeque::new(),
@@ -111,9 +115,9 @@ impl Peer {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let idle_hold = self.idle_hold.map(|(until, _)| until);
+        let own = [self.idle_hold.map(|(until, _)| until), self.restart_timeout()];
         let connections = [self.outgoing.timeout(), self.incoming.timeout()];
-        connections.into_iter().chain([idle_hold]).flatten().min()
+        connections.into_iter().chain(own).flatten().min()
     }
 
     /// Acts on all timers that have fired by `now`.
@@ -122,6 +126,10 @@ impl Peer {
             while let Some(input) = self.connection(role).due(now) {
                 self.step(now, role, input);
             }
+        }
+        if self.restart_timeout().is_some_and(|at| at <= now) {
+            self.forget_retained();
+            self.with_session(now, |session, importer| session.give_up_restart(importer));
         }
         if self.idle_hold.is_some_and(|(until, _)| until <= now) {
             self.start(now);
@@ -193,20 +201,15 @@ impl Peer {
             self.note_state(now);
             return true;
         }
-        let (local, config) = (self.local, self.config.clone());
-        let mut events = std::mem::take(&mut self.events);
-        let mut breach = None;
-        if let Some(session) = self.session_mut() {
-            session.reconfigure(&config);
-            breach = session.reimport(&mut Importer {
-                now,
-                local: &local,
-                config: &config,
-                events: &mut events,
-            });
+        if old.families != self.config.families {
+            // They passed the import policies of before.
+            self.forget_retained();
         }
-        self.events = events;
-        if let (Some(breach), Some(role)) = (breach, self.session_role()) {
+        let breach = self.with_session(now, |session, importer| {
+            session.reconfigure(importer.config);
+            session.reimport(importer)
+        });
+        if let (Some(breach), Some(role)) = (breach.flatten(), self.session_role()) {
             self.step(now, role, Input::Breach(breach));
             self.note_state(now);
         }
@@ -293,6 +296,38 @@ impl Peer {
         self.session().is_some_and(Session::withdrawals_pending)
     }
 
+    /// The routes of a neighbour that restarts, while it has no session: all of them are stale (RFC
+    /// 4724 section 4.2).
+    pub fn retained(&self) -> impl Iterator<Item = (&PathKey, &InEntry)> {
+        self.retained.iter().flat_map(Retained::ribs).flat_map(AdjRibIn::iter)
+    }
+
+    /// Lets something happen to the Adj-RIBs-In of the session, if there is one.
+    fn with_session<T>(
+        &mut self,
+        now: Instant,
+        act: impl FnOnce(&mut Session, &mut Importer<'_>) -> T,
+    ) -> Option<T> {
+        let (local, config) = (self.local, self.config.clone());
+        let mut events = std::mem::take(&mut self.events);
+        let mut importer = Importer { now, local: &local, config: &config, events: &mut events };
+        let result = self.session_mut().map(|session| act(session, &mut importer));
+        self.events = events;
+        result
+    }
+
+    /// When the neighbour has to be back, or to have announced everything anew.
+    fn restart_timeout(&self) -> Option<Instant> {
+        let retained = self.retained.as_ref().map(|retained| retained.until);
+        retained.or_else(|| self.session()?.stale_until)
+    }
+
+    fn forget_retained(&mut self) {
+        if let Some(retained) = self.retained.take() {
+            retained.forget(&mut self.events);
+        }
+    }
+
     fn session_mut(&mut self) -> Option<&mut Session> {
         for connection in [&mut self.outgoing, &mut self.incoming] {
             if let State::Established { session, .. } = &mut connection.state {
@@ -339,6 +374,7 @@ impl Peer {
         self.idle_hold = None;
         self.plain_open = false;
         self.backoff.reset();
+        self.forget_retained();
         for role in Role::ALL {
             self.step(now, role, Input::Stop(notification.clone()));
         }
@@ -362,10 +398,11 @@ impl Peer {
             plain_open: self.plain_open,
             other_busy,
             ended: None,
+            retained: None,
         };
         let before = connection.name();
         connection.step(&mut env, input);
-        let ended = env.ended.take();
+        let (ended, retained) = (env.ended.take(), env.retained.take());
         if connection.name() == StateName::Established && !was_established {
             // Dialling on would only end in a collision. A connection that has got farther is
             // resolved when its OPEN comes.
@@ -373,11 +410,26 @@ impl Peer {
                 other.step(&mut env, Input::Abandon);
             }
             self.last_error = None;
+            self.adopt_retained(now);
         }
+        self.retained = retained.or(self.retained.take());
         if let Some(ended) = ended {
             self.note_refusal(&ended.reason, before);
             self.ended(now, role, ended);
         }
+        if !self.running {
+            self.forget_retained();
+        }
+    }
+
+    /// The neighbour is back.
+    fn adopt_retained(&mut self, now: Instant) {
+        let Some(retained) = self.retained.take() else { return };
+        let mut events = std::mem::take(&mut self.events);
+        if let Some(session) = self.session_mut() {
+            session.adopt(now, retained, &mut events);
+        }
+        self.events = events;
     }
 
     /// Whether to go without capabilities from now on: if the neighbour refuses our OPEN for them (RFC

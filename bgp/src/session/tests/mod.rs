@@ -8,4 +8,5 @@ mod imports;
 mod malformed;
 mod pair;
 mod properties;
+mod restart;
 mod table;
