@@ -467,7 +467,7 @@ impl Peer {
             Penalty::Wait if other >= StateName::OpenSent => None,
             Penalty::None => None,
             Penalty::Wait if !self.config.automatic_start => Some(None),
-            Penalty::Wait => Some(Some(self.backoff.error(now, self.config.error_wait_time))),
+            Penalty::Wait => Some(Some(self.backoff.error(now, &self.config))),
             Penalty::WaitFor(time) => Some(Some(time)),
             Penalty::Stay => Some(None),
         };
