@@ -3,6 +3,7 @@
 mod capabilities;
 mod collisions;
 mod events;
+mod exports;
 mod fixture;
 mod imports;
 mod malformed;
