@@ -2,12 +2,14 @@
 
 mod capabilities;
 mod collisions;
+mod config;
 mod events;
 mod exports;
 mod fixture;
 mod imports;
 mod malformed;
 mod pair;
+mod peer;
 mod properties;
 mod restart;
 mod table;
