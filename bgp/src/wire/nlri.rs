@@ -219,14 +219,15 @@ impl<'a> Routes<'a> {
         all
     }
 
-    /// Appends those of a list of IPv4 prefixes, either all or those that make sense as a route.
-    pub(crate) fn ipv4_into(self, routable: bool, into: &mut Vec<Nlri<Ipv4Net>>) {
-        into.reserve_exact(self.count.into());
-        for nlri in Prefixes::<Ipv4Net>::new(self.octets, self.add_path) {
-            if !routable || nlri.prefix.is_routable() {
-                into.push(nlri);
-            }
+    /// Those of a list of IPv4 prefixes, either all or those that make sense as a route.
+    #[inline]
+    pub(crate) fn to_ipv4_vec(self, routable: bool) -> Vec<Nlri<Ipv4Net>> {
+        let mut list = Prefixes::<Ipv4Net>::new(self.octets, self.add_path);
+        if routable && self.has_unroutable() {
+            return list.filter(|nlri| nlri.prefix.is_routable()).collect();
         }
+        // Of known length, so that no push has to look for room. There are as many as were counted.
+        (0..self.count).map(|_| list.next().unwrap_or(Ipv4Net::default().into())).collect()
     }
 }
 
@@ -299,16 +300,24 @@ pub(crate) fn longest(family: Family, add_path: bool) -> usize {
 
 /// Writes a prefix; bits beyond its length are written as zero. With ADD-PATH one without a path
 /// identifier gets 0.
+#[inline]
 pub(crate) fn put(nlri: Nlri, add_path: bool, out: &mut Vec<u8>) {
     if add_path {
         out.extend(nlri.path_id.unwrap_or(0).to_be_bytes());
     }
-    let octets = usize::from(nlri.prefix.prefix_len()).div_ceil(8);
-    out.push(nlri.prefix.prefix_len());
     match nlri.prefix.trunc() {
-        IpNet::V4(net) => out.extend(net.addr().octets().iter().take(octets)),
-        IpNet::V6(net) => out.extend(net.addr().octets().iter().take(octets)),
+        IpNet::V4(net) => put_prefix(net.prefix_len(), net.addr().octets(), out),
+        IpNet::V6(net) => put_prefix(net.prefix_len(), net.addr().octets(), out),
     }
+}
+
+/// Writes the whole address, which takes no call to copy, and then cuts off what is not needed.
+#[inline]
+fn put_prefix<const N: usize>(length: u8, address: [u8; N], out: &mut Vec<u8>) {
+    out.push(length);
+    let start = out.len();
+    out.extend_from_slice(&address);
+    out.truncate(start + usize::from(length).div_ceil(8));
 }
 
 /// Refuses a prefix that cannot be announced under `family`.

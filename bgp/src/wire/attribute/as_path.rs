@@ -43,9 +43,6 @@ pub enum SegmentKind {
 }
 
 impl AsPath {
-    /// No segments.
-    pub(crate) const EMPTY: Self = Self { octets: Vec::new() };
-
     /// A path of one sequence; empty if `asns` is.
     #[must_use]
     pub fn sequence(asns: impl IntoIterator<Item = u32>) -> Self {
@@ -67,14 +64,6 @@ impl AsPath {
             if let Some(place) = self.octets.get_mut(start + 1) {
                 *place = u8::try_from(count).unwrap_or(u8::MAX);
             }
-        }
-    }
-
-    /// Appends the segments of another path.
-    pub(crate) fn extend(&mut self, other: AsPathView<'_>) {
-        match other.wide_octets() {
-            Some(octets) => self.octets.extend_from_slice(octets),
-            None => other.segments().for_each(|segment| self.push(segment.kind, segment.asns())),
         }
     }
 
@@ -186,8 +175,11 @@ impl<'a> AsPathView<'a> {
     /// The path for keeping.
     #[must_use]
     pub fn to_path(self) -> AsPath {
+        if let Some(octets) = self.wide_octets() {
+            return AsPath { octets: octets.to_vec() };
+        }
         let mut path = AsPath::default();
-        path.extend(self);
+        self.segments().for_each(|segment| path.push(segment.kind, segment.asns()));
         path
     }
 

@@ -61,8 +61,8 @@ pub(crate) fn encode(feed: &Feed) -> Result<Run<'_>> {
 fn each(feed: &Feed, mut take: impl FnMut(Update)) -> Result<()> {
     let ctx = DecodeContext::default();
     each_frame(feed, |frame| {
-        match decode(frame, &ctx)? {
-            Decoded::Update(decoded) if decoded.errors.is_empty() => take(decoded.update),
+        match decode(frame, &ctx) {
+            Ok(Decoded::Update(decoded)) if decoded.errors.is_empty() => take(decoded.update),
             other => bail!("not a good UPDATE: {other:?}"),
         }
         Ok(())
