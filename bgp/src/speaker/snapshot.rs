@@ -144,6 +144,9 @@ pub struct ReceivedRoute {
     pub path_id: u32,
     /// It is the best route to the destination.
     pub selected: bool,
+    /// Kept from before the neighbour's restart or refresh and not announced anew as yet (RFC 4724
+    /// section 4.2, RFC 7313).
+    pub stale: bool,
 }
 
 /// What a neighbour's task publishes: its picture, and the parts of others that it knows.
@@ -232,7 +235,7 @@ impl PeerPublication {
         exported.sort_unstable();
         Self {
             peer: Arc::new(peer_snapshot(peer, session, message, &clock)),
-            received: session.map(|session| received(session, &clock)).unwrap_or_default(),
+            received: received(peer, &clock),
             exported,
         }
     }
@@ -302,20 +305,24 @@ fn channels(config: &PeerConfig, session: Option<&Session>) -> BTreeMap<Family, 
     config.families.iter().map(row).collect()
 }
 
-fn received(session: &Session, clock: &Clock) -> Vec<ReceivedRoute> {
-    let from = session.learned_from();
-    let entries = session.channels.values().flat_map(|channel| channel.adj_in.iter());
+/// Also of a neighbour that restarts and has no session for the moment.
+fn received(peer: &Peer, clock: &Clock) -> Vec<ReceivedRoute> {
+    let name: Arc<str> = peer.config().name.as_str().into();
+    let channels = peer.session().into_iter().flat_map(|session| session.channels.values());
+    let entries = channels.flat_map(|channel| channel.adj_in.iter());
     entries
+        .chain(peer.retained())
         .filter_map(|((prefix, path_id), entry)| {
             Some(ReceivedRoute {
                 prefix: *prefix,
-                peer: from.peer.clone(),
-                from: from.address,
+                peer: name.clone(),
+                from: peer.config().neighbor,
                 since: clock.time(entry.since),
                 attributes: entry.accepted.clone()?,
                 next_hop: entry.next_hop,
                 path_id: *path_id,
                 selected: false,
+                stale: entry.stale,
             })
         })
         .collect()

@@ -98,9 +98,21 @@ impl Router {
 
     /// Connects and goes through to Established.
     pub(crate) async fn establish(speaker: &Speaker, last: u8) -> Self {
-        let mut router = Self::connect(speaker, last).await;
         let id = Ipv4Addr::new(10, 0, 0, last);
-        router.send(&Message::Open(Open::new(ROUTER_AS, 90, id, &[Family::IPV4_UNICAST]))).await;
+        let open = Open::new(ROUTER_AS, 90, id, &[Family::IPV4_UNICAST]);
+        Self::establish_with(speaker, last, open).await
+    }
+
+    /// As [`establish`](Self::establish), with an OPEN of its own.
+    pub(crate) async fn establish_with(speaker: &Speaker, last: u8, open: Open) -> Self {
+        until(speaker, |snapshot| {
+            snapshot.peers.values().any(|peer| {
+                peer.config.neighbor == loopback(last) && peer.state == StateName::Active
+            })
+        })
+        .await;
+        let mut router = Self::connect(speaker, last).await;
+        router.send(&Message::Open(open)).await;
         assert!(matches!(router.receive().await, Some(Decoded::Open(_))));
         router.send(&Message::Keepalive).await;
         assert_eq!(router.receive().await, Some(Decoded::Keepalive));
