@@ -124,3 +124,32 @@ fn what_cannot_be_encoded_says_why() {
     let words = encode(&Message::Update(long), &ctx).unwrap_err().to_string();
     assert_eq!(words, "message of 8023 octets, the limit is 4096");
 }
+
+/// What is built is asked as what is received.
+#[test]
+fn an_update_knows_whether_it_is_a_marker() {
+    for family in [Family::IPV4_UNICAST, Family::IPV6_UNICAST] {
+        assert_eq!(Update::end_of_rib(family).is_end_of_rib(), Some(family));
+    }
+    let unreach = |nlri| MpUnreach { family: Family::IPV6_UNICAST, nlri };
+    let reach = MpReach {
+        family: Family::IPV6_UNICAST,
+        next_hop: NextHop::Ipv6("2001:db8::1".parse().unwrap()),
+        nlri: Vec::new(),
+    };
+    for other in [
+        Update { withdrawn: vec!["192.0.2.0/24".parse().unwrap()], ..Update::default() },
+        Update { nlri: vec!["192.0.2.0/24".parse().unwrap()], ..Update::default() },
+        Update { mp_reach: Some(reach), ..Update::default() },
+        Update {
+            mp_unreach: Some(unreach(vec!["2001:db8::/32".parse().unwrap()])),
+            ..Update::default()
+        },
+        Update {
+            attributes: Attributes { med: Some(1), ..Attributes::default() },
+            ..Update::default()
+        },
+    ] {
+        assert_eq!(other.is_end_of_rib(), None, "{other:?}");
+    }
+}
