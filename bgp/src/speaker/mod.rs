@@ -7,6 +7,7 @@
 //! up another neighbour, or the caller.
 
 mod config;
+mod driver;
 mod flush;
 mod interface;
 mod link;
@@ -16,6 +17,7 @@ mod shared;
 mod snapshot;
 mod socket;
 mod task;
+mod ttl_filter;
 
 use std::sync::Arc;
 use std::time::Duration;
