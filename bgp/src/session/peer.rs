@@ -374,7 +374,6 @@ impl Peer {
         self.idle_hold = None;
         self.plain_open = false;
         self.backoff.reset();
-        self.forget_retained();
         for role in Role::ALL {
             self.step(now, role, Input::Stop(notification.clone()));
         }
