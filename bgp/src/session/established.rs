@@ -27,7 +27,8 @@ pub struct Session {
     /// The addresses of its interface, each with the length of its subnet; empty if not known.
     pub interface: Vec<IpNet>,
     /// The negotiated families.
-    pub channels: BTreeMap<Family, Channel>,
+    // Boxed: a node of the map has room for eleven of what is in it, and most sessions have one.
+    pub channels: BTreeMap<Family, Box<Channel>>,
     pub(super) from: Arc<LearnedFrom>,
     pub(super) sets: Interner<Attributes>,
     /// The neighbour was told all routes once.
@@ -119,7 +120,7 @@ impl Session {
                 restarting: false,
                 counters: ChannelCounters::default(),
             };
-            session.channels.insert(family, channel);
+            session.channels.insert(family, Box::new(channel));
         }
         session
     }

@@ -53,7 +53,8 @@ pub struct PeerSnapshot {
     /// When the neighbour is dialled again, or the present attempt given up.
     pub connect_retry: Option<Instant>,
     /// The configured families.
-    pub channels: BTreeMap<Family, ChannelSnapshot>,
+    // Boxed: a node of the map has room for eleven of what is in it, and most neighbours have one.
+    pub channels: BTreeMap<Family, Box<ChannelSnapshot>>,
     /// Message counters since the neighbour was added.
     pub counters: MessageCounters,
 }
@@ -280,7 +281,7 @@ fn session_snapshot(peer: &Peer, session: &Session) -> SessionSnapshot {
     }
 }
 
-fn channels(config: &PeerConfig, session: Option<&Session>) -> BTreeMap<Family, ChannelSnapshot> {
+fn channels(config: &PeerConfig, session: Option<&Session>) -> BTreeMap<Family, Box<ChannelSnapshot>> {
     let row = |(family, settings): (&Family, &crate::session::FamilyConfig)| {
         let mut snapshot = ChannelSnapshot {
             import: settings.import.name.clone(),
@@ -300,7 +301,7 @@ fn channels(config: &PeerConfig, session: Option<&Session>) -> BTreeMap<Family, 
                 Err(reason) => snapshot.next_hop_error = Some(reason.clone()),
             }
         }
-        (*family, snapshot)
+        (*family, Box::new(snapshot))
     };
     config.families.iter().map(row).collect()
 }
