@@ -281,7 +281,10 @@ fn session_snapshot(peer: &Peer, session: &Session) -> SessionSnapshot {
     }
 }
 
-fn channels(config: &PeerConfig, session: Option<&Session>) -> BTreeMap<Family, Box<ChannelSnapshot>> {
+fn channels(
+    config: &PeerConfig,
+    session: Option<&Session>,
+) -> BTreeMap<Family, Box<ChannelSnapshot>> {
     let row = |(family, settings): (&Family, &crate::session::FamilyConfig)| {
         let mut snapshot = ChannelSnapshot {
             import: settings.import.name.clone(),
