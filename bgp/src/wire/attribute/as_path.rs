@@ -200,19 +200,13 @@ impl<'a> Segment<'a> {
     }
 
     /// The AS numbers, in wire order.
+    #[inline]
     pub fn asns(self) -> impl Iterator<Item = u32> + 'a {
-        let mut rest = self.octets;
-        std::iter::from_fn(move || {
-            if self.as4 {
-                let (asn, behind) = rest.split_first_chunk()?;
-                rest = behind;
-                Some(u32::from_be_bytes(*asn))
-            } else {
-                let (asn, behind) = rest.split_first_chunk()?;
-                rest = behind;
-                Some(u16::from_be_bytes(*asn).into())
-            }
-        })
+        // One of the two is empty: their width is asked once, not of each number.
+        let (wide, narrow) = if self.as4 { (self.octets, &[][..]) } else { (&[][..], self.octets) };
+        let wide = wide.as_chunks().0.iter().map(|octets| u32::from_be_bytes(*octets));
+        let narrow = narrow.as_chunks().0.iter().map(|octets| u16::from_be_bytes(*octets).into());
+        wide.chain(narrow)
     }
 
     /// How many AS numbers there are.

@@ -67,7 +67,7 @@ fn v4(nlri: &Nlri) -> Option<Nlri<Ipv4Net>> {
 
 /// A prefix both withdrawn and announced counts as announced (RFC 4271 section 4.3).
 fn prefer_announcements(update: &mut Update) {
-    if update.withdrawals().next().is_none() {
+    if update.withdrawn.is_empty() && update.mp_unreach.is_none() {
         return;
     }
     let mut announced: Vec<Nlri> = update.announcements().map(|(nlri, _)| nlri).collect();

@@ -83,14 +83,11 @@ impl<'a> UpdateView<'a> {
         let next_hop = self.scan.attributes.next_hop().filter(|_| stands);
         let plain_hop = NextHop::Ipv4(next_hop.unwrap_or(Ipv4Addr::UNSPECIFIED));
         let plain = next_hop.map_or(Routes::EMPTY, |_| self.nlri);
-        let mut plain = plain.routable();
+        let plain = plain.routable().map(move |nlri| (nlri, plain_hop));
         let reach = self.scan.reach.filter(|_| stands);
         let reach_hop = reach.map_or(plain_hop, |reach| reach.next_hop);
-        let mut reached = reach.map_or(Routes::EMPTY, |reach| reach.routes).routable();
-        std::iter::from_fn(move || match plain.next_ipv4() {
-            Some(nlri) => Some((nlri.into(), plain_hop)),
-            None => Some((reached.next()?, reach_hop)),
-        })
+        let reached = reach.map_or(Routes::EMPTY, |reach| reach.routes);
+        plain.chain(reached.routable().map(move |nlri| (nlri, reach_hop)))
     }
 
     /// All routes withdrawn, of both encodings, and those announced that have to be taken as
