@@ -5,6 +5,9 @@
 //! put into the Loc-RIB and its prefix into a set for each neighbour (the mailbox); the neighbours'
 //! tasks take it from there, each at its own pace. So nothing a neighbour does or fails to do can hold
 //! up another neighbour, or the caller.
+//!
+//! A few withdrawals at once are urgent enough for a short cut: the caller acts for the tasks that are idle,
+//! as far as their kernels take what there is to write, and leaves the rest to them.
 
 mod config;
 mod driver;
