@@ -321,6 +321,17 @@ impl Connection {
                 return Some(self.unexpected(env, subcode, kind));
             }
             Input::Breach(breach) => return Some(self.breach(env, breach)),
+            // The neighbour dialled this connection, and dials anew: it has forgotten this one.
+            Input::Connected(link)
+                if self.role == Role::Incoming && session.negotiated.may_restart() =>
+            {
+                self.superseded(env);
+                return Some(self.connected(env, link));
+            }
+            Input::Superseded => {
+                self.superseded(env);
+                return Some(self.close(env));
+            }
             Input::Refresh if session.negotiated.route_refresh => {
                 for family in &session.negotiated.families {
                     self.send(env, &Message::RouteRefresh(RouteRefresh::request(*family)));
@@ -424,6 +435,13 @@ impl Connection {
         self.send(env, &Message::Notification(notification.clone()));
         env.ended = Some(Ended { reason: Reason::Sent(notification), penalty: Penalty::None });
         self.close(env)
+    }
+
+    /// The neighbour restarted before its TCP told us: as if it had (RFC 4724 section 4.2).
+    fn superseded(&mut self, env: &mut Env<'_>) {
+        self.control.clear();
+        let reason = Reason::Socket("Neighbor opened a new connection".to_owned());
+        env.ended = Some(Ended { reason, penalty: Penalty::None });
     }
 
     fn told(&mut self, env: &mut Env<'_>, notification: Notification) -> State {

@@ -56,6 +56,8 @@ pub struct Peer {
     plain_open: bool,
     /// What the neighbour announced before it began to restart.
     retained: Option<Retained>,
+    /// The incoming connection was made while a session stood.
+    late: bool,
     outgoing: Connection,
     incoming: Connection,
     events: VecDeque<PeerEvent>,
@@ -78,6 +80,7 @@ impl Peer {
             backoff: Backoff::default(),
             plain_open: false,
             retained: None,
+            late: false,
             outgoing: Connection::new(Role::Outgoing),
             incoming: Connection::new(Role::Incoming),
             events: VecDeque::new(),
@@ -162,13 +165,15 @@ impl Peer {
     }
 
     /// Whether a connection from the neighbour can be used now. If so, it takes the place of an
-    /// older one that did not get beyond OpenSent, which the driver closes.
+    /// older one, which the driver closes: one that did not get beyond OpenSent, or the session of a
+    /// neighbour that said that it may restart (RFC 4724 section 5).
     #[must_use]
     pub fn accepts_incoming(&self) -> bool {
-        matches!(
-            self.incoming.state,
-            State::Active { .. } | State::Delayed { .. } | State::OpenSent { .. }
-        )
+        match &self.incoming.state {
+            State::Active { .. } | State::Delayed { .. } | State::OpenSent { .. } => true,
+            State::Established { session, .. } => session.negotiated.may_restart(),
+            _ => false,
+        }
     }
 
     /// Says what the best route to `prefix` is; without effect unless Established.
@@ -382,6 +387,9 @@ impl Peer {
     /// One event for one connection, and what it means for the other.
     fn step(&mut self, now: Instant, role: Role, input: Input) {
         let was_established = self.session().is_some();
+        if role == Role::Incoming && matches!(input, Input::Connected(_)) {
+            self.late = was_established;
+        }
         let other_busy = self.connection(role.other()).name() >= StateName::OpenSent;
         let (connection, other) = match role {
             Role::Outgoing => (&mut self.outgoing, &mut self.incoming),
@@ -401,7 +409,7 @@ impl Peer {
         };
         let before = connection.name();
         connection.step(&mut env, input);
-        let (ended, retained) = (env.ended.take(), env.retained.take());
+        let (mut ended, retained) = (env.ended.take(), env.retained.take());
         if connection.name() == StateName::Established && !was_established {
             // Dialling on would only end in a collision. A connection that has got farther is
             // resolved when its OPEN comes.
@@ -410,6 +418,9 @@ impl Peer {
             }
             self.last_error = None;
             self.adopt_retained(now);
+        }
+        if let Some(ended) = ended.as_mut().filter(|_| retained.is_some()) {
+            ended.await_restart(&self.config);
         }
         self.retained = retained.or(self.retained.take());
         if let Some(ended) = ended {
@@ -495,11 +506,13 @@ impl Peer {
         let Some(link) = self.connection_mut(role).link_mut() else { return };
         link.received.extend_from_slice(bytes);
         while let Some(input) = self.next_message(role) {
-            let rival = role.other();
-            if matches!(input, Input::Open(_))
-                && self.connection(rival).name() == StateName::OpenConfirm
-            {
-                self.step(now, rival, Input::Collision);
+            if matches!(input, Input::Open(_)) {
+                let rival = role.other();
+                match self.connection(rival).name() {
+                    StateName::OpenConfirm => self.step(now, rival, Input::Collision),
+                    StateName::Established => self.step(now, rival, Input::Superseded),
+                    _ => {}
+                }
             }
             self.step(now, role, input);
         }
@@ -562,10 +575,19 @@ impl Peer {
             Err(notification) => return Input::Malformed(notification),
         };
         match self.connection(role.other()).name() {
-            StateName::Established => Input::Collision,
+            StateName::Established if !self.supersedes(role) => Input::Collision,
             StateName::OpenConfirm if self.survivor(&negotiated) != role => Input::Collision,
             _ => Input::Open(Box::new(negotiated)),
         }
+    }
+
+    /// Whether an OPEN on this connection says that the neighbour has restarted, so that the session on
+    /// the other one is over (RFC 4724 section 4.2). One that was under way before that stood up says
+    /// nothing.
+    fn supersedes(&self, role: Role) -> bool {
+        role == Role::Incoming
+            && self.late
+            && self.session().is_some_and(|session| session.negotiated.may_restart())
     }
 
     /// The connection that stays: the one dialled by the speaker with the greater identifier, or, if

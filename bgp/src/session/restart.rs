@@ -2,9 +2,10 @@
 //! outlives the session if the neighbour said that it forwards on while it restarts. All of it is
 //! stale from then on, and whatever is not announced anew in time goes.
 //!
-//! Where this departs from the letter of the RFC: a new connection does not take the place of a
-//! session that still stands. That the neighbour restarted is noticed when its TCP answers our next
-//! KEEPALIVE by a reset, or by the hold timer.
+//! A neighbour that opens a new connection while its session still stands has restarted, and the old
+//! connection is over without a word. Where this departs from the letter of the RFC: beside a session
+//! that we dialled, a new connection counts once its OPEN suits, and only if it was made after the
+//! session stood up. Before, it may be the other half of a collision.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -44,6 +45,11 @@ impl Negotiated {
     /// The neighbour's capability, if we have one too.
     fn graceful_restart(&self) -> Option<&GracefulRestart> {
         capability(&self.sent).and(capability(&self.received))
+    }
+
+    /// Whether a new connection from the neighbour means that it restarted.
+    pub(super) fn may_restart(&self) -> bool {
+        self.graceful_restart().is_some_and(|restart| !restart.families.is_empty())
     }
 
     /// Whether the neighbour's routes outlive an end of the session: that of TCP alone (RFC 4724

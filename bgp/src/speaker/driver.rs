@@ -36,6 +36,8 @@ pub(super) use sending::AHEAD;
 
 /// Octets read at once.
 const READ: usize = 64 * 1024;
+/// Reads at most after a write that failed.
+const LAST_READS: usize = 64;
 /// Pictures for readers are not drawn more often than this, nor for more than a twentieth of the time.
 const PUBLISH: Duration = Duration::from_millis(50);
 /// Nor before this time after a change of routes: then every neighbour's task is writing the same change, and
@@ -134,18 +136,22 @@ impl Driver {
     /// Acts on what woke the task; `None` when that is to end.
     pub(super) fn act(&mut self, wake: Wake) -> Option<Plan> {
         if let Some((role, error)) = self.ahead_error.take() {
-            self.failed(role, &socket::describe(&error));
+            self.write_failed(role, &error);
         }
         match wake {
             Wake::Command(command) => self.obey(command),
             Wake::Incoming(stream) => self.accept(stream),
             Wake::Dialled(result) => self.dialled(result),
-            Wake::Readable(role) => self.read(role),
+            Wake::Readable(role) => {
+                self.read(role);
+            }
             Wake::Round => {}
         }
         if self.peer.poll_timeout().is_some_and(|at| at <= Instant::now()) {
             // What has arrived in time must not be late because this task was.
-            Role::ALL.into_iter().for_each(|role| self.read(role));
+            for role in Role::ALL {
+                self.read(role);
+            }
             self.peer.handle_timeout(Instant::now());
             self.settle();
         }
@@ -281,23 +287,38 @@ impl Driver {
         self.handle(Event::TcpFailed { role, error });
     }
 
-    /// Reads once what is there.
-    fn read(&mut self, role: Role) {
-        BUFFER.with_borrow_mut(|buffer| self.read_into(role, buffer));
+    /// Writing failed. What the neighbour said before tells more than that: a NOTIFICATION decides what
+    /// becomes of its routes.
+    fn write_failed(&mut self, role: Role, error: &io::Error) {
+        for _ in 0..LAST_READS {
+            if !self.read(role) {
+                break;
+            }
+        }
+        if self.link_mut(role).is_some() {
+            self.failed(role, &socket::describe(error));
+        }
     }
 
-    fn read_into(&mut self, role: Role, buffer: &mut [u8]) {
-        let Some(link) = self.link_mut(role) else { return };
+    /// Reads once what is there; true if there was something.
+    fn read(&mut self, role: Role) -> bool {
+        BUFFER.with_borrow_mut(|buffer| self.read_into(role, buffer))
+    }
+
+    fn read_into(&mut self, role: Role, buffer: &mut [u8]) -> bool {
+        let Some(link) = self.link_mut(role) else { return false };
         match link.stream.try_read(buffer) {
             Ok(0) => self.failed(role, "Connection closed"),
             Ok(count) => {
                 let bytes = buffer.get(..count).unwrap_or_default();
                 self.handle(Event::Received { role, bytes });
                 self.publish_soon();
+                return true;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => self.failed(role, &socket::describe(&error)),
         }
+        false
     }
 
     fn handle(&mut self, event: Event<'_>) {

@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod restart;
+#[cfg(test)]
 mod scoped;
+#[cfg(test)]
+mod stress;
 #[cfg(test)]
 mod transport;
 
@@ -18,10 +22,7 @@ use vc5_bgp::speaker::{
     FlushReport, LocalRoute, PeerConfig, PeerSnapshot, Speaker, SpeakerConfig, SpeakerError,
     SpeakerEvent, SpeakerSnapshot,
 };
-use vc5_bgp::wire::{
-    AsPath, Attributes, Capability, Decoded, Family, GracefulRestart, Message, Notification, Open,
-    RestartFamily, RouteRefresh, Update,
-};
+use vc5_bgp::wire::{Attributes, Decoded, Family, Message, Notification, RouteRefresh, Update};
 
 fn established(snapshot: &SpeakerSnapshot) -> bool {
     snapshot.peers.values().all(|peer| peer.state == StateName::Established)
@@ -127,57 +128,6 @@ async fn a_stuck_neighbour_holds_up_nobody() {
     drop(stuck);
     let report = bounded(flush).await;
     assert_eq!(report.peers, 1, "a neighbour that is gone does not count");
-    node.shutdown(None).await;
-}
-
-/// RFC 4724 section 4.2: the routes of a neighbour that restarts stay, for readers and for other
-/// neighbours.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_neighbour_that_restarts_keeps_its_routes() {
-    let restart = GracefulRestart {
-        restart_time: Duration::from_secs(60),
-        families: vec![RestartFamily { family: Family::IPV4_UNICAST, forwarding: true }],
-        ..GracefulRestart::default()
-    };
-    let open = |last| {
-        let id = Ipv4Addr::new(10, 0, 0, last);
-        let mut open = Open::new(ROUTER_AS, 90, id, &[Family::IPV4_UNICAST]);
-        open.capabilities.push(Capability::GracefulRestart(restart.clone()));
-        open
-    };
-    let announcement = |last: u8| {
-        let attributes = Attributes {
-            as_path: AsPath::sequence([ROUTER_AS]),
-            next_hop: Some(Ipv4Addr::new(192, 0, 2, 2)),
-            ..Attributes::default()
-        };
-        let nlri = vec![format!("198.51.100.{last}/32").parse().unwrap()];
-        Message::Update(Update { attributes, nlri, ..Update::default() })
-    };
-    let node = speaker(44, LOCAL_AS).await;
-    node.set_peer(passive("restarts", 45)).unwrap();
-    let mut router = Router::establish_with(&node, 45, open(45)).await;
-    for last in [1, 2] {
-        router.send(&announcement(last)).await;
-    }
-    until(&node, |snapshot| snapshot.received_routes.len() == 2).await;
-    drop(router);
-    until(&node, |snapshot| !established(snapshot)).await;
-    until(&node, |snapshot| snapshot.received_routes.iter().all(|route| route.stale)).await;
-    let kept = node.snapshot().received_routes.clone();
-    assert_eq!(kept.len(), 2);
-    assert!(kept.iter().all(|route| route.selected && &*route.peer == "restarts"));
-
-    let mut router = Router::establish_with(&node, 45, open(45)).await;
-    router.send(&announcement(2)).await;
-    until(&node, |snapshot| {
-        let stale: Vec<_> = snapshot.received_routes.iter().map(|route| route.stale).collect();
-        stale == [true, false]
-    })
-    .await;
-    router.send(&Message::Update(Update::end_of_rib(Family::IPV4_UNICAST))).await;
-    until(&node, |snapshot| snapshot.received_routes.len() == 1).await;
-    assert_eq!(node.snapshot().received_routes[0].prefix, net("198.51.100.2/32"));
     node.shutdown(None).await;
 }
 

@@ -12,4 +12,5 @@ mod pair;
 mod peer;
 mod properties;
 mod restart;
+mod superseded;
 mod table;

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use super::super::link::Link;
 use super::super::shared::CHUNK;
-use super::super::socket;
 use super::Driver;
 use crate::session::{Event, Role, StateName};
 
@@ -59,7 +58,7 @@ impl Driver {
                 Ok(true) => self.settle(),
                 Ok(false) => return false,
                 Err(error) => {
-                    self.failed(role, &socket::describe(&error));
+                    self.write_failed(role, &error);
                     return false;
                 }
             }
