@@ -2,11 +2,12 @@
 //! stream is whole messages, says nothing twice, and ends where the last change left it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::watch;
 use vc5_bgp::session::StateName;
-use vc5_bgp::speaker::{LocalRoute, Speaker};
+use vc5_bgp::speaker::{LocalRoute, PeerConfig, Speaker};
 use vc5_bgp::wire::Decoded;
 
 use super::common::*;
@@ -17,7 +18,7 @@ type Table = BTreeMap<IpNet, Option<u32>>;
 const READING: std::ops::Range<u8> = 112..118;
 const STUCK: std::ops::Range<u8> = 118..120;
 const THREADS: u64 = 3;
-const CHANGES: u64 = 4000;
+const CHANGES: u64 = 2500;
 /// That change: few, so that the threads meet.
 const VIPS: u64 = 24;
 /// More than the buffers of a stuck neighbour hold.
@@ -123,7 +124,10 @@ async fn every_neighbour_ends_with_the_last_state() {
     let mut stuck = Vec::new();
     for (addresses, readers) in [(READING, &mut reading), (STUCK, &mut stuck)] {
         for address in addresses {
-            node.set_peer(passive(&format!("r{address}"), address)).unwrap();
+            // The routers here send no KEEPALIVEs.
+            let hold_time = Duration::ZERO;
+            let config = PeerConfig { hold_time, ..passive(&format!("r{address}"), address) };
+            node.set_peer(config).unwrap();
             let router = Router::establish(&node, address).await;
             readers.push(Reader { router, table: Table::new(), last: last.clone() });
         }
