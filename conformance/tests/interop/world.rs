@@ -72,6 +72,8 @@ pub(crate) fn usual() -> Session {
         extended_messages: false,
         add_paths: false,
         prefix_limit: None,
+        graceful_restart: None,
+        restarted: false,
         routes: vec![Announcement::to(THEIRS)],
     }
 }

@@ -46,6 +46,8 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("killed, we", end::we_are_killed),
     ("shutdown message, ours", end::our_message),
     ("shutdown message, theirs", end::their_message),
+    ("graceful restart, they come back", end::they_come_back),
+    ("graceful restart, they do not", end::they_do_not_come_back),
     ("prefix limit, theirs", end::their_limit),
     ("prefix limit, ours", end::our_limit),
 ];
