@@ -156,7 +156,10 @@ impl Peer {
         while batch.is_empty() && session.transmit(&mut batch) {}
         self.counters.messages_out += batch.len() as u64;
         self.counters.updates_out += batch.len() as u64;
-        (!batch.is_empty()).then(|| Bytes::from(batch.concat()))
+        match batch.len() {
+            0 | 1 => batch.pop(),
+            _ => Some(Bytes::from(batch.concat())),
+        }
     }
 
     /// The next thing to do or to know.

@@ -1,6 +1,6 @@
 //! What handle, listeners and neighbours' tasks share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -27,7 +27,7 @@ use crate::wire::Attributes;
 
 /// Prefixes handled under one hold of the lock.
 pub(super) const CHUNK: usize = 500;
-/// Neighbours that a withdrawal is written to without waking any task.
+/// Neighbours that a withdrawal is written to by its caller alone.
 const ALONE: usize = 32;
 /// Events kept for a subscriber that does not read.
 const EVENTS: usize = 256;
@@ -127,14 +127,31 @@ fn wake(told: &[Told]) {
     told.iter().for_each(|peer| peer.mailbox.wake.notify_one());
 }
 
-/// Writes withdrawals to neighbours whose tasks are not just acting, as far as that needs no waiting.
-/// Returns those who have them, and those whose tasks still have to see to it.
-fn write_ahead(told: Vec<Told>) -> (Vec<Told>, Vec<Told>) {
+/// Wakes tasks that have nothing to do but to draw a picture. At once they would compete with whatever the
+/// withdrawal sets off.
+fn wake_later(runtime: &Handle, told: Vec<Told>) {
+    if !told.is_empty() {
+        runtime.spawn(async move {
+            tokio::time::sleep(PUBLISH_DELAY).await;
+            wake(&told);
+        });
+    }
+}
+
+/// Writes withdrawals to neighbours whose tasks are not just acting, as far as that needs no waiting. The
+/// tasks of the others see to theirs.
+fn write_ahead(runtime: &Handle, mut next: impl FnMut() -> Option<Told>) {
     let now = Instant::now();
-    told.into_iter().partition(|peer| {
-        let Some(driver) = peer.driver.upgrade() else { return true };
-        driver.try_lock().is_ok_and(|mut driver| driver.write_ahead(now))
-    })
+    let mut written = Vec::new();
+    while let Some(peer) = next() {
+        let Some(driver) = peer.driver.upgrade() else { continue };
+        if driver.try_lock().is_ok_and(|mut driver| driver.write_ahead(now)) {
+            written.push(peer);
+        } else {
+            peer.mailbox.wake.notify_one();
+        }
+    }
+    wake_later(runtime, written);
 }
 
 impl Shared {
@@ -315,33 +332,19 @@ impl Shared {
         flush
     }
 
-    /// Has so many withdrawals sent. Of few neighbours all are written to on the spot; of many, the tasks of
-    /// the latter half start on theirs, from the end, while the caller goes towards them.
-    fn send(&self, withdrawals: usize, mut told: Vec<Told>) {
+    /// Has so many withdrawals sent. To few neighbours the caller writes all; if there are many, a task helps,
+    /// from the other end. One task: to wake each neighbour's costs more than to write for it.
+    fn send(&self, withdrawals: usize, told: Vec<Told>) {
         if withdrawals > AHEAD {
             return wake(&told);
         }
-        let back = if told.len() > ALONE { told.split_off(told.len() / 2) } else { Vec::new() };
-        back.iter().rev().for_each(|peer| peer.mailbox.wake.notify_one());
-        let (written, left) = write_ahead(told);
-        wake(&left);
-        for peer in back {
-            if !peer.mailbox.is_empty() {
-                write_ahead(vec![peer]);
-            }
+        let many = told.len() > ALONE;
+        let line = Arc::new(Mutex::new(VecDeque::from(told)));
+        if many {
+            let (runtime, line) = (self.runtime.clone(), line.clone());
+            self.runtime.spawn(async move { write_ahead(&runtime, || lock(&line).pop_back()) });
         }
-        self.wake_later(written);
-    }
-
-    /// Wakes tasks that have nothing to do but to draw a picture. At once they would compete with whatever
-    /// the withdrawal sets off.
-    fn wake_later(&self, told: Vec<Told>) {
-        if !told.is_empty() {
-            self.runtime.spawn(async move {
-                tokio::time::sleep(PUBLISH_DELAY).await;
-                wake(&told);
-            });
-        }
+        write_ahead(&self.runtime, || lock(&line).pop_front());
     }
 
     /// Ends everything; returns the tasks that say farewell.
