@@ -32,6 +32,14 @@ fn announce(node: &Speaker, prefix: IpNet, med: u32) {
     node.announce(LocalRoute { med: Some(med), ..LocalRoute::new(prefix) });
 }
 
+/// A session with a new neighbour, which need not send KEEPALIVEs.
+async fn establish(node: &Speaker, address: u8) -> Router {
+    let hold_time = Duration::ZERO;
+    let config = PeerConfig { hold_time, ..passive(&format!("r{address}"), address) };
+    node.set_peer(config).unwrap();
+    Router::establish(node, address).await
+}
+
 /// Numbers that look random (xorshift).
 struct Numbers(u64);
 
@@ -124,11 +132,7 @@ async fn every_neighbour_ends_with_the_last_state() {
     let mut stuck = Vec::new();
     for (addresses, readers) in [(READING, &mut reading), (STUCK, &mut stuck)] {
         for address in addresses {
-            // The routers here send no KEEPALIVEs.
-            let hold_time = Duration::ZERO;
-            let config = PeerConfig { hold_time, ..passive(&format!("r{address}"), address) };
-            node.set_peer(config).unwrap();
-            let router = Router::establish(&node, address).await;
+            let router = establish(&node, address).await;
             readers.push(Reader { router, table: Table::new(), last: last.clone() });
         }
     }
@@ -172,4 +176,36 @@ async fn every_neighbour_ends_with_the_last_state() {
     for end in ends {
         bounded(end).await.unwrap();
     }
+}
+
+/// More neighbours than the caller writes to alone: each hears of each withdrawal once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_hears_of_a_withdrawal() {
+    let node = speaker(130, LOCAL_AS).await;
+    for number in 0..2 {
+        announce(&node, vip(number), 0);
+    }
+    let mut crowd = Vec::new();
+    for address in 131..181 {
+        crowd.push(establish(&node, address).await);
+    }
+    for router in &mut crowd {
+        assert_eq!(router.changes().await.0, [vip(0), vip(1)]);
+    }
+    let caller = node.clone();
+    // From outside of the runtime, the second one right behind the first.
+    let flushes = std::thread::spawn(move || [0, 1].map(|number| caller.withdraw(vip(number))));
+    for flush in flushes.join().unwrap() {
+        assert_eq!(bounded(flush).await.peers, crowd.len());
+    }
+    for router in &mut crowd {
+        let mut gone = Vec::new();
+        while gone.len() < 2 {
+            let (announced, withdrawn) = router.changes().await;
+            assert_eq!(announced, []);
+            gone.extend(withdrawn);
+        }
+        assert_eq!(gone, [vip(0), vip(1)]);
+    }
+    node.shutdown(None).await;
 }
