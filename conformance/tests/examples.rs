@@ -73,6 +73,8 @@ fn session(routes: Vec<Announcement>) -> Session {
         extended_messages: false,
         add_paths: false,
         prefix_limit: None,
+        graceful_restart: None,
+        restarted: false,
         routes,
     }
 }

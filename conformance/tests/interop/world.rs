@@ -72,6 +72,8 @@ pub(crate) fn usual() -> Session {
         extended_messages: false,
         add_paths: false,
         prefix_limit: None,
+        graceful_restart: None,
+        restarted: false,
         routes: vec![Announcement::to(THEIRS)],
     }
 }
@@ -209,26 +211,10 @@ probe = \"direct\"
 
     /// That no session comes up for a while, on either side.
     pub(crate) fn stays_down(&self) -> Result<()> {
-        self.for_a_while(|| {
-            ensure!(!self.router.established()?, "the router has a session");
-            self.is_down()
-        })
-    }
-
-    /// That the node has no session for a while.
-    pub(crate) fn node_stays_down(&self) -> Result<()> {
-        self.for_a_while(|| self.is_down())
-    }
-
-    fn is_down(&self) -> Result<()> {
-        ensure!(!self.node_established()?, "the node has a session");
-        Ok(())
-    }
-
-    fn for_a_while(&self, holds: impl Fn() -> Result<()>) -> Result<()> {
         let end = Instant::now() + NOT_WITHIN;
         while Instant::now() < end {
-            holds()?;
+            ensure!(!self.router.established()?, "the router has a session");
+            ensure!(!self.node_established()?, "the node has a session");
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())

@@ -59,6 +59,10 @@ pub struct Session {
     pub add_paths: bool,
     /// How many prefixes of a family the router takes before it ends the session.
     pub prefix_limit: Option<u32>,
+    /// The router forwards on while it restarts and will be back in so many seconds (RFC 4724).
+    pub graceful_restart: Option<u16>,
+    /// The router is back from such a restart.
+    pub restarted: bool,
     /// What the router announces.
     pub routes: Vec<Announcement>,
 }
