@@ -92,7 +92,7 @@ fn trunk(uplink: &str) {
         .and_then(|machine| machine.tool("ethtool", "ethtool"))
         .unwrap()
         .modules(&["veth", "bridge", "8021q", "bonding"]);
-    let command = format!("vm-vlan {uplink} generic native");
+    let command = format!("vm-vlan {uplink} native generic");
     let outcome = machine.run(&[&command]).unwrap();
     check(&outcome, &[&command]);
 }

@@ -206,7 +206,9 @@ fn replace(
         }
         return Ok(());
     }
-    // Copies of tables go on as they are, so the program that writes to them goes first.
+    if let Beginning::Copied(copied) = beginning {
+        copied.again();
+    }
     attachments.swap(loaded, pins)?;
     pins.keep();
     if let Beginning::Copied(copied) = beginning {

@@ -19,6 +19,7 @@ use aya::programs::links::{FdLink, PinnedLink};
 use vc5_ebpf_abi::{SETTINGS, Settings};
 
 use super::earlier::{self, Earlier};
+use super::link;
 use crate::netlink::Requests;
 use crate::{Error, neighbour};
 
@@ -185,8 +186,10 @@ impl Pins {
 
 impl Drop for Pins {
     fn drop(&mut self) {
-        // As in `remove_link`: held until their pins are gone.
-        let _held: Vec<_> = self.made.iter().filter_map(|p| PinnedLink::from_pin(p).ok()).collect();
+        let links = self.directory.join("links");
+        for path in self.made.iter().filter(|path| path.parent() == Some(&links)) {
+            remove_link(path);
+        }
         remove(&self.made);
         // The lock's descriptor would keep the filesystem busy.
         drop(self.lock.take());
@@ -234,10 +237,12 @@ fn remove_directory(directory: &Path) -> io::Result<()> {
     fs::remove_dir(directory)
 }
 
-/// Removes a link's pin. The link is held meanwhile and closed last: that detaches it before the
-/// call returns, while the removal of a last pin detaches it some time later.
+/// Takes the program off a link's interface and removes the link's pin.
 fn remove_link(path: &Path) {
-    let _held = PinnedLink::from_pin(path).ok();
+    if let Err(error) = link::detach(path) {
+        // The interface may be gone, or the kernel older; the removal of the last pin does it too.
+        tracing::debug!(path = %path.display(), %error, "a link could not be detached");
+    }
     remove(&[path.into()]);
 }
 
@@ -337,10 +342,11 @@ fn mount(directory: &Path) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Takes the filesystem away, even if a process just forked still has something of it open.
 fn unmount(directory: &Path) {
     let Ok(target) = CString::new(directory.as_os_str().as_bytes()) else { return };
     // SAFETY: the string ends with a zero byte and outlives the call.
-    if unsafe { libc::umount2(target.as_ptr(), 0) } < 0 {
+    if unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } < 0 {
         let error = io::Error::last_os_error();
         tracing::warn!(path = %directory.display(), %error, "could not unmount");
     }

@@ -16,6 +16,8 @@ use vc5_ebpf_abi::{
     Traffic, Verdict, VipFilter, VipKey, VipValue, iface_slot, maps,
 };
 
+use super::inner::Maker;
+
 const HINT: &str = "cannot load a BPF program: run as root (or with CAP_BPF and CAP_NET_ADMIN), \
                     with BPF allowed in this container";
 
@@ -239,7 +241,8 @@ impl Kernel {
     }
 
     pub fn set_ring(&mut self, id: u32, ring: &Ring) {
-        let mut inner: Array<MapData, Ring> = Array::create(1, 0).unwrap();
+        let made = MapData::from_fd(Maker::new().unwrap().make().unwrap()).unwrap();
+        let mut inner: Array<MapData, Ring> = Map::Array(made).try_into().unwrap();
         inner.set(0, ring, 0).unwrap();
         let mut rings: ArrayOfMaps<_, Array<MapData, Ring>> =
             self.map(maps::RINGS).try_into().unwrap();

@@ -9,6 +9,9 @@
 pub mod checksum;
 pub mod extension;
 pub mod frame;
+// Rings that Linux 6.1 takes are made as the loader makes them.
+#[path = "../../src/maps/inner.rs"]
+mod inner;
 pub mod kernel;
 pub mod siphash;
 pub mod standard;

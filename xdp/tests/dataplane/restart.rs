@@ -10,8 +10,7 @@ fn earlier_run(lab: &Lab) -> Held {
     first.wait_snapshot("both are there", |s| slots(s).iter().all(|(_, slots)| *slots > 0));
     let mut held = Held::with(lab, "b2");
     first.apply(2, desired(vec![backend(B1), draining(B2)]));
-    // The ring before the change is out of use then.
-    std::thread::sleep(Duration::from_millis(1500));
+    first.wait_settled();
     assert_eq!(held.ask(), "b2");
     first.stop(OnStop::Keep);
     held

@@ -138,7 +138,7 @@ impl Wire {
         .map(drop)
     }
 
-    /// The MAC addresses of the balancer's interfaces, or of those at the other ends.
+    /// The MAC addresses of the balancer's interfaces.
     ///
     /// # Errors
     /// When `ip` fails.

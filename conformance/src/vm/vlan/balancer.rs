@@ -1,6 +1,6 @@
 //! The dataplane in its namespace, and what is wanted of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use vc5_xdp::{
     OnStop, Ports, RealState, ServiceSpec, Snapshot, Unknown, VipSpec,
 };
 
-use super::network::{Network, TAGGED, UNTAGGED, within};
+use super::network::{ALL, Network, within};
 use crate::lab::wait;
 
 /// The service of the backends in fixed VLANs, by TCP and UDP.
@@ -116,6 +116,11 @@ impl Balancer {
         Ok(())
     }
 
+    /// What is said of the interface.
+    pub(super) fn note(&self) -> Option<String> {
+        self.snapshot().interfaces.first().and_then(|interface| interface.note.clone())
+    }
+
     /// Interfaces and backends, to be read by a person.
     pub(super) fn describe(&self) -> String {
         let snapshot = self.snapshot();
@@ -137,7 +142,8 @@ impl Balancer {
             let (address, path, slots) = (status.address, &status.path, status.ring_slots);
             lines.push(format!("{address} by {path}: {mac}, {slots} slots"));
         }
-        lines.dedup();
+        let mut said = BTreeSet::new();
+        lines.retain(|line| said.insert(line.clone()));
         lines.join("\n")
     }
 
@@ -171,7 +177,7 @@ fn desired(fixed: &[[IpAddr; 2]], moved: &[[IpAddr; 2]]) -> Desired {
             service(address, MOVED, L4::Udp, moved),
         ],
     };
-    Desired { vips: TAGGED.into_iter().chain(UNTAGGED).map(vip).collect() }
+    Desired { vips: ALL.map(vip).into() }
 }
 
 fn service(vip: IpAddr, port: u16, protocol: L4, backends: &[[IpAddr; 2]]) -> ServiceSpec {

@@ -14,6 +14,7 @@ use crate::lab::{Netns, command, pass};
 pub(super) const TAGGED: [IpAddr; 2] = vips(1);
 /// VIPs whose packets reach it untagged.
 pub(super) const UNTAGGED: [IpAddr; 2] = vips(2);
+pub(super) const ALL: [IpAddr; 4] = [TAGGED[0], TAGGED[1], UNTAGGED[0], UNTAGGED[1]];
 /// The number that stands for no tag in addresses.
 pub(super) const NATIVE: u8 = 1;
 /// The subnets that are always in one VLAN, by its number.
@@ -21,7 +22,7 @@ pub(super) const VLANS: [u8; 4] = [NATIVE, 10, 20, 30];
 /// The subnet that is in VLAN 10 or 20, as the balancer's addresses say.
 pub(super) const MOVING: u8 = 50;
 /// Last octet of the balancer's addresses, the router's, and those of backends.
-const BALANCER: u8 = 1;
+pub(super) const BALANCER: u8 = 1;
 const ROUTER: u8 = 254;
 const BACKEND: u8 = 9;
 /// That of the further addresses that the mover has in VLANs 10 and 20.
@@ -99,8 +100,7 @@ impl Network {
     pub(super) fn new(uplink: Uplink) -> Result<Self> {
         let add = |role: &str| Netns::add(&format!("{role}-{}", uplink.interface()));
         let switch = add("switch")?;
-        switch.ip("link add br0 type bridge vlan_filtering 1 mcast_snooping 0")?;
-        switch.ip("link set br0 up")?;
+        switch.ip("link add br0 up type bridge vlan_filtering 1 mcast_snooping 0")?;
         let [b1, b10, b20] = [add("b1")?, add("b10")?, add("b20")?];
         let network = Self {
             uplink,
@@ -115,7 +115,8 @@ impl Network {
         network.connect_router()?;
         for (backend, vlan) in network.backends.iter().zip(VLANS) {
             network.plug(backend, "eth0", backend.name(), &[(vlan, true)])?;
-            network.furnish_backend(backend, "eth0", vlan, BACKEND)?;
+            let addresses = give_addresses("eth0", vlan, BACKEND);
+            batch(backend, &[addresses, hold_vips(), default_by_router(vlan)].concat())?;
         }
         network.connect_mover()?;
         Ok(network)
@@ -127,69 +128,71 @@ impl Network {
         // A tag that travels beside the frame, as veth does it for its own kind, is none that XDP could see.
         ethtool(&self.switch, port, "txvlan off")?;
         self.switch.ip(&format!("link set {port} master br0"))?;
-        bridge(&self.switch, &format!("vlan del dev {port} vid 1"))?;
+        let mut lines = format!("vlan del dev {port} vid 1\n");
         for (vlan, untagged) in vlans {
             let kind = if *untagged { "pvid untagged" } else { "" };
-            bridge(&self.switch, &format!("vlan add dev {port} vid {vlan} {kind}"))?;
+            lines.push_str(&format!("vlan add dev {port} vid {vlan} {kind}\n"));
         }
-        Ok(())
+        run_batch("bridge", &self.switch, &lines)
     }
 
     fn connect_balancer(&self) -> Result<()> {
-        let node = &self.balancer;
         let trunk = VLANS.map(|vlan| (vlan, vlan == NATIVE));
         for nic in self.uplink.nics() {
-            self.plug(node, nic, &port_of(nic), &trunk)?;
+            self.plug(&self.balancer, nic, &port_of(nic), &trunk)?;
         }
         let interface = self.uplink.interface();
+        let mut lines = String::new();
         if self.uplink == Uplink::Bond {
-            node.ip(&format!("link add {interface} type bond mode active-backup miimon 20"))?;
+            lines.push_str(&format!(
+                "link add {interface} type bond mode active-backup miimon 20\n"
+            ));
             for nic in self.uplink.nics() {
-                node.ip(&format!("link set {nic} down"))?;
-                node.ip(&format!("link set {nic} master {interface}"))?;
+                lines
+                    .push_str(&format!("link set {nic} down\nlink set {nic} master {interface}\n"));
             }
-            node.ip(&format!("link set {interface} up"))?;
+            lines.push_str(&format!("link set {interface} up\n"));
         }
         for vlan in VLANS {
-            give_addresses(node, &sub_interface(node, interface, vlan)?, vlan, BALANCER)?;
+            lines.push_str(&vlan_on(interface, vlan));
+            lines.push_str(&give_addresses(&name_of(interface, vlan), vlan, BALANCER));
         }
-        give_addresses(node, &format!("{interface}.10"), MOVING, BALANCER)
+        lines.push_str(&give_addresses(&name_of(interface, 10), MOVING, BALANCER));
+        batch(&self.balancer, &lines)
     }
 
     fn connect_router(&self) -> Result<()> {
         let (router, client) = (&self.router, &self.client);
         router.sysctl(&[("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")])?;
         self.plug(router, "eth0", "router", &VLANS.map(|vlan| (vlan, vlan == NATIVE)))?;
+        client.veth("eth0", router, "client")?;
+        let mut lines = give_addresses("client", CLIENT_LINK, ROUTER);
         for vlan in VLANS {
-            give_addresses(router, &sub_interface(router, "eth0", vlan)?, vlan, ROUTER)?;
+            lines.push_str(&vlan_on("eth0", vlan));
+            lines.push_str(&give_addresses(&name_of("eth0", vlan), vlan, ROUTER));
         }
         for (vips, by) in [(TAGGED, 30), (UNTAGGED, NATIVE)] {
             for (vip, by) in vips.into_iter().zip(addresses(by, BALANCER)) {
-                router.ip(&format!("route add {vip} via {by}"))?;
+                lines.push_str(&format!("route add {vip} via {by}\n"));
             }
         }
-        client.veth("eth0", router, "client")?;
-        give_addresses(router, "client", CLIENT_LINK, ROUTER)?;
-        give_addresses(client, "eth0", CLIENT_LINK, BACKEND)?;
-        default_by_router(client, CLIENT_LINK)
+        batch(router, &lines)?;
+        let addresses = give_addresses("eth0", CLIENT_LINK, BACKEND);
+        batch(client, &[addresses, default_by_router(CLIENT_LINK)].concat())
     }
 
     /// The mover has the address that moves in both VLANs, so it answers wherever it is asked for.
     fn connect_mover(&self) -> Result<()> {
         self.plug(&self.mover, "eth0", "mover", &[(10, false), (20, false)])?;
+        let mut lines = hold_vips();
         for vlan in [20, 10] {
-            let on = sub_interface(&self.mover, "eth0", vlan)?;
-            give_addresses(&self.mover, &on, MOVING, BACKEND)?;
-            give_addresses(&self.mover, &on, vlan, MOVER)?;
+            let on = name_of("eth0", vlan);
+            lines.push_str(&vlan_on("eth0", vlan));
+            lines.push_str(&give_addresses(&on, MOVING, BACKEND));
+            lines.push_str(&give_addresses(&on, vlan, MOVER));
         }
-        hold_vips(&self.mover)?;
-        default_by_router(&self.mover, 10)
-    }
-
-    fn furnish_backend(&self, host: &Netns, on: &str, vlan: u8, octet: u8) -> Result<()> {
-        give_addresses(host, on, vlan, octet)?;
-        hold_vips(host)?;
-        default_by_router(host, vlan)
+        lines.push_str(&default_by_router(10));
+        batch(&self.mover, &lines)
     }
 
     /// What a NIC's driver does for a real one: the far end of a veth has to run a program too, else what XDP sends
@@ -209,22 +212,24 @@ pub(super) fn port_of(nic: &str) -> String {
     format!("p-{nic}")
 }
 
-/// The interface of a VLAN on a trunk.
-pub(super) fn sub_interface(host: &Netns, trunk: &str, vlan: u8) -> Result<String> {
-    if vlan == NATIVE {
-        return Ok(trunk.to_owned());
-    }
-    let name = format!("{trunk}.{vlan}");
-    host.ip(&format!("link add link {trunk} name {name} type vlan id {vlan}"))?;
-    host.ip(&format!("link set {name} up"))?;
-    Ok(name)
+/// The name of the interface of a VLAN on a trunk.
+fn name_of(trunk: &str, vlan: u8) -> String {
+    if vlan == NATIVE { trunk.to_owned() } else { format!("{trunk}.{vlan}") }
 }
 
-pub(super) fn give_addresses(host: &Netns, on: &str, subnet: u8, octet: u8) -> Result<()> {
-    for address in addresses(subnet, octet) {
-        host.ip(&format!("address add {address}/{} dev {on}", length_of(address)))?;
+/// Lines for `ip` that add the interface of a VLAN to a trunk.
+pub(super) fn vlan_on(trunk: &str, vlan: u8) -> String {
+    if vlan == NATIVE {
+        return String::new();
     }
-    Ok(())
+    let name = name_of(trunk, vlan);
+    format!("link add link {trunk} name {name} type vlan id {vlan}\nlink set {name} up\n")
+}
+
+/// Lines that give an interface its addresses in a subnet.
+pub(super) fn give_addresses(on: &str, subnet: u8, octet: u8) -> String {
+    let line = |address| format!("address add {address}/{} dev {on}\n", length_of(address));
+    addresses(subnet, octet).map(line).concat()
 }
 
 /// Length of the prefix of all subnets of a family.
@@ -232,24 +237,25 @@ pub(super) fn length_of(address: IpAddr) -> u8 {
     if address.is_ipv4() { 24 } else { 64 }
 }
 
-fn hold_vips(host: &Netns) -> Result<()> {
-    for vip in TAGGED.into_iter().chain(UNTAGGED) {
-        host.ip(&format!("address add {vip} dev lo"))?;
-    }
-    Ok(())
+fn hold_vips() -> String {
+    ALL.into_iter().map(|vip| format!("address add {vip} dev lo\n")).collect()
 }
 
-fn default_by_router(host: &Netns, subnet: u8) -> Result<()> {
-    for by in addresses(subnet, ROUTER) {
-        host.ip(&format!("route add default via {by}"))?;
-    }
-    Ok(())
+fn default_by_router(subnet: u8) -> String {
+    addresses(subnet, ROUTER).map(|by| format!("route add default via {by}\n")).concat()
 }
 
-fn bridge(namespace: &Netns, words: &str) -> Result<()> {
-    let mut command = Command::new("bridge");
-    command.args(["-n", namespace.name()]).args(words.split_whitespace());
-    command::output(&mut command).map(drop)
+/// Runs lines of `ip` in a namespace, by one process: to start one takes long in an emulated machine.
+pub(super) fn batch(namespace: &Netns, lines: &str) -> Result<()> {
+    run_batch("ip", namespace, lines)
+}
+
+fn run_batch(program: &str, namespace: &Netns, lines: &str) -> Result<()> {
+    let file = std::env::temp_dir().join("batch");
+    fs::write(&file, lines)?;
+    let mut command = Command::new(program);
+    command.args(["-n", namespace.name(), "-batch"]).arg(file);
+    command::output(&mut command).map(drop).with_context(|| lines.to_owned())
 }
 
 pub(super) fn ethtool(namespace: &Netns, interface: &str, words: &str) -> Result<String> {
@@ -285,7 +291,7 @@ pub(super) fn enter(name: &str) -> Result<()> {
 /// Which NIC of a bond is in use.
 pub(super) fn active_nic(balancer: &Netns, bond: &str) -> Result<String> {
     within(balancer, || {
-        let text = fs::read_to_string(format!("/proc/net/bonding/{bond}"))?;
+        let text = fs::read_to_string(format!("/proc/thread-self/net/bonding/{bond}"))?;
         let line = text.lines().find_map(|l| l.strip_prefix("Currently Active Slave: "));
         Ok(line.context("no active NIC is named")?.to_owned())
     })

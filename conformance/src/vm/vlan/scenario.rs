@@ -7,16 +7,16 @@ use anyhow::{Context, Result, ensure};
 
 use super::balancer::{Balancer, LIMIT, Mode};
 use super::network::{
-    MOVING, NATIVE, Network, TAGGED, UNTAGGED, Uplink, active_nic, addresses, backend, ethtool,
-    give_addresses, length_of, mover_in, moving, port_of, sub_interface,
+    ALL, BALANCER, MOVING, NATIVE, Network, TAGGED, UNTAGGED, Uplink, active_nic, addresses,
+    backend, batch, ethtool, give_addresses, length_of, mover_in, moving, port_of, vlan_on,
 };
 use super::stream::{Stream, connect, serve};
 use crate::lab::{command, wait};
 
 /// Moves of the subnet from one VLAN to the other under traffic.
-const MOVES: usize = 100;
+const MOVES: usize = 10;
 /// Changes of the configuration that replace a backend by its other address, in another VLAN.
-const REPLACEMENTS: usize = 20;
+const REPLACEMENTS: usize = 5;
 
 /// Builds the lab, and runs the dataplane in it in each of these modes.
 ///
@@ -48,12 +48,13 @@ fn play_mode(network: &Network, mode: Mode) -> Result<()> {
     balancer.check_attached(mode)?;
     check_offloads(network)?;
     check_paths(network, &balancer)?;
-    let done =
-        check_traffic(network).and_then(|()| live_changes(network, &mut balancer)).and_then(|()| {
-            match network.uplink {
-                Uplink::Single => vlan_comes_back(network, &balancer),
-                Uplink::Bond => failover(network, &mut balancer, mode),
-            }
+    let vips = forwarded(network, mode);
+    check_note(network, &balancer, mode)?;
+    let done = check_traffic(network, vips)
+        .and_then(|()| live_changes(network, &mut balancer, vips))
+        .and_then(|()| match network.uplink {
+            Uplink::Single => vlan_comes_back(network, &balancer, vips),
+            Uplink::Bond => failover(network, &mut balancer, mode, vips),
         });
     done.with_context(|| balancer.describe())?;
     println!("{}", balancer.describe());
@@ -64,6 +65,23 @@ fn play_mode(network: &Network, mode: Mode) -> Result<()> {
         let link = network.balancer.ip(&format!("link show {nic}"))?;
         ensure!(!link.contains("xdp"), "a program stays on {nic}: {link}");
     }
+    Ok(())
+}
+
+/// The VIPs whose packets can be forwarded: in generic mode the program sees no tags on a bond.
+fn forwarded(network: &Network, mode: Mode) -> &'static [IpAddr] {
+    match (network.uplink, mode) {
+        (Uplink::Bond, Mode::Generic) => &UNTAGGED,
+        _ => &ALL,
+    }
+}
+
+/// What cannot be forwarded is said.
+fn check_note(network: &Network, balancer: &Balancer, mode: Mode) -> Result<()> {
+    let note = balancer.note();
+    let said = note.as_ref().is_some_and(|note| note.contains("takes the VLAN tags off"));
+    ensure!(said == (forwarded(network, mode).len() < ALL.len()), "{note:?}");
+    ensure!(said || note.is_none(), "{note:?}");
     Ok(())
 }
 
@@ -106,9 +124,9 @@ fn check_paths(network: &Network, balancer: &Balancer) -> Result<()> {
 }
 
 /// Connections reach the backends of all VLANs, and echo is answered.
-fn check_traffic(network: &Network) -> Result<()> {
-    for vip in TAGGED.into_iter().chain(UNTAGGED) {
-        let names = connect(&network.client, vip, 24)?;
+fn check_traffic(network: &Network, vips: &[IpAddr]) -> Result<()> {
+    for vip in vips {
+        let names = connect(&network.client, *vip, 24)?;
         println!("{vip}: {names:?}");
         ensure!(names.len() == 3, "not all backends of {vip} are reached: {names:?}");
         let ping = if vip.is_ipv4() { "ping" } else { "ping6" };
@@ -120,8 +138,8 @@ fn check_traffic(network: &Network) -> Result<()> {
 }
 
 /// A backend changes its VLAN, by the kernel's addresses and by the configuration: no datagram is lost.
-fn live_changes(network: &Network, balancer: &mut Balancer) -> Result<()> {
-    let stream = Stream::start(&network.client);
+fn live_changes(network: &Network, balancer: &mut Balancer, vips: &[IpAddr]) -> Result<()> {
+    let stream = Stream::start(&network.client, vips);
     let began = Instant::now();
     for number in 0..MOVES {
         move_subnet(network, balancer, if number % 2 == 0 { 20 } else { 10 })?;
@@ -153,16 +171,14 @@ fn live_changes(network: &Network, balancer: &mut Balancer) -> Result<()> {
 /// The balancer's addresses in the subnet that moves go to the other VLAN, the new ones first.
 fn move_subnet(network: &Network, balancer: &Balancer, to: u8) -> Result<()> {
     let interface = network.uplink.interface();
-    let mut batch = String::new();
+    let mut lines = String::new();
     for (verb, vlan) in [("add", to), ("del", 30 - to)] {
-        for address in addresses(MOVING, 1) {
+        for address in addresses(MOVING, BALANCER) {
             let length = length_of(address);
-            batch.push_str(&format!("address {verb} {address}/{length} dev {interface}.{vlan}\n"));
+            lines.push_str(&format!("address {verb} {address}/{length} dev {interface}.{vlan}\n"));
         }
     }
-    let file = std::env::temp_dir().join("moves");
-    std::fs::write(&file, batch)?;
-    network.balancer.ip(&format!("-batch {}", file.display()))?;
+    batch(&network.balancer, &lines)?;
     let tag = format!(" vlan {to} ");
     for address in moving() {
         wait::until_true("the path by the other VLAN", LIMIT, || {
@@ -173,7 +189,7 @@ fn move_subnet(network: &Network, balancer: &Balancer, to: u8) -> Result<()> {
 }
 
 /// A sub-interface goes, with the way to its backends, and one of another name brings it back.
-fn vlan_comes_back(network: &Network, balancer: &Balancer) -> Result<()> {
+fn vlan_comes_back(network: &Network, balancer: &Balancer, vips: &[IpAddr]) -> Result<()> {
     let (node, interface) = (&network.balancer, network.uplink.interface());
     node.ip(&format!("link delete {interface}.20"))?;
     let [away, _] = backend(20);
@@ -184,22 +200,22 @@ fn vlan_comes_back(network: &Network, balancer: &Balancer) -> Result<()> {
         let names = connect(&network.client, vip, 12)?;
         ensure!(names.keys().all(|name| !name.starts_with("b20")), "{vip}: {names:?}");
     }
-    let name = sub_interface(node, interface, 20)?;
-    give_addresses(node, &name, 20, 1)?;
+    let addresses = give_addresses(&format!("{interface}.20"), 20, BALANCER);
+    batch(node, &[vlan_on(interface, 20), addresses].concat())?;
     balancer.wait_until_ready()?;
-    check_traffic(network)
+    check_traffic(network, vips)
 }
 
 /// The bond's active NIC changes by command, then by a lost carrier: the program stays, and traffic goes on.
-fn failover(network: &Network, balancer: &mut Balancer, mode: Mode) -> Result<()> {
+fn failover(network: &Network, balancer: &mut Balancer, mode: Mode, vips: &[IpAddr]) -> Result<()> {
     let bond = network.uplink.interface();
     balancer.attachment_news();
     let other = |active: &str| if active == "s0" { "s1" } else { "s0" };
 
     let to = other(&active_nic(&network.balancer, bond)?);
-    let stream = Stream::start(&network.client);
+    let stream = Stream::start(&network.client, vips);
     network.balancer.ip(&format!("link set {bond} type bond active_slave {to}"))?;
-    check_traffic(network)?;
+    check_traffic(network, vips)?;
     let ledger = stream.end()?;
     println!("active NIC set to {to}: {} datagrams, {} lost", ledger.sent, ledger.lost);
 
@@ -209,7 +225,7 @@ fn failover(network: &Network, balancer: &mut Balancer, mode: Mode) -> Result<()
     wait::until_true("the bond by its other NIC", LIMIT, || {
         Ok(active_nic(&network.balancer, bond)? == other(&lost))
     })?;
-    check_traffic(network)?;
+    check_traffic(network, vips)?;
     network.switch.ip(&format!("link set {} up", port_of(&lost)))?;
 
     let news = balancer.attachment_news();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 
 use super::balancer::{FIXED, LIMIT, MOVED};
-use super::network::{TAGGED, UNTAGGED, enter, within};
+use super::network::{ALL, enter, within};
 use crate::lab::Netns;
 
 /// Flows of a stream for each VIP and service.
@@ -21,15 +21,11 @@ const PACE: Duration = Duration::from_millis(4);
 /// How long after the last datagram its answer may come.
 const GRACE: Duration = Duration::from_secs(5);
 
-fn vips() -> impl Iterator<Item = IpAddr> {
-    TAGGED.into_iter().chain(UNTAGGED)
-}
-
 /// Starts the services of a backend. Their threads stay until the process ends.
 pub(super) fn serve(backend: &Netns) -> Result<()> {
     let name: Arc<str> = backend.name().into();
     within(backend, || {
-        for vip in vips() {
+        for vip in ALL {
             for port in [FIXED, MOVED] {
                 let socket = UdpSocket::bind((vip, port)).context("bind")?;
                 let name = Arc::clone(&name);
@@ -101,12 +97,13 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn start(client: &Netns) -> Self {
+    pub(super) fn start(client: &Netns, vips: &[IpAddr]) -> Self {
         let end = Arc::new(AtomicBool::new(false));
         let (until, name) = (Arc::clone(&end), client.name().to_owned());
+        let vips = vips.to_vec();
         let thread = std::thread::spawn(move || {
             enter(&name)?;
-            run(&until)
+            run(&vips, &until)
         });
         Self { end, thread }
     }
@@ -163,13 +160,13 @@ impl Flow {
     }
 }
 
-fn run(end: &AtomicBool) -> Result<Ledger> {
+fn run(vips: &[IpAddr], end: &AtomicBool) -> Result<Ledger> {
     let begin = Instant::now();
     let mut flows = Vec::new();
     for _ in 0..FLOWS {
-        for vip in vips() {
+        for vip in vips {
             for port in [FIXED, MOVED] {
-                flows.push(Flow::new(SocketAddr::new(vip, port))?);
+                flows.push(Flow::new(SocketAddr::new(*vip, port))?);
             }
         }
     }
