@@ -1,22 +1,26 @@
 //! The committed object, loaded by plain aya, and its maps.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    os::fd::{AsFd as _, BorrowedFd},
+    sync::{Mutex, PoisonError},
+};
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{
-        Array, ArrayOfMaps, DevMap, HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf,
-        lpm_trie::Key, lpm_trie::LpmTrie,
+        Array, ArrayOfMaps, DevMap, HashMap, Map, MapData, RingBuf, lpm_trie::Key,
+        lpm_trie::LpmTrie,
     },
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use vc5_ebpf_abi::{
-    Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, IFACE_SLOTS, Iface, PROGRAM, REASONS_MAX,
-    RangeKey, RangeValue, Real, Ring, SETTINGS, Sample, ServiceKey, ServiceValue, Settings, Trace,
-    Traffic, Verdict, VipFilter, VipKey, VipValue, iface_slot, maps,
+    Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, Iface, PROGRAM, REASONS_MAX, RangeKey,
+    RangeValue, Real, Ring, SETTINGS, Sample, ServiceKey, ServiceValue, Settings, Trace, Traffic,
+    Verdict, VipFilter, VipKey, VipValue, iface_slot, maps,
 };
 
-use super::inner::Maker;
+use super::{batch, inner::Maker};
 
 const HINT: &str = "cannot load a BPF program: run as root (or with CAP_BPF and CAP_NET_ADMIN), \
                     with BPF allowed in this container";
@@ -31,6 +35,12 @@ pub const REALS: u32 = 128;
 pub const IFACES: u32 = 4;
 /// Room for rings.
 pub const RINGS: u32 = 8;
+
+/// Counters: their map, how many there are, and the words of each.
+type Counters = (&'static str, u32, usize);
+const STATS: Counters = (maps::STATS, IFACES * REASONS_MAX, 2);
+const EVENTS: Counters = (maps::EVENTS, EVENT_COUNT, 1);
+const REAL_STATS: Counters = (maps::REAL_STATS, REALS, 6);
 
 /// The actions of an XDP program that these tests may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +65,10 @@ impl Action {
 pub struct Kernel {
     bpf: Ebpf,
     settings: Settings,
+    /// Possible CPUs.
+    cpus: usize,
+    /// Elements that were set, by map and index, in the maps that the program does not write to.
+    set: BTreeSet<(&'static str, u32)>,
     /// Whether it has the rings that it is loaded with, and no others.
     pub has_standard_rings: bool,
 }
@@ -97,16 +111,18 @@ impl Kernel {
             .expect(HINT);
         let program: &mut Xdp = bpf.program_mut(PROGRAM).unwrap().try_into().unwrap();
         program.load().expect(HINT);
-        Self { bpf, settings: *settings, has_standard_rings: false }
+        let cpus = aya::util::nr_cpus().expect("number of possible CPUs");
+        let set = BTreeSet::new();
+        Self { bpf, settings: *settings, cpus, set, has_standard_rings: false }
     }
 
     /// Empties all tables but the rings and the ports to send by, which are the same for all.
     fn clear(&mut self) {
-        for slot in 0..IFACE_SLOTS {
-            self.set(maps::IFACES, slot, &Iface::default());
-        }
-        for id in 0..REALS {
-            self.set(maps::REALS, id, &Real::default());
+        for (map, index) in std::mem::take(&mut self.set) {
+            match map {
+                maps::IFACES => self.set(map, index, &Iface::default()),
+                _ => self.set(map, index, &Real::default()),
+            }
         }
         self.set(maps::VIP_FILTER, 0, &VipFilter([0; 1024]));
         let Settings { flow_mask, embryonic_mask, fragment_mask, .. } = self.settings;
@@ -122,24 +138,15 @@ impl Kernel {
         let mut ranges = self.ranges();
         let keys: Vec<_> = ranges.keys().map(Result::unwrap).collect();
         keys.iter().for_each(|key| ranges.remove(key).unwrap());
-        self.clear_counters::<Counter>(maps::STATS, IFACES * REASONS_MAX);
-        self.clear_counters::<u64>(maps::EVENTS, EVENT_COUNT);
-        self.clear_counters::<Traffic>(maps::REAL_STATS, REALS);
+        for (name, count, words) in [STATS, EVENTS, REAL_STATS] {
+            batch::clear(self.fd(name), 0, count, words, self.cpus).unwrap();
+        }
     }
 
     fn clear_hash<K: Pod, V: Pod>(&mut self, name: &str) {
         let mut map = self.hash::<K, V>(name);
         let keys: Vec<K> = map.keys().map(Result::unwrap).collect();
         keys.iter().for_each(|key| map.remove(key).unwrap());
-    }
-
-    fn clear_counters<V: Pod + Default>(&mut self, name: &str, count: u32) {
-        let cpus = aya::util::nr_cpus().expect("number of possible CPUs");
-        let mut array: PerCpuArray<_, V> = self.map(name).try_into().unwrap();
-        for index in 0..count {
-            let zeros = PerCpuValues::try_from(vec![V::default(); cpus]).unwrap();
-            array.set(index, zeros, 0).unwrap();
-        }
     }
 
     /// Runs the program once on this thread's CPU.
@@ -184,9 +191,15 @@ impl Kernel {
         array.get(&index, 0).unwrap()
     }
 
-    fn sum<V: Pod>(&mut self, name: &str, index: u32, add: impl Fn(V, &V) -> V, zero: V) -> V {
-        let array: PerCpuArray<_, V> = self.map(name).try_into().unwrap();
-        array.get(&index, 0).unwrap().iter().fold(zero, add)
+    fn fd(&self, name: &str) -> BorrowedFd<'_> {
+        let map = self.bpf.map(name).unwrap_or_else(|| panic!("no map {name}"));
+        let (Map::Array(data) | Map::PerCpuArray(data)) = map else { panic!("{name} is no array") };
+        data.fd().as_fd()
+    }
+
+    /// Counters from `first` on, added up over the CPUs.
+    fn sums(&self, (name, _, words): Counters, first: u32, count: u32) -> Vec<u64> {
+        batch::sums(self.fd(name), first, count, words, self.cpus).unwrap()
     }
 
     fn hash<K: Pod, V: Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
@@ -204,6 +217,7 @@ impl Kernel {
         };
         let slot = (0..IFACE_PROBES).map(|p| iface_slot(iface.ifindex, p)).find(free).unwrap();
         self.set(maps::IFACES, slot, &iface);
+        self.set.insert((maps::IFACES, slot));
     }
 
     /// Lets frames be sent by the interface of this number in counters.
@@ -251,6 +265,7 @@ impl Kernel {
 
     pub fn set_real(&mut self, id: u32, real: &Real) {
         self.set(maps::REALS, id, real);
+        self.set.insert((maps::REALS, id));
     }
 
     /// A bucket of one of the three tables of buckets, by the map's name.
@@ -263,28 +278,28 @@ impl Kernel {
     }
 
     /// A counter by its index in `STATS`.
-    pub fn count(&mut self, index: u32) -> Counter {
-        let add = |a: Counter, b: &Counter| Counter {
-            packets: a.packets + b.packets,
-            bytes: a.bytes + b.bytes,
-        };
-        self.sum(maps::STATS, index, add, Counter::default())
+    pub fn count(&self, index: u32) -> Counter {
+        counter(&self.sums(STATS, index, 1))
     }
 
-    pub fn events(&mut self, event: Event) -> u64 {
-        self.sum(maps::EVENTS, event as u32, |a, b| a + b, 0)
+    /// All counters of `STATS`.
+    pub fn counts(&self) -> Vec<Counter> {
+        self.sums(STATS, 0, STATS.1).chunks_exact(STATS.2).map(counter).collect()
     }
 
-    pub fn real_traffic(&mut self, id: u32) -> Traffic {
-        self.sum(maps::REAL_STATS, id, add_traffic, Traffic::default())
+    pub fn events(&self, event: Event) -> u64 {
+        self.sums(EVENTS, event as u32, 1)[0]
+    }
+
+    /// What was counted for all reals.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        self.sums(REAL_STATS, 0, REALS).chunks_exact(REAL_STATS.2).map(traffic).collect()
     }
 
     /// Whether there is any count of anything.
-    pub fn has_counted(&mut self) -> bool {
-        let packets = (0..IFACES * REASONS_MAX).any(|index| self.count(index).packets != 0);
-        packets
-            || Event::ALL.iter().any(|event| self.events(*event) != 0)
-            || (0..REALS).any(|id| self.real_traffic(id).packets != 0)
+    pub fn has_counted(&self) -> bool {
+        let any = |counters: Counters| self.sums(counters, 0, counters.1).iter().any(|n| *n != 0);
+        [STATS, EVENTS, REAL_STATS].into_iter().any(any)
     }
 
     /// The samples that wait to be read.
@@ -303,6 +318,15 @@ impl Kernel {
     pub fn trace(&mut self) -> Trace {
         self.get(maps::TRACE, 0)
     }
+}
+
+fn counter(words: &[u64]) -> Counter {
+    Counter { packets: words[0], bytes: words[1] }
+}
+
+fn traffic(words: &[u64]) -> Traffic {
+    let [packets, bytes, flows, syns, fins, rsts] = words.try_into().unwrap();
+    Traffic { packets, bytes, flows, syns, fins, rsts }
 }
 
 pub fn add_traffic(a: Traffic, b: &Traffic) -> Traffic {

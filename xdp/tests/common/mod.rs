@@ -6,10 +6,13 @@
 // Helpers of tests, which the exemption for tests does not reach.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+// The loader's own ways to read and clear many counters at once, and to make rings that Linux 6.1
+// takes.
+#[path = "../../src/maps/batch.rs"]
+mod batch;
 pub mod checksum;
 pub mod extension;
 pub mod frame;
-// Rings that Linux 6.1 takes are made as the loader makes them.
 #[path = "../../src/maps/inner.rs"]
 mod inner;
 pub mod kernel;

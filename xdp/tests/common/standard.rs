@@ -4,7 +4,10 @@
 //! first service the flow table names member 1, the previous ring member 3 and the embryonic table
 //! member 4, where a row says so. By the member it is told who has chosen.
 
-use std::{net::IpAddr, sync::LazyLock};
+use std::{
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
 
 use vc5_ebpf_abi::{
     FlowEntry, Iface, NO_RING, PAGE_REALS, RangeKey, RangeValue, Real, RealState, Ring,
@@ -26,7 +29,7 @@ pub const EMPTY: u32 = 2;
 /// A ring of members 1 to 4 in turn.
 pub const SPREAD: u32 = 3;
 /// Those four, made once.
-static STANDARD_RINGS: LazyLock<[Box<Ring>; 4]> =
+static STANDARD_RINGS: LazyLock<[Arc<Ring>; 4]> =
     LazyLock::new(|| [ring(|_| 2), ring(|_| 3), ring(|_| 0), ring(|slot| 1 + slot % 4)]);
 /// A ring id without a ring.
 pub const ABSENT: u32 = 4;

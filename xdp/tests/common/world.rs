@@ -1,7 +1,7 @@
 //! The model, and beside it a loaded program if asked for: every change is made to both, every
 //! frame is put through both, and what differs is noted.
 
-use std::net::IpAddr;
+use std::{fmt::Debug, net::IpAddr, sync::Arc};
 
 use vc5_ebpf_abi::{
     Address, Bucket, Counter, Event, FlowEntry, Iface, MAX_IFACES, RangeKey, RangeValue, Real,
@@ -12,7 +12,7 @@ use vc5_xdp::model::{Model, Now};
 
 use super::{
     frame::Frame,
-    kernel::{self, Action, IFACES, IFINDEX, Kernel, REALS},
+    kernel::{self, Action, IFACES, IFINDEX, Kernel},
     siphash::tuple_hash,
 };
 
@@ -167,7 +167,7 @@ impl World {
     }
 
     /// Sets the rings from 0 on that are the same in all tests.
-    pub fn set_standard_rings(&mut self, rings: &[Box<Ring>]) {
+    pub fn set_standard_rings(&mut self, rings: &[Arc<Ring>]) {
         for k in self.kernels().filter(|k| !k.has_standard_rings) {
             (0..).zip(rings).for_each(|(id, ring)| k.set_ring(id, ring));
             k.has_standard_rings = true;
@@ -304,32 +304,37 @@ impl World {
             self.differences.push("the tracer has counted".into());
         }
         let Some(kernel) = &mut self.kernel else { return };
-        let mut compare = |what: String, program: String, model: String| {
-            if program != model {
-                self.differences.push(format!("{what}: program: {program}, model: {model}"));
-            }
+        let mut differ = |what: String, program: &dyn Debug, model: &dyn Debug| {
+            self.differences.push(format!("{what}: program: {program:x?}, model: {model:x?}"));
         };
+        let counts = kernel.counts();
         for iface in 0..IFACES as u8 {
             for reason in Reason::ALL {
-                let program = kernel.count(stats_index(iface, *reason));
+                let program = counts[stats_index(iface, *reason) as usize];
                 let model = self.model.count_of(iface, *reason);
-                let what = format!("{reason:?} of interface {iface}");
-                compare(what, format!("{program:?}"), format!("{model:?}"));
+                if program != model {
+                    differ(format!("{reason:?} of interface {iface}"), &program, &model);
+                }
             }
         }
         for event in Event::ALL {
             let (program, model) = (kernel.events(*event), self.model.events(*event));
-            compare(format!("{event:?}"), program.to_string(), model.to_string());
+            if program != model {
+                differ(format!("{event:?}"), &program, &model);
+            }
         }
-        for id in 0..REALS {
-            let (program, model) = (kernel.real_traffic(id), self.model.traffic(id));
-            compare(format!("real {id}"), format!("{program:?}"), format!("{model:?}"));
+        for (id, program) in (0..).zip(kernel.traffic()) {
+            let model = self.model.traffic(id);
+            if program != model {
+                differ(format!("real {id}"), &program, &model);
+            }
         }
         for (table, index) in indices() {
             let program = kernel.bucket(table, index);
             let model = bucket_of(&self.model, (table, index));
-            let what = format!("bucket {index} of {table}");
-            compare(what, format!("{program:x?}"), format!("{model:x?}"));
+            if program != model {
+                differ(format!("bucket {index} of {table}"), &program, &model);
+            }
         }
     }
 }
@@ -366,12 +371,12 @@ fn bucket_of(model: &Model, (table, index): (&str, u32)) -> Bucket {
 }
 
 /// A ring by what its slots hold.
-pub fn ring(slot: impl Fn(u16) -> u16) -> Box<Ring> {
+pub fn ring(slot: impl Fn(u16) -> u16) -> Arc<Ring> {
     let mut ring = Box::new(Ring([0; 65536]));
     for (i, member) in (0..=u16::MAX).zip(ring.0.iter_mut()) {
         *member = slot(i);
     }
-    ring
+    ring.into()
 }
 
 fn mask(table: &str) -> u32 {

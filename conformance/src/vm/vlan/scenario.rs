@@ -13,8 +13,9 @@ use super::network::{
 use super::stream::{Stream, connect, serve};
 use crate::lab::{command, wait};
 
-/// Moves of the subnet from one VLAN to the other under traffic.
-const MOVES: usize = 10;
+/// Moves of the subnet from one VLAN to the other under traffic, and on one interface in the driver.
+const MOVES: usize = 20;
+const MANY_MOVES: usize = 200;
 /// Changes of the configuration that replace a backend by its other address, in another VLAN.
 const REPLACEMENTS: usize = 5;
 
@@ -49,9 +50,11 @@ fn play_mode(network: &Network, mode: Mode) -> Result<()> {
     check_offloads(network)?;
     check_paths(network, &balancer)?;
     let vips = forwarded(network, mode);
+    let many = (network.uplink, mode) == (Uplink::Single, Mode::Native);
+    let moves = if many { MANY_MOVES } else { MOVES };
     check_note(network, &balancer, mode)?;
     let done = check_traffic(network, vips)
-        .and_then(|()| live_changes(network, &mut balancer, vips))
+        .and_then(|()| live_changes(network, &mut balancer, moves, vips))
         .and_then(|()| match network.uplink {
             Uplink::Single => vlan_comes_back(network, &balancer, vips),
             Uplink::Bond => failover(network, &mut balancer, mode, vips),
@@ -138,10 +141,15 @@ fn check_traffic(network: &Network, vips: &[IpAddr]) -> Result<()> {
 }
 
 /// A backend changes its VLAN, by the kernel's addresses and by the configuration: no datagram is lost.
-fn live_changes(network: &Network, balancer: &mut Balancer, vips: &[IpAddr]) -> Result<()> {
+fn live_changes(
+    network: &Network,
+    balancer: &mut Balancer,
+    moves: usize,
+    vips: &[IpAddr],
+) -> Result<()> {
     let stream = Stream::start(&network.client, vips);
     let began = Instant::now();
-    for number in 0..MOVES {
+    for number in 0..moves {
         move_subnet(network, balancer, if number % 2 == 0 { 20 } else { 10 })?;
     }
     let moved = began.elapsed();
@@ -154,7 +162,7 @@ fn live_changes(network: &Network, balancer: &mut Balancer, vips: &[IpAddr]) -> 
     let all = began.elapsed();
     let ledger = stream.end()?;
     println!(
-        "{MOVES} moves of a subnet to another VLAN in {:.1} s, {REPLACEMENTS} replacements of a backend in {:.1} s: \
+        "{moves} moves of a subnet to another VLAN in {:.1} s, {REPLACEMENTS} replacements of a backend in {:.1} s: \
          {} datagrams, {} lost, {} flows torn, {:?}",
         moved.as_secs_f64(),
         (all - moved).as_secs_f64(),
