@@ -3,8 +3,8 @@
 
 use arbitrary::{Result, Unstructured};
 use vc5_ebpf_abi::{
-    FlowEntry, Iface, NO_RING, RangeKey, RangeValue, Real, RealState, ServiceKey, ServiceValue,
-    VipValue,
+    BUCKET_WAYS, Bucket, FlowEntry, Iface, NO_RING, RangeKey, RangeValue, Real, RealState,
+    ServiceKey, ServiceValue, VipValue,
     maps::{EMBRYONIC, FLOWS, FRAGMENTS},
 };
 
@@ -17,7 +17,7 @@ use crate::path::{
         OTHER_IFINDEX, PASSING, PREVIOUS, RANGE_PAGE, REJECTING, RING, SPREAD, STICKY, STICKY_PAGE,
         VIP, WEB_PAGE, real, real_id, service, service_key,
     },
-    world::{flow_hash, key_address},
+    world::{TABLES, flow_hash, key_address},
 };
 
 const PAGES: [u16; 5] = [WEB_PAGE, RANGE_PAGE, ALL_PAGE, EXACT_PAGE, STICKY_PAGE];
@@ -60,7 +60,8 @@ impl Scene {
             7 => self.change_iface(u),
             8 => self.change_range(u),
             9 => self.age(u),
-            _ => self.plant(u),
+            10 => self.plant(u),
+            _ => self.crowd(u),
         }
     }
 
@@ -120,7 +121,7 @@ impl Scene {
         Ok(())
     }
 
-    fn change_iface(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+    pub(super) fn change_iface(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
         let flags = *u.choose(&[Iface::TRUNK, Iface::TRUNK, 0])?;
         let iface = Iface { ifindex: IFINDEX, mac: OUR_MAC, index: IN, flags, pad: [0; 4] };
         self.worlds.iter_mut().for_each(|world| world.set_iface(iface));
@@ -153,8 +154,7 @@ impl Scene {
 
     /// Puts a record of the last frame's flow into a table, of any real in any state.
     fn plant(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
-        let Some(frame) = &self.last else { return Ok(()) };
-        let hash = flow_hash(frame);
+        let Some(hash) = self.last.front().map(flow_hash) else { return Ok(()) };
         let table = *u.choose(&[FLOWS, FLOWS, EMBRYONIC])?;
         let id = if u.ratio(1, 8u8)? {
             u.int_in_range(1..=(1 << FlowEntry::REAL_BITS) - 1)?
@@ -166,6 +166,23 @@ impl Scene {
         let entry = FlowEntry::new(hash, id, generation, 0);
         let entry = entry.touched(0u8.wrapping_sub(idle), u.ratio(1, 4u8)?);
         self.worlds.iter_mut().for_each(|world| world.set_entry(table, hash, entry));
+        Ok(())
+    }
+
+    /// Fills a table with records of other flows.
+    pub(super) fn crowd(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        let (table, mask) = *u.choose(&TABLES)?;
+        let (seed, ages): (u32, [u8; BUCKET_WAYS]) = u.arbitrary()?;
+        let ways = ages.into_iter().zip(1u64..).map(|(age, i)| {
+            // Any odd number does to make tags that differ.
+            let other = (u64::from(seed) + i).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let entry = FlowEntry::new(other, real_id(WEB_PAGE, 1), GENERATION, 0);
+            entry.touched(age >> 1, age & 1 != 0).0
+        });
+        let bucket = Bucket(std::array::from_fn(|at| ways.clone().nth(at).unwrap_or_default()));
+        for world in &mut self.worlds {
+            (0..=mask).for_each(|index| world.set_bucket(table, index, bucket));
+        }
         Ok(())
     }
 }

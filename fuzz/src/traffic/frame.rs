@@ -6,7 +6,8 @@ use arbitrary::{Result, Unstructured};
 
 use crate::path::{
     extension::{
-        Extension, authentication, destination_options, fragment, hop_by_hop, routing, routing_on,
+        Extension, FRAGMENT, authentication, destination_options, fragment, hop_by_hop, routing,
+        routing_on,
     },
     frame::{ACK, Body, FIN, Family, Frame, MORE, OUR_MAC, PORT, RST, SYN, TCP, UDP},
     standard::{ALL_PORTS, DOWN, NO_RANGES, PASSING, REJECTING, STICKY, STRANGER, VIP},
@@ -58,7 +59,7 @@ pub fn structured(u: &mut Unstructured<'_>) -> Result<Frame> {
 /// Fields that are nearly always as they should be.
 fn unusual(u: &mut Unstructured<'_>, frame: &mut Frame) -> Result<()> {
     match u.int_in_range(0..=9)? {
-        0 => frame.destination_mac = [2, 0, 0, 0, 0, u.arbitrary()?],
+        0 if u.ratio(1, 4u8)? => frame.destination_mac = [2, 0, 0, 0, 0, u.arbitrary()?],
         1 => frame.padding = u.int_in_range(0..=30)?,
         2 => frame.cut = Some(u.int_in_range(0..=40)?),
         3 => frame.length = Some(u.int_in_range(0..=200)?),
@@ -66,7 +67,9 @@ fn unusual(u: &mut Unstructured<'_>, frame: &mut Frame) -> Result<()> {
         5 => frame.checksum_error = u.arbitrary()?,
         6 => frame.data_offset = u.arbitrary()?,
         7 => frame.traffic_class = u.arbitrary()?,
-        8 => frame.ether_type = Some(*u.choose(&[0x0800, 0x86dd, 0x0806, 0x8100])?),
+        8 if u.ratio(1, 4u8)? => {
+            frame.ether_type = Some(*u.choose(&[0x0800, 0x86dd, 0x0806, 0x8100])?)
+        }
         _ => frame.source = unroutable(u, frame.family())?,
     }
     Ok(())
@@ -173,6 +176,23 @@ fn tags(u: &mut Unstructured<'_>) -> Result<Vec<(u16, u16)>> {
             Ok((tpid, *u.choose(&[0, 10, 20, 0xb00a, 0xe000, 0xffff])?))
         })
         .collect()
+}
+
+/// A later frame of the same flow, or of the same packet if that is in fragments.
+pub fn next(u: &mut Unstructured<'_>, frame: &Frame) -> Result<Frame> {
+    let mut frame = frame.clone();
+    if let Body::Tcp { flags, .. } = &mut frame.body {
+        *flags = *u.choose(&[ACK, ACK, ACK, SYN, FIN | ACK, RST])?;
+    }
+    frame.ttl = frame.ttl.max(2);
+    let offset = *u.choose(&[0, 1, 5, 20])?;
+    if frame.fragment & !0x4000 != 0 {
+        frame.fragment = offset | if u.arbitrary()? { MORE } else { 0 };
+    }
+    for extension in frame.extensions.iter_mut().filter(|e| e.kind == FRAGMENT) {
+        *extension = fragment(8 * offset, u.arbitrary()?, u.int_in_range(1..=2)?);
+    }
+    Ok(frame)
 }
 
 /// The frame's bytes, a few of which are other ones than they should be in one of four frames.

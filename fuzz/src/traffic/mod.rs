@@ -5,7 +5,7 @@ mod frame;
 mod headers;
 pub mod rules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use arbitrary::{Result, Unstructured};
 use vc5_ebpf_abi::{Bucket, Real, RealState};
@@ -18,6 +18,8 @@ use crate::path::{
 
 /// Most frames for one input.
 const FRAMES: usize = 16;
+/// Frames whose flows go on.
+const FLOWS: usize = 3;
 
 /// Worlds to which the same happens.
 pub struct Scene {
@@ -25,15 +27,15 @@ pub struct Scene {
     pub worlds: Vec<World>,
     /// All reals, as a world does not tell of them.
     reals: BTreeMap<u32, Real>,
-    /// The last frame that had fields.
-    last: Option<Frame>,
+    /// The last frames that had fields.
+    last: VecDeque<Frame>,
 }
 
 impl Scene {
     /// Of worlds that have their rings.
     #[must_use]
     pub fn new(worlds: Vec<World>) -> Self {
-        Self { worlds, reals: BTreeMap::new(), last: None }
+        Self { worlds, reals: BTreeMap::new(), last: VecDeque::new() }
     }
 
     /// Puts frames through `process`, which is told what each real is, and changes the tables between
@@ -48,20 +50,28 @@ impl Scene {
         mut process: impl FnMut(&mut [World], &BTreeMap<u32, Real>, &[u8]),
     ) -> Result<()> {
         self.begin();
+        self.change_iface(u)?;
+        if u.ratio(1, 3u8)? {
+            self.crowd(u)?;
+        }
         let mut frames = 0;
         while frames < FRAMES && !u.is_empty() {
             let bytes = match u.int_in_range(0..=15u8)? {
-                0..=4 => {
+                0..=3 => {
                     self.change(u)?;
                     continue;
                 }
-                5 => frame::raw(u)?,
-                // The same flow goes on.
-                6 | 7 if self.last.is_some() => self.go_on(u)?,
+                4 if u.ratio(1, 4u8)? => frame::raw(u)?,
+                5..=8 if !self.last.is_empty() => {
+                    let at = u.int_in_range(0..=self.last.len() - 1)?;
+                    let frame = frame::next(u, &self.last[at])?;
+                    frame::damaged(u, &frame)?
+                }
                 _ => {
                     let frame = frame::structured(u)?;
                     let bytes = frame::damaged(u, &frame)?;
-                    self.last = Some(frame);
+                    self.last.push_front(frame);
+                    self.last.truncate(FLOWS);
                     bytes
                 }
             };
@@ -71,18 +81,8 @@ impl Scene {
         Ok(())
     }
 
-    /// The last frame again, with other flags if it is TCP.
-    fn go_on(&mut self, u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
-        use crate::path::frame::{ACK, Body, FIN, RST, SYN};
-        let Some(frame) = &mut self.last else { return Ok(Vec::new()) };
-        if let Body::Tcp { flags, .. } = &mut frame.body {
-            *flags = *u.choose(&[ACK, ACK, SYN, FIN | ACK, RST])?;
-        }
-        Ok(frame.bytes())
-    }
-
     fn begin(&mut self) {
-        self.last = None;
+        self.last.clear();
         self.reals.clear();
         for page in [WEB_PAGE, RANGE_PAGE, ALL_PAGE, EXACT_PAGE, STICKY_PAGE] {
             let ids = (1..=4).map(|member| real_id(page, member));
