@@ -65,7 +65,7 @@ impl Scene {
         }
     }
 
-    fn change_real(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+    pub(super) fn change_real(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
         let page = if u.arbitrary()? { WEB_PAGE } else { *u.choose(&PAGES)? };
         let id = real_id(page, *u.choose(&[1, 2, 2, 3, 4])?);
         let mut real = Real {

@@ -110,23 +110,30 @@ fn carrying(u: &mut Unstructured<'_>, family: Family, ends: &Ends) -> Result<Fra
     })
 }
 
-/// An ICMP error about a packet from the VIP to the client, mostly sent to that VIP.
+/// An ICMP error about a packet from the VIP to the client.
 fn error(u: &mut Unstructured<'_>, family: Family, ends: &Ends) -> Result<Frame> {
-    let kind = match family {
-        Family::V4 => *u.choose(&[3, 3, 4, 11, 12, 5])?,
-        Family::V6 => *u.choose(&[1, 2, 3, 4, 100])?,
-    };
     let quoted = if u.arbitrary()? { Frame::tcp(family, ACK) } else { Frame::udp(family) };
     let quoted = match family {
         Family::V4 => Frame { options: options(u)?, fragment: fragment_word(u)?, ..quoted },
         Family::V6 => Frame { extensions: extensions(u)?, ..quoted },
     };
     let quoted = quoted.from(ends.vip.0, ends.vip.1).to(ends.client.0, ends.client.1);
-    let mut quote = quoted.packet();
-    quote.truncate(u.int_in_range(0..=120)?);
     let to = if u.ratio(1, 8u8)? { Ends::new(u, family)?.vip.0 } else { ends.vip.0 };
+    Ok(Frame { destination: to, ..about(u, &quoted)? })
+}
+
+/// An ICMP error about a packet, to its sender.
+fn about(u: &mut Unstructured<'_>, quoted: &Frame) -> Result<Frame> {
+    let family = quoted.family();
+    let kind = match family {
+        Family::V4 => *u.choose(&[3, 3, 4, 11, 12, 5])?,
+        Family::V6 => *u.choose(&[1, 2, 3, 4, 100])?,
+    };
     let code = u.int_in_range(0..=4)?;
-    Ok(Frame { destination: to, ..Frame::icmp(family, kind, code, [0, 0, 5, 0xdc], &quote) })
+    let mut quote = quoted.packet();
+    let least = if family == Family::V4 { 28 } else { 48 };
+    quote.truncate(if u.ratio(1, 4u8)? { u.int_in_range(0..=120)? } else { least });
+    Ok(Frame::icmp(family, kind, code, [0, 0, 5, 0xdc], &quote).to(quoted.source, 0))
 }
 
 fn data(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
@@ -173,14 +180,19 @@ fn tags(u: &mut Unstructured<'_>) -> Result<Vec<(u16, u16)>> {
     (0..*u.choose(&count)?)
         .map(|_| {
             let tpid = *u.choose(&[0x8100, 0x8100, 0x88a8, 0x9100])?;
-            Ok((tpid, *u.choose(&[0, 10, 20, 0xb00a, 0xe000, 0xffff])?))
+            Ok((tpid, *u.choose(&[0, 10, 10, 20, 0xb00a, 0x500a, 0xf000, 0xffff])?))
         })
         .collect()
 }
 
-/// A later frame of the same flow, or of the same packet if that is in fragments.
+/// A later frame of the same flow, or of the same packet if that is in fragments, or an error about
+/// a frame that answers it.
 pub fn next(u: &mut Unstructured<'_>, frame: &Frame) -> Result<Frame> {
     let mut frame = frame.clone();
+    if matches!(frame.protocol, TCP | UDP) && u.ratio(1, 6u8)? {
+        let answer = frame.clone().from(frame.destination, frame.port);
+        return about(u, &answer.to(frame.source, frame.source_port));
+    }
     if let Body::Tcp { flags, .. } = &mut frame.body {
         *flags = *u.choose(&[ACK, ACK, ACK, SYN, FIN | ACK, RST])?;
     }

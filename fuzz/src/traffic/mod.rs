@@ -51,6 +51,9 @@ impl Scene {
     ) -> Result<()> {
         self.begin();
         self.change_iface(u)?;
+        for _ in 0..u.int_in_range(0..=3)? {
+            self.change_real(u)?;
+        }
         if u.ratio(1, 3u8)? {
             self.crowd(u)?;
         }

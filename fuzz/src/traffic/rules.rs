@@ -173,6 +173,10 @@ impl Seen<'_> {
         assert_eq!(after.ttl(), ttl);
         assert_eq!(after.without_ttl(), before.without_ttl());
         assert_eq!(checksums(after.packet), checksums(before.packet));
+        if reason == Reason::IcmpError {
+            let [flows, embryonic, _] = &self.before.buckets;
+            assert_eq!([flows, embryonic], [&self.after.buckets[0], &self.after.buckets[1]]);
+        }
         self.is_counted_as_traffic(id);
         assert!(self.samples.len() as u64 <= self.made());
         assert!(self.samples.iter().all(|s| (s.real, s.reason) == (id, reason as u32)));
