@@ -55,27 +55,8 @@ pub(crate) struct World {
 
 /// The usual session: IPv4 over IPv4, both sides dial.
 pub(crate) fn usual() -> Session {
-    Session {
-        router_id: ROUTER,
-        local: ROUTER.into(),
-        local_as: ROUTER_AS,
-        remote: NODE.into(),
-        remote_as: NODE_AS,
-        ipv4: true,
-        ipv6: false,
-        passive: false,
-        multihop: false,
-        password: None,
-        ttl_security: false,
-        four_octet_as: true,
-        extended_next_hop: false,
-        extended_messages: false,
-        add_paths: false,
-        prefix_limit: None,
-        graceful_restart: None,
-        restarted: false,
-        routes: vec![Announcement::to(THEIRS)],
-    }
+    let routes = vec![Announcement::to(THEIRS)];
+    Session { routes, ..Session::plain((ROUTER, ROUTER_AS), (NODE, NODE_AS)) }
 }
 
 /// The usual session, but over IPv6.
