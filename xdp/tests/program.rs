@@ -252,7 +252,16 @@ fn records_age() {
 /// at the kernel's own bound, a million.
 #[test]
 fn the_verifier_has_little_to_do() {
+    // An older verifier walks more: 25,051 instructions on 6.1, where it is 18,272 on 6.18.
+    let budget = if kernel() < (6, 18) { 26_000 } else { 20_000 };
     let verified = Kernel::load(&SETTINGS).verified();
     println!("{verified} instructions verified");
-    assert!(verified < 20_000, "{verified} instructions");
+    assert!(verified < budget, "{verified} instructions");
+}
+
+/// Major and minor version of the running kernel.
+fn kernel() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
+    let mut numbers = release.split(['.', '-', '\n']).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

@@ -208,6 +208,12 @@ impl Worker {
 
     fn tick(&mut self) {
         self.next_tick = Instant::now() + TICK;
+        // Before anything is published: those of an earlier run go on, and do not begin at zero.
+        let numbers = self.parts.network.topology.ports().into_iter().map(|port| port.number);
+        match Stats::read(&self.parts.forwarding, numbers.max().unwrap_or(0)) {
+            Ok(stats) => self.stats = stats,
+            Err(error) => tracing::warn!(%error, "reading the counters"),
+        }
         if self.unsynchronised {
             self.resynchronise();
         }
@@ -231,11 +237,6 @@ impl Worker {
         }
         self.report_readiness();
         self.see_off_neighbours(false);
-        let numbers = self.parts.network.topology.ports().into_iter().map(|port| port.number);
-        match Stats::read(&self.parts.forwarding, numbers.max().unwrap_or(0)) {
-            Ok(stats) => self.stats = stats,
-            Err(error) => tracing::warn!(%error, "reading the counters"),
-        }
         self.publish_all();
     }
 

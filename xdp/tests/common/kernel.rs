@@ -97,7 +97,7 @@ impl Kernel {
 
     /// Loads the object with these settings.
     pub fn load(settings: &Settings) -> Self {
-        let object = concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/vc5.o");
+        let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../xdp/bpf/vc5.o");
         let mut bpf = EbpfLoader::new()
             .override_global(SETTINGS, settings, true)
             .map_max_entries(maps::FLOWS, settings.flow_mask + 1)

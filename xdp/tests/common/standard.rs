@@ -150,6 +150,12 @@ impl World {
 
     /// Fills in the standard tables.
     pub fn furnish(&mut self) {
+        self.set_standard_rings(&*STANDARD_RINGS);
+        self.furnish_all_but_rings();
+    }
+
+    /// Fills them in where the rings are there already.
+    pub fn furnish_all_but_rings(&mut self) {
         self.set_iface(Iface { ifindex: IFINDEX, mac: OUR_MAC, index: IN, ..Iface::default() });
         self.set_tx_port(OTHER);
         for page in [WEB_PAGE, RANGE_PAGE, ALL_PAGE, EXACT_PAGE, STICKY_PAGE] {
@@ -158,7 +164,6 @@ impl World {
                 self.set_real(id, real(id, RealState::Live));
             }
         }
-        self.set_standard_rings(&*STANDARD_RINGS);
         for family in Family::BOTH {
             self.add_vips(family);
         }

@@ -52,7 +52,8 @@ impl Balancer {
             flows: 65_536,
             max_reals: 1024,
             settle_time: Duration::from_secs(1),
-            drain_time: Duration::from_secs(2),
+            // Longer than an emulated machine takes to find out a neighbour's address.
+            drain_time: Duration::from_secs(60),
             sample: None,
         };
         let started = within(&network.balancer, || Ok(Dataplane::start(config)?));
