@@ -115,7 +115,6 @@ fn send<P: Packet, T: Tables>(
     ifindex: u32,
     tables: &T,
 ) -> Result<Outcome, Reason> {
-    flow.hash = flow.five_tuple_hash(tables);
     tables.trace(|t| t.hash = flow.hash);
     let bytes = packet.len() as u64;
     let choice = choose::choose(flow, tables)?;

@@ -6,15 +6,15 @@ use aya_ebpf::{
 };
 use vc5_ebpf_abi::{
     Active, BUCKET_WAYS, Bucket, Event, Iface, NO_MEMBER, RangeKey, RangeValue, Real, Reason,
-    Sample, ServiceKey, ServiceValue, Settings, Trace, Traffic, VipKey, VipValue, bucket_index,
-    stats_index,
+    SERVICE_WAYS, Sample, ServiceKey, ServiceValue, Settings, Trace, Traffic, VipKey, VipValue,
+    bucket_index, service_buckets, stats_index,
 };
 use vc5_ebpf_path::{Flow, Tables, Way, choose::Choice, ip::Addresses};
 
 use crate::apart;
 use crate::maps::{
     ACTIVE, EMBRYONIC, EVENTS, FLOWS, FRAGMENTS, IFACES, PORT_RANGES, REAL_STATS, REALS, RINGS,
-    RangeData, SAMPLES, SERVICES, STATS, TRACE, TX_PORTS, VIP_FILTER, VIPS,
+    RangeData, SAMPLES, SERVICE_INDEX, SERVICES, STATS, TRACE, TX_PORTS, VIP_FILTER, VIPS,
 };
 
 /// Overridden by the loader; its name is `vc5_ebpf_abi::SETTINGS`.
@@ -111,8 +111,21 @@ impl Tables for Kernel {
 
     #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<&ServiceValue> {
-        // SAFETY: the map is not preallocated, so the value outlives this run of the program.
-        unsafe { SERVICES.get(key) }
+        let (addr, rest) = key.words();
+        for bucket in service_buckets(addr, rest) {
+            for way in 0..SERVICE_WAYS {
+                let bucket: *const u32 = SERVICE_INDEX.get_ptr(bucket)?.cast();
+                // SAFETY: a word of a map value, that user space may change at the same time.
+                let number = unsafe { bucket.add(way).read_volatile() };
+                let service = SERVICES.get(number)?;
+                let ([upper, lower], its_rest) = service.key.words();
+                let differing = (upper ^ addr[0]) | (lower ^ addr[1]) | u64::from(its_rest ^ rest);
+                if differing == 0 {
+                    return Some(&service.value);
+                }
+            }
+        }
+        None
     }
 
     #[inline(always)]

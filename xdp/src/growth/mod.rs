@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use vc5_ebpf_abi::Active;
 
-use crate::maps::FlowTable;
+use crate::maps::{FlowTable, wait_for_readers};
 use double::Doubling;
 
 pub(crate) use double::put;
@@ -99,16 +99,4 @@ fn double(table: &FlowTable) {
     wait_for_readers();
     all.for_each(|bucket| doubling.settle(bucket));
     tracing::info!(records = table.words().len(), "more of the flow table is in use");
-}
-
-/// Waits until no run of the program goes on that began before.
-fn wait_for_readers() {
-    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
-    // SAFETY: a system call that touches no memory. The kernel waits for a grace period, in which
-    // runs of XDP programs end.
-    let waited = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if waited != 0 {
-        // Refused where CPUs are kept free of the kernel's ticks; a run takes microseconds.
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }

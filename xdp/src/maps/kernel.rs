@@ -14,6 +14,7 @@ use vc5_ebpf_abi::{
 };
 
 use super::mmap::Mapped;
+use super::services::Services;
 use super::{FlowTable, Found, TableError, Tables, batch, inner};
 use crate::Error;
 use crate::maglev::{Ring, SLOTS};
@@ -31,14 +32,13 @@ const TRAFFIC_WORDS: usize = size_of::<Traffic>() / 8;
 pub(crate) struct KernelTables {
     vip_filter: Array<MapData, VipFilter>,
     vips: HashMap<MapData, VipKey, VipValue>,
-    services: HashMap<MapData, ServiceKey, ServiceValue>,
+    services: Services,
     ranges: LpmTrie<MapData, [u8; RANGE_BYTES], RangeValue>,
     rings: MapData,
     ring_maps: Vec<MapData>,
     reals: Mapped,
     max_reals: u32,
     max_vips: u32,
-    max_services: u32,
     interfaces: Array<MapData, Iface>,
     tx_ports: DevMap<MapData>,
     stats: MapData,
@@ -72,17 +72,16 @@ impl KernelTables {
         let Map::ArrayOfMaps(rings) = map(ebpf, maps::RINGS)? else {
             return Err(Error::Object(format!("{} is no array of maps", maps::RINGS)));
         };
-        let limit = |name| {
-            let map = ebpf.map(name).and_then(data);
-            map.map_or(0, |data| data.info().map_or(0, |info| info.max_entries()))
-        };
-        let (max_vips, max_services) = (limit(maps::VIPS), limit(maps::SERVICES));
+        let max_vips = ebpf.map(maps::VIPS).and_then(data).map_or(0, entries);
+        let index = array(ebpf, maps::SERVICE_INDEX)?;
+        let (index, _) = mapped(&index, maps::SERVICE_INDEX, Services::INDEX_WORDS)?;
+        let services = array(ebpf, maps::SERVICES)?;
+        let (services, _) = mapped(&services, maps::SERVICES, Services::ELEMENT_WORDS)?;
         let tables = Self {
             max_vips,
-            max_services,
             vip_filter: typed(ebpf, maps::VIP_FILTER)?,
             vips: typed(ebpf, maps::VIPS)?,
-            services: typed(ebpf, maps::SERVICES)?,
+            services: Services::new(index, services),
             ranges: typed(ebpf, maps::PORT_RANGES)?,
             rings,
             ring_maps: Vec::new(),
@@ -129,7 +128,7 @@ impl KernelTables {
 
     /// How many services there can be.
     pub(crate) fn max_services(&self) -> u32 {
-        self.max_services
+        self.services.limit()
     }
 
     pub(crate) fn flows(&self) -> &FlowTable {
@@ -232,9 +231,7 @@ impl KernelTables {
         for entry in self.vips.iter() {
             found.vips.push(entry.map_err(error("reading VIPS"))?);
         }
-        for entry in self.services.iter() {
-            found.services.push(entry.map_err(error("reading SERVICES"))?);
-        }
+        found.services.extend(self.services.all());
         for entry in self.ranges.iter() {
             let (key, value) = entry.map_err(error("reading PORT_RANGES"))?;
             found.ranges.push((range_of(&key), value));
@@ -287,11 +284,12 @@ impl Tables for KernelTables {
     }
 
     fn set_service(&mut self, key: ServiceKey, value: &ServiceValue) -> Result<(), TableError> {
-        self.services.insert(key, value, 0).map_err(error("writing SERVICES"))
+        self.services.set(key, value)
     }
 
     fn remove_service(&mut self, key: ServiceKey) -> Result<(), TableError> {
-        gone(self.services.remove(&key)).map_err(error("removing from SERVICES"))
+        self.services.remove(&key);
+        Ok(())
     }
 
     fn set_range(&mut self, key: RangeKey, value: RangeValue) -> Result<(), TableError> {

@@ -10,7 +10,7 @@ use aya::{
 };
 use vc5_ebpf_abi::{
     Active, Address, BUCKET_WAYS, Bucket, Counter, Iface, NO_RING, PAGE_REALS, PROGRAM, RING_SLOTS,
-    Real, RealState, Reason, Ring, SERVICE_PAGES, SETTINGS, ServiceKey, ServiceValue, Settings,
+    Real, RealState, Reason, Ring, SERVICE_PAGES, SETTINGS, Service, ServiceBucket, ServiceKey, ServiceValue, Settings,
     VIP_FILTER_WORDS, VipFilter, VipKey, VipValue, iface_slot, maps, stats_index,
 };
 
@@ -118,6 +118,11 @@ impl Subject {
         Ok(array.set(index, value, 0)?)
     }
 
+    fn get<V: Pod>(&mut self, name: &str, index: u32) -> Result<V> {
+        let array: Array<_, V> = self.map(name)?.try_into()?;
+        Ok(array.get(&index, 0)?)
+    }
+
     fn add_reals(&mut self) -> Result<()> {
         for member in 1..=BACKENDS {
             let [hi, lo] = member.to_be_bytes();
@@ -156,11 +161,16 @@ impl Subject {
         let value =
             ServiceValue { prev_until_ns: 0, ring: 0, prev_ring: NO_RING, flags: 0, pad: 0, pages };
         let mut filter = VipFilter([0; VIP_FILTER_WORDS]);
+        let mut number = 0;
         for Vip { address, filter_bit } in vips {
-            let mut services: HashMap<_, ServiceKey, ServiceValue> =
-                self.map(maps::SERVICES)?.try_into()?;
             for protocol in [6, 17] {
-                services.insert(ServiceKey::new(*address, 80, protocol), value, 0)?;
+                number += 1;
+                let key = ServiceKey::new(*address, 80, protocol);
+                self.set(maps::SERVICES, number, Service { key, pad: 0, value, spare: [0; 2] })?;
+                let [bucket, _] = key.buckets();
+                let mut ways: ServiceBucket = self.get(maps::SERVICE_INDEX, bucket)?;
+                *ways.0.iter_mut().find(|way| **way == 0).context("a full bucket")? = number;
+                self.set(maps::SERVICE_INDEX, bucket, ways)?;
             }
             let mut vips: HashMap<_, VipKey, VipValue> = self.map(maps::VIPS)?.try_into()?;
             vips.insert(VipKey(*address), VipValue::default(), 0)?;
