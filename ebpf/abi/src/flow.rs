@@ -11,17 +11,18 @@ pub const MAX_BUCKETS: u32 = 1 << 27;
 ///
 /// A table that has room for millions of flows is spread over more memory than the caches and the
 /// TLB hold, and the few flows of a quiet time over all of it. So only its first buckets are in use
-/// until they fill. User space doubles their number then: it copies them to as many that follow,
-/// as a record does not tell the bit of the hash that is used from then on, and then clears that bit
-/// here. The copies that are in the wrong half are found by nobody.
-#[repr(C)]
+/// until they fill. User space doubles their number then: it clears the bit here that is used of the
+/// hash from then on, by one store, and copies the records to as many buckets that follow, as a record
+/// does not tell that bit. Until it has, the program looks for a flow where it lay before too. The
+/// copies that are in the wrong half are found by nobody.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Active {
     /// Bits of [`Settings::flow_mask`](crate::Settings::flow_mask), the upper ones, that number no
     /// buckets yet. Zero, as the map is made: all are in use.
     pub unused: u32,
-    /// Zero.
-    pub pad: u32,
+    /// 1 while the records are being copied that lie where half as many buckets put them.
+    pub copying: u32,
 }
 
 impl Active {
@@ -32,7 +33,7 @@ impl Active {
     #[inline(always)]
     #[must_use]
     pub const fn new(flow_mask: u32, buckets: u32) -> Self {
-        Self { unused: flow_mask & !(buckets.wrapping_sub(1)), pad: 0 }
+        Self { unused: flow_mask & !(buckets.wrapping_sub(1)), copying: 0 }
     }
 
     /// Number of buckets in use, less one.
@@ -40,6 +41,13 @@ impl Active {
     #[must_use]
     pub const fn mask(self, flow_mask: u32) -> u32 {
         flow_mask & !self.unused
+    }
+
+    /// The same before, while records are being copied.
+    #[inline(always)]
+    #[must_use]
+    pub const fn former_mask(self, flow_mask: u32) -> Option<u32> {
+        if self.copying == 0 { None } else { Some(self.mask(flow_mask) >> 1) }
     }
 }
 
@@ -185,6 +193,8 @@ mod tests {
             assert_eq!(Active::new(mask, buckets).mask(mask), active);
         }
         assert_eq!(Active::default().mask(15), 15);
+        assert_eq!(Active::default().former_mask(15), None);
+        assert_eq!(Active { copying: 1, ..Active::new(15, 8) }.former_mask(15), Some(3));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use counters::{
     Counter, EVENT_COUNT, Event, REASON_COUNT, REASONS_MAX, Reason, Traffic, Verdict, stats_index,
 };
 pub use flow::{Active, BUCKET_WAYS, Bucket, FlowEntry, MAX_BUCKETS, bucket_index};
-pub use settings::{LAYOUT_VERSION, SETTINGS, Settings, age_shift};
+pub use settings::{LAYOUT_VERSION, NO_TABLE, SETTINGS, Settings, age_shift};
 pub use tables::{
     Address, IFACE_PROBES, IFACE_SLOTS, Iface, MAX_IFACES, MAX_MEMBER, MAX_REALS, NO_MEMBER,
     NO_REAL, NO_RING, PAGE_REALS, RING_SLOTS, RangeKey, RangeValue, Real, RealState, Ring,
@@ -58,6 +58,9 @@ pub mod maps {
     pub const FLOWS: &str = "FLOWS";
     /// `ARRAY<Active, 1>`, memory-mappable.
     pub const ACTIVE: &str = "ACTIVE";
+    /// `ARRAY<Bucket>`, memory-mappable: the `FLOWS` in use before a change of their size, asked for
+    /// flows that `FLOWS` does not have. [`NO_TABLE`](crate::NO_TABLE): one bucket without a use.
+    pub const BEFORE: &str = "BEFORE";
     /// `ARRAY<Bucket>`, memory-mappable.
     pub const EMBRYONIC: &str = "EMBRYONIC";
     /// `ARRAY<Bucket>`, memory-mappable: backends of fragmented packets, by a hash of addresses,
@@ -79,7 +82,7 @@ pub mod maps {
     pub const SAMPLES: &str = "SAMPLES";
 
     /// All of them.
-    pub const ALL: [&str; 18] = [
+    pub const ALL: [&str; 19] = [
         VIP_FILTER,
         VIPS,
         SERVICE_INDEX,
@@ -89,6 +92,7 @@ pub mod maps {
         REALS,
         FLOWS,
         ACTIVE,
+        BEFORE,
         EMBRYONIC,
         FRAGMENTS,
         IFACES,

@@ -187,7 +187,8 @@ mod tests {
     }
 
     fn pairs() -> impl Iterator<Item = (usize, usize, u64)> {
-        let pairs = (0..BUCKET_WAYS).flat_map(|first| (first..BUCKET_WAYS).map(move |s| (first, s)));
+        let pairs =
+            (0..BUCKET_WAYS).flat_map(|first| (first..BUCKET_WAYS).map(move |s| (first, s)));
         pairs.flat_map(|(first, second)| (0..8).map(move |salt| (first, second, salt)))
     }
 

@@ -104,7 +104,8 @@ fn fill(table: &FlowTable, seed: u64) {
 }
 
 /// Sends packets of all known flows, again and again, and some of new ones.
-fn traffic(program: &Xdp, rounds: &AtomicU64, over: &AtomicBool) {
+/// Gives back how many flows there are then.
+fn traffic(program: &Xdp, rounds: &AtomicU64, over: &AtomicBool) -> u32 {
     let mut new = KNOWN..;
     while !over.load(Ordering::Relaxed) {
         for flow in 0..KNOWN {
@@ -115,6 +116,7 @@ fn traffic(program: &Xdp, rounds: &AtomicU64, over: &AtomicBool) {
         }
         rounds.fetch_add(1, Ordering::Relaxed);
     }
+    new.start
 }
 
 /// Ends the traffic, however this ends.
@@ -136,7 +138,7 @@ fn flows_stay_where_they_are_while_the_table_grows() {
     assert!((0..KNOWN).all(|flow| send(program, flow) == 1));
     set_ring(&mut tables, 1);
     let (rounds, over) = (AtomicU64::new(0), AtomicBool::new(false));
-    std::thread::scope(|scope| {
+    let flows = std::thread::scope(|scope| {
         let sender = scope.spawn(|| traffic(program, &rounds, &over));
         let end = End(&over);
         let mut growth = Growth::default();
@@ -156,7 +158,12 @@ fn flows_stay_where_they_are_while_the_table_grows() {
             std::thread::yield_now();
         }
         drop(end);
+        sender.join().unwrap()
     });
     assert!((0..KNOWN).all(|flow| send(program, flow) == 1), "all records are there");
+    // Now only a record tells of the backend that they began with.
+    set_ring(&mut tables, 0);
+    let moved = (KNOWN..flows).filter(|flow| send(program, *flow) != 2).count();
+    assert_eq!(moved, 0, "of {} flows that began meanwhile", flows - KNOWN);
     assert_eq!(table.words().len(), table.all_words().len());
 }

@@ -5,6 +5,7 @@ mod double;
 mod filling;
 #[cfg(test)]
 mod kernel_tests;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -16,16 +17,13 @@ use vc5_ebpf_abi::Active;
 use crate::maps::{FlowTable, wait_for_readers};
 use double::Doubling;
 
-pub(crate) use double::put;
+pub(crate) use record::{put, records};
 
 /// How often the table is looked at.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Buckets that are looked at.
 const SAMPLE: usize = 1024;
-
-/// Times that what has changed meanwhile is copied at most.
-const PASSES: usize = 8;
 
 /// Watches one flow table, and lets it grow.
 #[derive(Debug, Default)]
@@ -86,17 +84,27 @@ fn join(doubling: JoinHandle<()>) {
 /// Doubles the part of the table in use, if there is room.
 fn double(table: &FlowTable) {
     let buckets = table.mask() + 1;
-    let Some(mut doubling) = Doubling::new(table.all_words(), buckets as usize) else { return };
-    let all = 0..doubling.buckets();
-    for _ in 0..PASSES {
-        let changed: usize = all.clone().map(|bucket| doubling.copy(bucket)).sum();
-        if changed <= all.len() / 256 {
-            break;
+    if buckets < table.buckets() {
+        table.set_in_use(buckets * 2, true);
+        settle(table);
+        tracing::info!(records = table.words().len(), "more of the flow table is in use");
+    }
+}
+
+/// Copies what lies where fewer buckets had put it, if a doubling has come no further: that of a run
+/// that was killed, among others.
+pub(crate) fn settle(table: &FlowTable) {
+    let Some(former) = table.former_mask() else { return };
+    if let Some(mut doubling) = Doubling::new(table.all_words(), former as usize + 1) {
+        let all = 0..doubling.buckets();
+        let _before: usize = all.clone().map(|bucket| doubling.copy(bucket)).sum();
+        // Runs of the program that know of the former number alone record flows by that.
+        wait_for_readers();
+        let lost: usize = all.clone().map(|bucket| doubling.copy(bucket)).sum();
+        all.for_each(|bucket| doubling.retract(bucket));
+        if lost > 0 {
+            tracing::debug!(lost, "flow records found no room as the table grew");
         }
     }
-    table.set_in_use(buckets * 2);
-    all.clone().for_each(|bucket| doubling.settle(bucket));
-    wait_for_readers();
-    all.for_each(|bucket| doubling.settle(bucket));
-    tracing::info!(records = table.words().len(), "more of the flow table is in use");
+    table.set_in_use(table.mask() + 1, false);
 }

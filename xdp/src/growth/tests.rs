@@ -17,17 +17,18 @@ const FLOWS: u64 = 50;
 /// What a program would do to the table, and what it should find there.
 struct Traffic<'t> {
     table: &'t [AtomicU64],
-    buckets: usize,
     random: u64,
     age: u8,
+    /// Reals given out so far.
+    given: u32,
     /// The real of each flow that has a record.
     reals: HashMap<u64, u32>,
-    /// Flows that were new since their bucket was copied, until that is settled: the only ones that
-    /// may be missed, for that long.
-    unsettled: HashSet<u64>,
-    /// Whether the upper half is in use, and not all of it settled yet.
-    settling: bool,
-    /// Buckets of the lower half that were full at some time, in which a new flow displaces another.
+    /// Whether twice as many buckets are in use as before, and whether flows are looked for where they
+    /// lay before too.
+    doubled: bool,
+    copying: bool,
+    /// Buckets of the lower half that were full at some time, or a copy of them, in which a new flow
+    /// displaces another.
     full: HashSet<usize>,
 }
 
@@ -39,70 +40,101 @@ impl Traffic<'_> {
         self.random
     }
 
-    fn bucket(&self, hash: u64) -> &[AtomicU64] {
-        let start = (hash as usize & (self.buckets - 1)) * BUCKET_WAYS;
+    /// Number of a flow's bucket, of so many in use.
+    fn bucket(&self, hash: u64, buckets: usize) -> &[AtomicU64] {
+        let start = (hash as usize & (buckets - 1)) * BUCKET_WAYS;
         &self.table[start..start + BUCKET_WAYS]
     }
 
-    fn ways(&self, hash: u64) -> [Cell<u64>; BUCKET_WAYS] {
-        let bucket = self.bucket(hash);
-        std::array::from_fn(|way| Cell::new(bucket[way].load(Ordering::Relaxed)))
+    /// The bucket that a flow belongs to, and that where it may lie still.
+    fn places(&self, hash: u64) -> (&[AtomicU64], Option<&[AtomicU64]>) {
+        let former = self.copying.then(|| self.bucket(hash, BUCKETS));
+        (self.bucket(hash, if self.doubled { 2 * BUCKETS } else { BUCKETS }), former)
     }
 
-    /// Carries out on the table what was done to a copy of its bucket.
-    fn put_back(&self, hash: u64, ways: &[Cell<u64>; BUCKET_WAYS]) {
-        for (word, way) in self.bucket(hash).iter().zip(ways) {
-            word.store(way.get(), Ordering::Relaxed);
+    /// As the program finds a record, which it then has in its place.
+    fn found(&mut self, hash: u64) -> Option<u32> {
+        let (here, former) = self.places(hash);
+        if let Some(way) = find(&ways(here), hash) {
+            return Some(FlowEntry(way.get()).real());
+        }
+        let record = find(&ways(former?), hash)?.get();
+        self.put(hash, FlowEntry(record));
+        Some(FlowEntry(record).real())
+    }
+
+    fn put(&mut self, hash: u64, entry: FlowEntry) {
+        let (here, _) = self.places(hash);
+        let ways = ways(here);
+        victim(&ways, hash, self.age).unwrap().0.set(entry.0);
+        put_back(here, &ways);
+        if ways.iter().all(|way| way.get() != 0) {
+            self.full.insert(hash as usize & (BUCKETS - 1));
         }
     }
 
-    fn found(&self, hash: u64) -> Option<u32> {
-        find(&self.ways(hash), hash).map(|way| FlowEntry(way.get()).real())
+    /// Touches a flow's record, or deletes all that there are of it.
+    fn change(&self, hash: u64, change: impl Fn(FlowEntry) -> FlowEntry, everywhere: bool) {
+        let (here, former) = self.places(hash);
+        for bucket in former.into_iter().filter(|_| everywhere).chain([here]) {
+            let ways = ways(bucket);
+            for way in ways.iter().filter(|way| FlowEntry(way.get()).matches(hash)) {
+                way.set(change(FlowEntry(way.get())).0);
+            }
+            put_back(bucket, &ways);
+        }
     }
 
     /// A packet of some flow: it is new, goes on, or ends and begins anew with another real.
     fn packet(&mut self) {
         let flow = self.random() % FLOWS + 1;
         let hash = flow.wrapping_mul(0x9e37_79b9_7f4a_7c15).swap_bytes().wrapping_mul(5);
-        if self.settling && self.unsettled.contains(&hash) {
-            return;
-        }
-        let lower = hash as usize & (BUCKETS - 1);
         let choice = self.random();
         self.age = self.age.wrapping_add(u8::from(choice & 63 == 0)) & 127;
-        let ways = self.ways(hash);
-        let record = find(&ways, hash);
         let known = self.reals.get(&hash).copied();
-        if !self.full.contains(&lower) {
-            assert_eq!(record.map(|way| FlowEntry(way.get()).real()), known, "flow {flow}");
+        let found = self.found(hash);
+        if !self.full.contains(&(hash as usize & (BUCKETS - 1))) {
+            assert_eq!(found, known, "flow {flow}");
         }
-        match record {
-            Some(way) if choice & 7 != 0 => {
-                way.set(FlowEntry(way.get()).touched(self.age, choice & 8 != 0).0);
-                return self.put_back(hash, &ways);
-            }
-            Some(way) => way.set(0),
-            None => {}
+        if found.is_some() && choice & 7 != 0 {
+            let age = self.age;
+            return self.change(hash, |entry| entry.touched(age, choice & 8 != 0), false);
         }
-        let real = (choice >> 8) as u32 % 100 + 1;
-        let (way, _) = victim(&ways, hash, self.age).unwrap();
-        way.set(FlowEntry::new(hash, real, 0, self.age).0);
-        if ways.iter().all(|way| way.get() != 0) {
-            self.full.insert(lower);
+        self.change(hash, |_| FlowEntry(0), true);
+        if choice & 16 != 0 {
+            self.reals.remove(&hash);
+            return;
         }
-        self.put_back(hash, &ways);
+        // A record as it was is made again only after longer than copying takes.
+        self.given += 1;
+        let real = self.given;
+        self.put(hash, FlowEntry::new(hash, real, 0, self.age));
         self.reals.insert(hash, real);
-        if !self.settling {
-            self.unsettled.insert(hash);
-        }
     }
 
     fn packets(&mut self, count: u64) {
         (0..count).for_each(|_| self.packet());
     }
 
-    fn is_copied(&mut self, bucket: usize) {
-        self.unsettled.retain(|hash| *hash as usize & (BUCKETS - 1) != bucket);
+    /// A run of the program that began before the doubling records a new flow.
+    fn late_packet(&mut self, flow: u64) {
+        let hash = (FLOWS + flow).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (self.doubled, self.copying) = (false, false);
+        self.given += 1;
+        self.put(hash, FlowEntry::new(hash, self.given, 0, self.age));
+        (self.doubled, self.copying) = (true, true);
+        self.reals.insert(hash, self.given);
+    }
+}
+
+fn ways(bucket: &[AtomicU64]) -> [Cell<u64>; BUCKET_WAYS] {
+    std::array::from_fn(|way| Cell::new(bucket[way].load(Ordering::Relaxed)))
+}
+
+/// Carries out on the table what was done to a copy of its bucket.
+fn put_back(bucket: &[AtomicU64], ways: &[Cell<u64>; BUCKET_WAYS]) {
+    for (word, way) in bucket.iter().zip(ways) {
+        word.store(way.get(), Ordering::Relaxed);
     }
 }
 
@@ -112,73 +144,87 @@ fn table(buckets: usize) -> Vec<AtomicU64> {
 
 proptest! {
     #[test]
-    fn no_flow_is_lost_or_moved_by_packets_between(seed in 1u64.., gap in 0u64..6, passes in 1..4) {
+    fn no_flow_is_lost_or_moved_by_packets_between(seed in 1u64.., gap in 0u64..6) {
         let table = table(2 * BUCKETS);
         let mut traffic = Traffic {
             table: &table,
-            buckets: BUCKETS,
             random: seed,
             age: 0,
+            given: 0,
             reals: HashMap::new(),
-            unsettled: HashSet::new(),
-            settling: false,
+            doubled: false,
+            copying: false,
             full: HashSet::new(),
         };
         traffic.packets(100);
+        (traffic.doubled, traffic.copying) = (true, true);
         let mut doubling = Doubling::new(&table, BUCKETS).unwrap();
-        for _ in 0..passes {
-            for bucket in 0..BUCKETS {
-                doubling.copy(bucket);
-                traffic.is_copied(bucket);
-                traffic.packets(gap);
-            }
-        }
-        (traffic.buckets, traffic.settling) = (2 * BUCKETS, true);
         for bucket in 0..BUCKETS {
             traffic.packets(gap);
-            doubling.settle(bucket);
-            traffic.is_copied(bucket);
-        }
-        traffic.packets(gap);
-        (0..BUCKETS).for_each(|bucket| doubling.settle(bucket));
-        let (mut checked, mut upper) = (0, 0);
-        for (hash, real) in &traffic.reals {
-            if !traffic.full.contains(&(*hash as usize & (BUCKETS - 1))) {
-                prop_assert_eq!(traffic.found(*hash), Some(*real));
-                checked += 1;
-                upper += usize::from(*hash as usize & BUCKETS != 0);
+            doubling.copy(bucket);
+            if bucket % 4 == 1 {
+                traffic.late_packet(bucket as u64);
             }
         }
-        prop_assert!(checked > 10 && upper > 0, "{} flows, {} of them moved up", checked, upper);
+        for bucket in 0..BUCKETS {
+            traffic.packets(gap);
+            if doubling.copy(bucket) > 0 {
+                traffic.full.insert(bucket);
+            }
+        }
+        (0..BUCKETS).for_each(|bucket| doubling.retract(bucket));
+        traffic.copying = false;
+        let (mut checked, mut upper) = (0, 0);
+        for (hash, real) in traffic.reals.clone() {
+            if !traffic.full.contains(&(hash as usize & (BUCKETS - 1))) {
+                prop_assert_eq!(traffic.found(hash), Some(real));
+                checked += 1;
+                upper += usize::from(hash as usize & BUCKETS != 0);
+            }
+        }
+        prop_assert!(checked > 3 && upper > 0, "{} flows, {} of them moved up", checked, upper);
     }
 }
 
-#[test]
-fn a_record_replaced_by_the_program_is_not_written_over() {
-    let table = table(2);
-    let word = |way: usize| table[way].load(Ordering::Relaxed);
-    let entry = |tag: u64, real| FlowEntry::new(tag << 40, real, 0, 0).0;
-    table[0].store(entry(1, 5), Ordering::Relaxed);
-    let mut doubling = Doubling::new(&table, 1).unwrap();
-    assert_eq!((doubling.copy(0), doubling.copy(0)), (1, 0));
-    assert_eq!(word(8), entry(1, 5));
-    table[0].store(entry(1, 6), Ordering::Relaxed);
-    table[8].store(entry(1, 7), Ordering::Relaxed);
-    doubling.settle(0);
-    assert_eq!(word(8), entry(1, 7), "the program's, not that of the lower half");
+fn entry(tag: u64, real: u32) -> u64 {
+    FlowEntry::new(tag << 40, real, 0, 0).0
 }
 
 #[test]
-fn in_a_full_bucket_no_other_flow_is_displaced() {
+fn what_the_program_has_recorded_itself_is_not_written_over() {
     let table = table(2);
-    let entry = |tag: u64| FlowEntry::new(tag << 40, 5, 0, 0).0;
-    (0..8).for_each(|way| table[way].store(entry(way as u64 + 1), Ordering::Relaxed));
+    let word = |way: usize| table[way].load(Ordering::Relaxed);
+    table[0].store(entry(1, 5), Ordering::Relaxed);
+    table[9].store(entry(1, 7), Ordering::Relaxed);
+    let mut doubling = Doubling::new(&table, 1).unwrap();
+    assert_eq!(doubling.copy(0), 0);
+    assert_eq!((word(8), word(9)), (0, entry(1, 7)), "the program's, and no other");
+}
+
+#[test]
+fn a_copy_of_what_was_deleted_meanwhile_is_taken_out_unless_it_is_in_use() {
+    let table = table(2);
+    let word = |way: usize| table[way].load(Ordering::Relaxed);
+    (0..3).for_each(|way| table[way].store(entry(way as u64 + 1, 5), Ordering::Relaxed));
     let mut doubling = Doubling::new(&table, 1).unwrap();
     doubling.copy(0);
-    table[3].store(entry(100), Ordering::Relaxed);
-    doubling.settle(0);
+    assert_eq!([word(8), word(9), word(10)], [entry(1, 5), entry(2, 5), entry(3, 5)]);
+    let touched = FlowEntry(entry(2, 5)).touched(9, false).0;
+    table[9].store(touched, Ordering::Relaxed);
+    (0..2).for_each(|way| table[way].store(0, Ordering::Relaxed));
+    table[2].store(entry(100, 5), Ordering::Relaxed);
+    doubling.retract(0);
+    assert_eq!([word(8), word(9), word(10)], [0, touched, entry(3, 5)], "one was displaced");
+}
+
+#[test]
+fn without_room_for_a_copy_no_other_flow_is_displaced() {
+    let table = table(2);
+    (0..8).for_each(|way| table[8 + way].store(entry(way as u64 + 1, 5), Ordering::Relaxed));
+    table[0].store(entry(100, 5), Ordering::Relaxed);
+    assert_eq!(Doubling::new(&table, 1).unwrap().copy(0), 1);
     let upper: Vec<u64> = table[8..].iter().map(|way| way.load(Ordering::Relaxed)).collect();
-    assert_eq!(upper, (1..9).map(entry).collect::<Vec<_>>());
+    assert_eq!(upper, (1..9).map(|tag| entry(tag, 5)).collect::<Vec<_>>());
 }
 
 #[test]

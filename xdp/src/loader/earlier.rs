@@ -7,44 +7,71 @@ use aya::programs::links::FdLink;
 use aya::programs::loaded_programs;
 use vc5_ebpf_abi::{LAYOUT_VERSION, SETTINGS, Settings, maps};
 
-use super::{Pins, SIZED};
+use super::Pins;
+use super::plan::SIZED;
 
 /// The maps of an earlier run.
 #[derive(Debug)]
 pub(crate) struct Earlier {
     directory: PathBuf,
     settings: Settings,
+    is_mixed: bool,
 }
 
 impl Earlier {
-    /// Finds those of the program that runs, else the newest.
+    /// Finds those of the newest program that runs, else the newest.
     pub(crate) fn find(pins: &Pins) -> Option<Self> {
         let programs: Vec<u32> = pins
             .links()
             .into_iter()
             .filter_map(|link| Some(FdLink::from(link).info().ok()?.program_id()))
             .collect();
-        let running: Vec<u32> = loaded_programs()
+        let running: Vec<Vec<u32>> = loaded_programs()
             .filter_map(Result::ok)
             .filter(|program| programs.contains(&program.id()))
             .filter_map(|program| program.map_ids().ok()?)
-            .flatten()
             .collect();
         let mut found: Vec<Self> = pins.earlier_maps().into_iter().filter_map(Self::read).collect();
-        // A run that was killed before its program took over has left copies of some of these, and
-        // pinned the others as it had found them.
-        let is_running = |earlier: &Self| {
-            SIZED.iter().all(|name| {
-                MapInfo::from_pin(earlier.pin(name)).is_ok_and(|info| running.contains(&info.id()))
-            })
+        // A run that was killed before its program took over has left maps that nobody writes to,
+        // and pinned the others as it had found them.
+        let runs_by = |maps: &[Option<u32>], running: &Vec<u32>| {
+            maps.iter().all(|map| map.is_some_and(|id| running.contains(&id)))
         };
-        let place = found.iter().position(is_running).unwrap_or(0);
-        (place < found.len()).then(|| found.swap_remove(place))
+        let maps: Vec<_> = found.iter().map(Self::sized).collect();
+        let is_running =
+            |maps: &[Option<u32>; SIZED.len()]| running.iter().any(|r| runs_by(maps, r));
+        let place = maps.iter().position(is_running).unwrap_or(0);
+        let is_mixed =
+            maps.get(place).is_some_and(|maps| !running.iter().all(|r| runs_by(maps, r)));
+        let earlier = (place < found.len()).then(|| found.swap_remove(place))?;
+        Some(Self { is_mixed, ..earlier })
     }
 
     fn read(directory: PathBuf) -> Option<Self> {
         let settings = settings_at(&directory.join(SETTINGS)).ok()?.get(&0, 0).ok()?;
-        Some(Self { directory, settings })
+        Some(Self { directory, settings, is_mixed: false })
+    }
+
+    /// The ids of the maps by which it is told which program runs by these.
+    fn sized(&self) -> [Option<u32>; SIZED.len()] {
+        SIZED.map(|name| Some(MapInfo::from_pin(self.pin(name)).ok()?.id()))
+    }
+
+    /// What its program was loaded with.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether a program with other maps is in force too: on one interface, where a run was killed
+    /// before its program took over on that as well.
+    pub(super) fn is_mixed(&self) -> bool {
+        self.is_mixed
+    }
+
+    /// Whether its maps have so many entries; that of the table before is what it happens to be.
+    pub(super) fn has_sizes(&self, sizes: &[(&str, u32)]) -> bool {
+        let mut sizes = sizes.iter().filter(|(name, _)| *name != maps::BEFORE);
+        sizes.all(|(name, size)| self.map(name, Some(*size)).is_some())
     }
 
     pub(super) fn directory(&self) -> &Path {

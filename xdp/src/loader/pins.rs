@@ -255,8 +255,11 @@ fn is_maps(path: &Path) -> bool {
     path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("maps-"))
 }
 
+/// A number greater than those of all that are there: by the numbers it is told which is newer.
 fn unused_maps(directory: &Path) -> Option<PathBuf> {
-    (1u32..).map(|n| directory.join(format!("maps-{n}"))).find(|path| !path.exists())
+    let newest = entries(directory).iter().filter_map(|path| number_of(path)).max();
+    let number = newest.map_or(Some(1), |newest| newest.checked_add(1))?;
+    Some(directory.join(format!("maps-{number}")))
 }
 
 fn number_of(maps: &Path) -> Option<u32> {

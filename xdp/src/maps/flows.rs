@@ -33,17 +33,41 @@ impl FlowTable {
 
     /// Buckets in use, less one.
     pub(crate) fn mask(&self) -> u32 {
-        let word = self.active.as_ref().and_then(|active| active.words().first());
-        let unused = word.map_or(0, |word| word.load(Ordering::Acquire) as u32);
-        Active { unused, pad: 0 }.mask(self.buckets.saturating_sub(1))
+        self.active().mask(self.buckets.saturating_sub(1))
     }
 
-    /// From now on so many buckets (a power of two) are in use, if there are as many.
-    pub(crate) fn set_in_use(&self, buckets: u32) {
+    /// The same before more came into use, as long as the records are not all copied.
+    pub(crate) fn former_mask(&self) -> Option<u32> {
+        self.active().former_mask(self.buckets.saturating_sub(1))
+    }
+
+    /// As it was before more of it came into use, if the records are not all copied.
+    pub(crate) fn former(&self) -> Option<Self> {
+        self.former_mask().map(|mask| self.first(mask + 1))
+    }
+
+    /// Its first buckets, as a table of so many.
+    pub(crate) fn first(&self, buckets: u32) -> Self {
+        Self { ways: self.ways.clone(), buckets: buckets.min(self.buckets), active: None }
+    }
+
+    /// From now on so many buckets (a power of two) are in use, if there are as many. `copying` says
+    /// that records may lie where half as many put them.
+    pub(crate) fn set_in_use(&self, buckets: u32, copying: bool) {
         let active = Active::new(self.buckets.saturating_sub(1), buckets);
-        if let Some(word) = self.active.as_ref().and_then(|active| active.words().first()) {
-            word.store(u64::from(active.unused), Ordering::Release);
+        let copying = u64::from(copying) << 32;
+        if let Some(word) = self.word() {
+            word.store(u64::from(active.unused) | copying, Ordering::SeqCst);
         }
+    }
+
+    fn active(&self) -> Active {
+        let word = self.word().map_or(0, |word| word.load(Ordering::SeqCst));
+        Active { unused: word as u32, copying: (word >> 32) as u32 }
+    }
+
+    fn word(&self) -> Option<&AtomicU64> {
+        self.active.as_ref().and_then(|active| active.words().first())
     }
 
     /// The ways of the buckets in use.
@@ -54,6 +78,7 @@ impl FlowTable {
 
     /// The ways of all buckets.
     pub(crate) fn all_words(&self) -> &[AtomicU64] {
-        self.ways.words()
+        let words = self.ways.words();
+        words.get(..self.buckets as usize * BUCKET_WAYS).unwrap_or(words)
     }
 }

@@ -8,9 +8,9 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::xdp::DevMap;
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, RingBuf};
 use vc5_ebpf_abi::{
-    Active, Counter, EVENT_COUNT, IFACE_PROBES, Iface, REASON_COUNT, REASONS_MAX, RangeKey,
-    RangeValue, Real, ServiceKey, ServiceValue, Trace, Traffic, VipFilter, VipKey, VipValue,
-    iface_slot, maps,
+    Active, Counter, EVENT_COUNT, IFACE_PROBES, Iface, NO_TABLE, REASON_COUNT, REASONS_MAX,
+    RangeKey, RangeValue, Real, ServiceKey, ServiceValue, Settings, Trace, Traffic, VipFilter,
+    VipKey, VipValue, iface_slot, maps,
 };
 
 use super::mmap::Mapped;
@@ -46,6 +46,8 @@ pub(crate) struct KernelTables {
     real_stats: MapData,
     trace: Array<MapData, Trace>,
     flows: FlowTable,
+    /// That in use before, if the program asks it too.
+    before: Option<FlowTable>,
     embryonic: FlowTable,
     cpus: usize,
     flow_memory: u64,
@@ -57,7 +59,11 @@ impl KernelTables {
     ///
     /// # Errors
     /// [`Error::Object`] when it lacks one, or one is not of the layout this crate was built for.
-    pub(crate) fn take(ebpf: &mut Ebpf, cpus: usize) -> Result<(Self, RingBuf<MapData>), Error> {
+    pub(crate) fn take(
+        ebpf: &mut Ebpf,
+        settings: &Settings,
+        cpus: usize,
+    ) -> Result<(Self, RingBuf<MapData>), Error> {
         let mut flow_memory = 0;
         let (active, _) = mapped(&array(ebpf, maps::ACTIVE)?, maps::ACTIVE, ACTIVE_WORDS)?;
         let mut flow_table = |name, active| -> Result<FlowTable, Error> {
@@ -68,6 +74,10 @@ impl KernelTables {
         let flows = flow_table(maps::FLOWS, Some(active))?;
         let embryonic = flow_table(maps::EMBRYONIC, None)?;
         flow_table(maps::FRAGMENTS, None)?;
+        let before = match settings.before_mask {
+            NO_TABLE => None,
+            mask => Some(flow_table(maps::BEFORE, None)?.first(mask + 1)),
+        };
         let (reals, max_reals) = mapped(&array(ebpf, maps::REALS)?, maps::REALS, REAL_WORDS)?;
         let Map::ArrayOfMaps(rings) = map(ebpf, maps::RINGS)? else {
             return Err(Error::Object(format!("{} is no array of maps", maps::RINGS)));
@@ -94,6 +104,7 @@ impl KernelTables {
             real_stats: per_cpu(ebpf, maps::REAL_STATS, TRAFFIC_WORDS)?,
             trace: typed(ebpf, maps::TRACE)?,
             flows,
+            before,
             embryonic,
             cpus,
             flow_memory,
@@ -133,6 +144,10 @@ impl KernelTables {
 
     pub(crate) fn flows(&self) -> &FlowTable {
         &self.flows
+    }
+
+    pub(crate) fn before(&self) -> Option<&FlowTable> {
+        self.before.as_ref()
     }
 
     pub(crate) fn embryonic(&self) -> &FlowTable {

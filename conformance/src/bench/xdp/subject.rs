@@ -10,8 +10,9 @@ use aya::{
 };
 use vc5_ebpf_abi::{
     Active, Address, BUCKET_WAYS, Bucket, Counter, Iface, NO_RING, PAGE_REALS, PROGRAM, RING_SLOTS,
-    Real, RealState, Reason, Ring, SERVICE_PAGES, SETTINGS, Service, ServiceBucket, ServiceKey, ServiceValue, Settings,
-    VIP_FILTER_WORDS, VipFilter, VipKey, VipValue, iface_slot, maps, stats_index,
+    Real, RealState, Reason, Ring, SERVICE_PAGES, SETTINGS, Service, ServiceBucket, ServiceKey,
+    ServiceValue, Settings, VIP_FILTER_WORDS, VipFilter, VipKey, VipValue, iface_slot, maps,
+    stats_index,
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../xdp/bpf/vc5.o");

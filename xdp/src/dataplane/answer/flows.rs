@@ -92,6 +92,7 @@ impl Witness<'_> {
     pub(super) fn flow(&self, tuple: &Tuple) -> Result<FlowView, Error> {
         let hash = hash(self.loaded.settings().hash_key, tuple)?;
         let tables = self.forwarding.tables();
+        let former = tables.flows().former();
         let found = |table: &FlowTable| {
             let record = bucket(table, hash).find(|entry| entry.matches(hash))?;
             self.record(record.0)
@@ -99,7 +100,10 @@ impl Witness<'_> {
         Ok(FlowView {
             hash,
             bucket: bucket_index(hash, tables.flows().mask()),
-            record: found(tables.flows()),
+            record: [Some(tables.flows()), former.as_ref(), tables.before()]
+                .into_iter()
+                .flatten()
+                .find_map(found),
             embryonic: found(tables.embryonic()),
         })
     }
