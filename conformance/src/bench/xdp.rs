@@ -103,8 +103,8 @@ const SCENARIOS: [Scenario; 12] = [
     // table that is in no near cache.
     Scenario { reason: Reason::Ring, ..Scenario::hit("xdp.syn", Kind::TcpV4(SYN)) },
     Scenario { warm_up: 1 << 18, ..Scenario::miss("xdp.syn_flood", Kind::TcpV4(SYN)) },
-    // Of a hundred thousand new flows in an empty table few find their bucket full.
-    Scenario { packets: PACKETS / 2, empty: true, ..Scenario::miss("xdp.miss_insert", TCP) },
+    // Of that many new flows in an empty table few find their bucket full.
+    Scenario { packets: 1 << 16, empty: true, ..Scenario::miss("xdp.miss_insert", TCP) },
     Scenario { warm_up: FLOWS * 3, ..Scenario::miss("xdp.miss_insert_full", TCP) },
     Scenario { room: FLOWS * 4, ..Scenario::hit("xdp.hit_v4_tcp_1m", TCP) }.of(1 << 20),
 ];
@@ -117,6 +117,9 @@ fn measure_all() -> Result<Vec<Record>> {
         records.push(measure_floor(&mut harness, floor, cpu)?);
     }
     records.push(verified()?);
+    for (name, flows) in [("xdp.floor_read_64k", 1 << 16), ("xdp.floor_read_1m", 1 << 20)] {
+        records.push(measure_read(name, flows, cpu)?);
+    }
     for scenario in &SCENARIOS {
         records.push(measure(&mut harness, scenario, cpu).context(scenario.name)?);
     }
@@ -133,6 +136,31 @@ fn measure_floor(harness: &mut Harness, name: &str, cpu: usize) -> Result<Record
          whole nanoseconds"
     );
     Ok(record(&format!("xdp.floor_{name}"), runs, None, method))
+}
+
+/// What it takes to read the bucket of a flow at all, of a table in use for so many flows.
+fn measure_read(name: &str, flows: u32, cpu: usize) -> Result<Record> {
+    let buckets = subject::in_use(flows);
+    let mut harness = Harness::with_table(buckets)?;
+    harness.control(&TCP.frame(), TCP.source_at(), 0)?;
+    let (floor, read) = (harness.own("tx")?, harness.own("read")?);
+    harness.aim(&read)?;
+    harness.time(buckets * 4)?;
+    let (mut floors, mut figures) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        harness.aim(&floor)?;
+        floors.push(harness.time(PACKETS)?);
+        harness.aim(&read)?;
+        figures.push(harness.time(PACKETS)?);
+    }
+    let method = format!(
+        "BPF_PROG_TEST_RUN, {PACKETS} repeats a run, {RUNS} runs in turn with the floor's on CPU {cpu}: \
+         harness and a program that reads one random bucket, known only when that before is read, of \
+         the {} KiB that are in use with {flows} flows, less harness and XDP_TX; least less least, \
+         median less median",
+        buckets / 16
+    );
+    Ok(record(name, figures, Some(floors), method))
 }
 
 fn verified() -> Result<Record> {

@@ -26,11 +26,12 @@ const IFINDEX: u32 = 1;
 const IFACE_INDEX: u8 = 1;
 
 /// SYNs whose choice is remembered: what vc5d has.
-const EMBRYONIC: u32 = 16384;
+const EMBRYONIC: u32 = 65_536;
 
 pub(super) struct Subject {
     ebpf: Ebpf,
-    buckets: u32,
+    /// Buckets of the flow table in use.
+    in_use: u32,
 }
 
 /// A VIP and its bit in the filter.
@@ -58,7 +59,7 @@ impl Subject {
             .context("loading xdp/bpf/vc5.o")?;
         let program: &mut Xdp = ebpf.program_mut(PROGRAM).context("no program")?.try_into()?;
         program.load().context("loading the program: is this root, and BPF allowed?")?;
-        let mut subject = Self { ebpf, buckets };
+        let mut subject = Self { ebpf, in_use: in_use(known).min(buckets) };
         let iface =
             Iface { ifindex: IFINDEX, mac: OUR_MAC, index: IFACE_INDEX, flags: 0, pad: [0; 4] };
         subject.set(maps::IFACES, iface_slot(IFINDEX, 0), iface)?;
@@ -92,8 +93,8 @@ impl Subject {
         let Some(Map::Array(map)) = self.ebpf.map(maps::FLOWS) else {
             anyhow::bail!("no array {}", maps::FLOWS)
         };
-        let length = self.buckets as usize * size_of::<Bucket>();
-        // SAFETY: maps as many bytes as the table has, clears them, and unmaps them again.
+        let length = self.in_use as usize * size_of::<Bucket>();
+        // SAFETY: maps as many bytes of the table as are in use, clears them, and unmaps them again.
         unsafe {
             let start = libc::mmap(
                 ptr::null_mut(),
@@ -185,7 +186,7 @@ impl Subject {
 
 /// Buckets in use of a table that has grown to hold so many flows: three of eight ways are in use at
 /// most, else it doubles.
-fn in_use(flows: u32) -> u32 {
+pub(super) fn in_use(flows: u32) -> u32 {
     let mut buckets = Active::FIRST;
     while buckets * 3 <= flows {
         buckets *= 2;
