@@ -27,7 +27,7 @@ pub use counters::{
     Counter, EVENT_COUNT, Event, REASON_COUNT, REASONS_MAX, Reason, Traffic, Verdict, stats_index,
 };
 pub use flow::{BUCKET_WAYS, Bucket, FlowEntry, MAX_BUCKETS, bucket_index};
-pub use settings::{LAYOUT_VERSION, SETTINGS, Settings, age_shift};
+pub use settings::{LAYOUT_VERSION, NO_TABLE, SETTINGS, Settings, age_shift};
 pub use tables::{
     Address, IFACE_PROBES, IFACE_SLOTS, Iface, MAX_IFACES, MAX_MEMBER, MAX_REALS, NO_MEMBER,
     NO_REAL, NO_RING, PAGE_REALS, RING_SLOTS, RangeKey, RangeValue, Real, RealState, Ring,
@@ -52,6 +52,9 @@ pub mod maps {
     pub const REALS: &str = "REALS";
     /// `ARRAY<Bucket>`, memory-mappable.
     pub const FLOWS: &str = "FLOWS";
+    /// `ARRAY<Bucket>`, memory-mappable: the `FLOWS` in use before a change of their size, asked for
+    /// flows that `FLOWS` does not have. [`NO_TABLE`](crate::NO_TABLE): one bucket without a use.
+    pub const BEFORE: &str = "BEFORE";
     /// `ARRAY<Bucket>`, memory-mappable.
     pub const EMBRYONIC: &str = "EMBRYONIC";
     /// `ARRAY<Bucket>`, memory-mappable: backends of fragmented packets, by a hash of addresses,
@@ -73,7 +76,7 @@ pub mod maps {
     pub const SAMPLES: &str = "SAMPLES";
 
     /// All of them.
-    pub const ALL: [&str; 16] = [
+    pub const ALL: [&str; 17] = [
         VIP_FILTER,
         VIPS,
         SERVICES,
@@ -81,6 +84,7 @@ pub mod maps {
         RINGS,
         REALS,
         FLOWS,
+        BEFORE,
         EMBRYONIC,
         FRAGMENTS,
         IFACES,

@@ -1,10 +1,13 @@
 //! What the loader decides once, before the program is loaded.
 
 /// Version of everything in this crate that a pinned map or a running program depends on.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Name of the read-only global of type [`Settings`] that the loader overrides.
 pub const SETTINGS: &str = "SETTINGS";
+
+/// [`Settings::before_mask`] of a program that has one flow table alone.
+pub const NO_TABLE: u32 = u32::MAX;
 
 /// Constants of one loaded program. The verifier sees their values and drops what they exclude.
 #[repr(C)]
@@ -24,6 +27,8 @@ pub struct Settings {
     pub fragment_mask: u32,
     /// One in 2^`sample_shift` new flows is told to user space; 32 or more: none.
     pub sample_shift: u32,
+    /// Buckets of the flow table in use before this one, less one; [`NO_TABLE`] if there is none.
+    pub before_mask: u32,
     /// Units of age after which a UDP flow to a draining real is over.
     pub udp_idle: u8,
     /// Units of age after which the 5-tuple of a closed TCP flow may be used anew.
@@ -36,7 +41,7 @@ pub struct Settings {
     /// other table.
     pub trace: u8,
     /// Zero.
-    pub pad: [u8; 3],
+    pub pad: [u8; 7],
 }
 
 impl Settings {
@@ -49,12 +54,13 @@ impl Settings {
         embryonic_mask: 1024 - 1,
         fragment_mask: 256 - 1,
         sample_shift: 32,
+        before_mask: NO_TABLE,
         udp_idle: 8,
         closing_idle: 4,
         embryonic_idle: 16,
         fragment_idle: 5,
         trace: 0,
-        pad: [0; 3],
+        pad: [0; 7],
     };
 }
 
@@ -65,7 +71,7 @@ pub const fn age_shift(hz: u32) -> u32 {
     hz.saturating_mul(4).next_power_of_two().trailing_zeros()
 }
 
-const _: () = assert!(size_of::<Settings>() == 48);
+const _: () = assert!(size_of::<Settings>() == 56);
 
 #[cfg(test)]
 mod tests {

@@ -46,7 +46,8 @@ enum Record {
 pub fn choose<T: Tables>(flow: &Flow, tables: &T) -> Result<Choice, Reason> {
     let mut known = false;
     if !flow.segment.is([Segment::Later])
-        && let Some(way) = tables.flows(flow.hash).and_then(|ways| bucket::find(ways, flow.hash))
+        && let Some(way) = way(flow, tables)
+            .or_else(|| tables.fetch(flow.hash).then(|| way(flow, tables)).flatten())
     {
         tables.trace(|t| t.flow = way.get());
         if let Record::Follow(choice) = look_up(flow, way, tables) {
@@ -98,7 +99,7 @@ pub fn choose_anew<T: Tables>(
 /// deleted.
 #[inline(always)]
 fn stick<T: Tables>(flow: &Flow, service: Option<&ServiceValue>, tables: &T) -> Option<Choice> {
-    let way = bucket::find(tables.flows(flow.hash)?, flow.hash)?;
+    let way = way(flow, tables)?;
     if let Record::Stick(choice) = look_up(flow, way, tables)
         && service.is_some_and(|s| s.flags & ServiceValue::STICK != 0)
     {
@@ -107,6 +108,38 @@ fn stick<T: Tables>(flow: &Flow, service: Option<&ServiceValue>, tables: &T) -> 
     }
     delete(flow, way, tables);
     None
+}
+
+/// The flow's record.
+///
+/// A tracing program, for which none is fetched, takes it from where it lies.
+#[inline(always)]
+fn way<'t, T: Tables>(flow: &Flow, tables: &'t T) -> Option<&'t Way> {
+    let here = tables.flows(flow.hash).and_then(|ways| bucket::find(ways, flow.hash));
+    if tables.tracing() { here.or_else(|| way_before(flow.hash, tables)) } else { here }
+}
+
+#[inline(always)]
+fn way_before<T: Tables>(hash: u64, tables: &T) -> Option<&Way> {
+    bucket::find(tables.before(hash)?, hash)
+}
+
+/// Copies a flow's record from the table in use before, as it is; whether there was one.
+///
+/// It stays there too: the program of that table may still run on another interface.
+#[inline(always)]
+pub fn fetch<T: Tables>(hash: u64, tables: &T) -> bool {
+    let Some(before) = way_before(hash, tables) else { return false };
+    let Some(ways) = tables.flows(hash) else { return false };
+    let Some((way, displaced)) = bucket::victim(ways, hash, tables.age()) else { return false };
+    tables.put(way, FlowEntry(before.get()));
+    match displaced {
+        // It was made once.
+        Displaced::Nothing => {}
+        Displaced::Closing => tables.happened(Event::FlowReplacedClosing),
+        Displaced::Oldest => tables.happened(Event::FlowReplaced),
+    }
+    true
 }
 
 /// An error is counted as such, whatever its way.
@@ -165,12 +198,19 @@ fn refresh<T: Tables>(flow: &Flow, way: &Way, tables: &T) {
     }
 }
 
+/// Deletes a record, and that in the table in use before first: user space may be copying it from
+/// there, and looks again afterwards.
 #[inline(always)]
-fn delete<T: Tables>(flow: &Flow, way: &Way, tables: &T) {
-    if !flow.segment.is([Segment::Quoted]) {
-        tables.put(way, FlowEntry(0));
-        tables.happened(Event::FlowDeleted);
+fn delete<'t, T: Tables>(flow: &Flow, mut here: &'t Way, tables: &'t T) {
+    if flow.segment.is([Segment::Quoted]) {
+        return;
     }
+    if let Some(before) = way_before(flow.hash, tables) {
+        tables.put(before, FlowEntry(0));
+        here = way(flow, tables).unwrap_or(here);
+    }
+    tables.put(here, FlowEntry(0));
+    tables.happened(Event::FlowDeleted);
 }
 
 /// The state of the real as far as this record is concerned.

@@ -23,7 +23,7 @@ pub type Way = Cell<u64>;
 /// The tables as one CPU sees them.
 ///
 /// What few packets need is behind methods that the program makes functions of their own, which the
-/// verifier walks once each, knowing nothing of their callers: [`Tables::choose_anew`] and those after
+/// verifier walks once each, knowing nothing of their callers: [`Tables::fetch`] and those after
 /// it, and those of [`Packet`](crate::Packet).
 ///
 /// A tracing program ([`Tables::tracing`]) calls nothing that writes but [`Tables::trace`].
@@ -64,6 +64,9 @@ pub trait Tables {
     fn real(&self, id: u32) -> Option<&Real>;
     /// The bucket of the flow table for a hash.
     fn flows(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]>;
+    /// The bucket for a hash of the flow table in use before a change of its size; `None` if there
+    /// is no such table.
+    fn before(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]>;
     /// The bucket of the embryonic table for a hash.
     fn embryonic(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]>;
     /// The bucket of the table of fragments for a hash.
@@ -97,6 +100,15 @@ pub trait Tables {
         if !self.tracing() {
             self.event(event);
         }
+    }
+
+    /// [`fetch`](choose::fetch), as a function of its own.
+    #[inline(always)]
+    fn fetch(&self, hash: u64) -> bool
+    where
+        Self: Sized,
+    {
+        !self.tracing() && choose::fetch(hash, self)
     }
 
     /// [`choose_anew`](choose::choose_anew), as a function of its own.

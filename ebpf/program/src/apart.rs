@@ -73,6 +73,12 @@ pub(crate) extern "C" fn answer_unknown(ctx: *mut xdp_md, ip: u64, v6: u64) -> u
 
 #[unsafe(no_mangle)]
 #[inline(never)]
+pub(crate) extern "C" fn fetch(hash: u64) -> u32 {
+    u32::from(choose::fetch(hash, &Kernel))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
 pub(crate) extern "C" fn choose_anew(flow: *const Flow, known: u64, choice: *mut Choice) -> u32 {
     // SAFETY: null, or what the caller has references to.
     let (Some(flow), Some(choice)) = (unsafe { (flow.as_ref(), choice.as_mut()) }) else {

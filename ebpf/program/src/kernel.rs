@@ -5,16 +5,16 @@ use aya_ebpf::{
     helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
 };
 use vc5_ebpf_abi::{
-    BUCKET_WAYS, Bucket, Event, Iface, NO_MEMBER, RangeKey, RangeValue, Real, Reason, Sample,
-    ServiceKey, ServiceValue, Settings, Trace, Traffic, VipKey, VipValue, bucket_index,
+    BUCKET_WAYS, Bucket, Event, Iface, NO_MEMBER, NO_TABLE, RangeKey, RangeValue, Real, Reason,
+    Sample, ServiceKey, ServiceValue, Settings, Trace, Traffic, VipKey, VipValue, bucket_index,
     stats_index,
 };
 use vc5_ebpf_path::{Flow, Tables, Way, choose::Choice, ip::Addresses};
 
 use crate::apart;
 use crate::maps::{
-    EMBRYONIC, EVENTS, FLOWS, FRAGMENTS, IFACES, PORT_RANGES, REAL_STATS, REALS, RINGS, RangeData,
-    SAMPLES, SERVICES, STATS, TRACE, TX_PORTS, VIP_FILTER, VIPS,
+    BEFORE, EMBRYONIC, EVENTS, FLOWS, FRAGMENTS, IFACES, PORT_RANGES, REAL_STATS, REALS, RINGS,
+    RangeData, SAMPLES, SERVICES, STATS, TRACE, TX_PORTS, VIP_FILTER, VIPS,
 };
 
 /// Overridden by the loader; its name is `vc5_ebpf_abi::SETTINGS`.
@@ -142,6 +142,14 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
+    fn before(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {
+        match setting!(before_mask) {
+            NO_TABLE => None,
+            mask => bucket(&BEFORE, hash, mask),
+        }
+    }
+
+    #[inline(always)]
     fn embryonic(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {
         bucket(&EMBRYONIC, hash, setting!(embryonic_mask))
     }
@@ -195,6 +203,11 @@ impl Tables for Kernel {
     #[inline(always)]
     fn sample(&self, sample: &Sample) -> bool {
         SAMPLES.output(sample, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn fetch(&self, hash: u64) -> bool {
+        setting!(before_mask) != NO_TABLE && !self.tracing() && apart::fetch(hash) != 0
     }
 
     #[inline(always)]

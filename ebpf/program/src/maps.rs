@@ -45,6 +45,8 @@ pub(crate) static REALS: Array<Real, REALS_MAX, MMAPABLE> = Array::new();
 #[btf_map]
 pub(crate) static FLOWS: Array<Bucket, FLOWS_MAX, MMAPABLE> = Array::new();
 #[btf_map]
+pub(crate) static BEFORE: Array<Bucket, 1, MMAPABLE> = Array::new();
+#[btf_map]
 pub(crate) static EMBRYONIC: Array<Bucket, EMBRYONIC_MAX, MMAPABLE> = Array::new();
 #[btf_map]
 pub(crate) static FRAGMENTS: Array<Bucket, FRAGMENTS_MAX, MMAPABLE> = Array::new();

@@ -87,7 +87,7 @@ fn prepare(config: &DataplaneConfig, shares: Shares) -> Result<Worker, Error> {
         None => false,
     };
     let adoptable = earlier.as_ref().filter(|_| adoptable);
-    let Tables { mut loaded, mut forwarding, samples, mut beginning } =
+    let Tables { mut loaded, mut forwarding, samples, beginning } =
         tables(config, &network, &mut pins, adoptable)?;
     tracing::info!(bytes = forwarding.tables().flow_memory(), "memory of the flow tables");
     let now = clock::coarse_ns();
@@ -96,7 +96,7 @@ fn prepare(config: &DataplaneConfig, shares: Shares) -> Result<Worker, Error> {
     let mut attachments =
         Attachments::attach(&mut loaded, &mut pins, &network.topology, config.mode)?;
     if let Some(pins) = &mut pins {
-        replace(&mut loaded, &mut attachments, pins, &mut beginning)?;
+        replace(&mut loaded, &mut attachments, pins, &beginning)?;
     }
     let samples = Samples::new(samples, shares.samples)
         .map_err(Error::io("waiting for samples of new flows"))?;
@@ -194,7 +194,7 @@ fn replace(
     loaded: &mut Loaded,
     attachments: &mut Attachments,
     pins: &mut Pins,
-    beginning: &mut Beginning,
+    beginning: &Beginning,
 ) -> Result<(), Error> {
     if let Beginning::Fresh = beginning {
         pins.keep();
@@ -206,20 +206,8 @@ fn replace(
         }
         return Ok(());
     }
-    if let Beginning::Copied(copied) = beginning {
-        copied.again();
-    }
     attachments.swap(loaded, pins)?;
     pins.keep();
-    if let Beginning::Copied(copied) = beginning {
-        copied.again();
-        tracing::info!(
-            records = copied.copied,
-            lost = copied.lost,
-            "flow records of the earlier run were copied into a table of another size"
-        );
-    } else {
-        tracing::info!("the tables of the earlier run are used on: its flows stand");
-    }
+    tracing::info!("the tables of the earlier run are used on: its flows stand");
     Ok(())
 }

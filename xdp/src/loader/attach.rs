@@ -103,6 +103,8 @@ impl Attachments {
             let link = XdpLink::try_from(FdLink::from(pinned)).map_err(|e| error(chain(&e)))?;
             let program = loaded.program()?;
             let id = program.attach_to_link(link).map_err(|e| error(chain(&e)))?;
+            // Even if another interface fails: this one runs by these maps.
+            pins.keep();
             // Ours is the pinned one; the program's own handle on the link is not needed.
             let _link = program.take_link(id).map_err(|e| error(chain(&e)))?;
             let pinned = pins.link(attachment.index);

@@ -1,98 +1,62 @@
-//! Copying what is in the maps of an earlier run into maps of another size.
+//! Copying what is in the maps of an earlier run into others.
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::Ebpf;
 use aya::maps::{Map, MapData, PerCpuArray};
-use vc5_ebpf_abi::{BUCKET_WAYS, FlowEntry, Real, Traffic, maps};
+use vc5_ebpf_abi::{BUCKET_WAYS, FlowEntry, NO_REAL, Real, Traffic, maps};
 
 use super::{Earlier, chain};
 use crate::Error;
 use crate::maps::Mapped;
 
-/// Bits of a record below those that say of which flow and of which backend it is.
-const STATUS_BITS: u32 = FlowEntry::AGE_BITS + 1;
-
-/// A flow table of an earlier run and the one in its place.
-#[derive(Debug)]
-struct FlowTables {
-    from: Mapped,
-    to: Mapped,
-    /// What was in `from` when it was copied last.
-    copied: Vec<u64>,
+/// What became of the records that a flow table lacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Joined {
+    pub(super) copied: u64,
+    /// Those for which there was no way left.
+    pub(super) lost: u64,
 }
 
-/// What was copied.
-#[derive(Debug)]
-pub(crate) struct Copied {
-    flows: Vec<FlowTables>,
-    /// Flow records copied so far, and those for which there was no way left.
-    pub(crate) copied: u64,
-    pub(crate) lost: u64,
+/// Puts into the flow table of an earlier run what only the one before it has, so that a program can
+/// do without that one. The program that runs asks both, and so goes on as it was.
+///
+/// # Errors
+/// [`Error::Load`] when a map cannot be read.
+pub(super) fn join(earlier: &Earlier) -> Result<Joined, Error> {
+    let table = |name| {
+        let map = MapData::from_pin(earlier.pin(name)).map_err(|e| failed(name, &e))?;
+        mapped(&map, name, BUCKET_WAYS)
+    };
+    let (from, to) = (table(maps::BEFORE)?, table(maps::FLOWS)?);
+    Ok(join_tables(from.words(), to.words()))
 }
 
-impl Copied {
-    /// Follows what the earlier program has done to its flow records since they were copied.
-    ///
-    /// Just before the programs are exchanged it makes the time short in which a record can change
-    /// unnoticed: such as that of a connection on a backend that drains, which a SYN puts elsewhere.
-    /// Once more after it, it catches what changed until then.
-    pub(crate) fn again(&mut self) {
-        for FlowTables { from, to, copied } in &mut self.flows {
-            let (more, lost) = copy_flows(from.words(), to.words(), copied);
-            self.copied += more;
-            self.lost += lost;
-        }
-    }
-}
-
-/// Copies into each map of a loaded program that is not the earlier run's own.
+/// Copies the reals and what was counted for them, if a loaded program has maps of its own for them.
+///
+/// The maps of the earlier run stay as they are, and only user space writes to reals: whoever is
+/// killed before its program is in force has changed nothing.
 ///
 /// # Errors
 /// [`Error::Load`] when a map cannot be read or written.
-pub(super) fn all(earlier: &Earlier, ebpf: &Ebpf, cpus: usize) -> Result<Copied, Error> {
-    let mut flows = Vec::new();
-    for name in [maps::FLOWS, maps::EMBRYONIC, maps::FRAGMENTS] {
-        if let Some((from, to)) = pair(earlier, ebpf, name, BUCKET_WAYS)? {
-            let copied = vec![0; from.words().len()];
-            flows.push(FlowTables { from, to, copied });
-        }
-    }
-    if let Some((from, to)) = pair(earlier, ebpf, maps::REALS, size_of::<Real>() / 8)? {
+pub(super) fn reals(earlier: &Earlier, ebpf: &Ebpf, cpus: usize) -> Result<(), Error> {
+    const NAME: &str = maps::REALS;
+    let from = MapData::from_pin(earlier.pin(NAME)).map_err(|e| failed(NAME, &e))?;
+    let Some(Map::Array(to)) = ebpf.map(NAME) else {
+        return Err(Error::Object(format!("map {NAME} is no array")));
+    };
+    if id(&from, NAME)? != id(to, NAME)? {
+        let words = size_of::<Real>() / 8;
+        let (from, to) = (mapped(&from, NAME, words)?, mapped(to, NAME, words)?);
         for (from, to) in from.words().iter().zip(to.words()) {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
-    copy_traffic(earlier, ebpf, cpus)?;
-    let mut copied = Copied { flows, copied: 0, lost: 0 };
-    copied.again();
-    Ok(copied)
+    traffic(earlier, ebpf, cpus)
 }
 
-/// The earlier run's map of this name and this run's, if they are two.
-fn pair(
-    earlier: &Earlier,
-    ebpf: &Ebpf,
-    name: &str,
-    words: usize,
-) -> Result<Option<(Mapped, Mapped)>, Error> {
-    let from = MapData::from_pin(earlier.pin(name)).map_err(|e| failed(name, &e))?;
-    let Some(Map::Array(to)) = ebpf.map(name) else {
-        return Err(Error::Object(format!("map {name} is no array")));
-    };
-    let [old, new] = [&from, to].map(MapData::info);
-    let (old, new) = (old.map_err(|e| failed(name, &e))?, new.map_err(|e| failed(name, &e))?);
-    if old.id() == new.id() {
-        return Ok(None);
-    }
-    let mapped = |map: &MapData, entries: u32| {
-        Mapped::new(map.fd().as_fd(), entries, words).map_err(|e| failed(name, &e))
-    };
-    Ok(Some((mapped(&from, old.max_entries())?, mapped(to, new.max_entries())?)))
-}
-
-fn copy_traffic(earlier: &Earlier, ebpf: &Ebpf, cpus: usize) -> Result<(), Error> {
+fn traffic(earlier: &Earlier, ebpf: &Ebpf, cpus: usize) -> Result<(), Error> {
     const NAME: &str = maps::REAL_STATS;
     let error = |e: aya::maps::MapError| failed(NAME, &e);
     let from = MapData::from_pin(earlier.pin(NAME)).map_err(error)?;
@@ -116,70 +80,71 @@ fn copy_traffic(earlier: &Earlier, ebpf: &Ebpf, cpus: usize) -> Result<(), Error
     Ok(())
 }
 
+fn id(map: &MapData, name: &str) -> Result<u32, Error> {
+    map.info().map(|info| info.id()).map_err(|e| failed(name, &e))
+}
+
+fn mapped(map: &MapData, name: &str, words: usize) -> Result<Mapped, Error> {
+    let entries = map.info().map_err(|e| failed(name, &e))?.max_entries();
+    Mapped::new(map.fd().as_fd(), entries, words).map_err(|e| failed(name, &e))
+}
+
 fn failed(name: &str, error: &dyn std::error::Error) -> Error {
     Error::Load(format!("copying {name}: {}", chain(error)))
 }
 
-/// Copies the records that are not as `copied` has them into a table of another size, and takes out
-/// those that are no more; how many found a way and how many did not.
+/// Copies the records of flows that the other table, of any size, does not have.
 ///
 /// A bucket's number is the low bits of the flow hash. A smaller table uses fewer of them; for a
 /// larger one those that are more are not known, so a record goes into each bucket that they could
 /// mean, and all but one of its copies age away.
-fn copy_flows(from: &[AtomicU64], to: &[AtomicU64], copied: &mut [u64]) -> (u64, u64) {
+fn join_tables(from: &[AtomicU64], to: &[AtomicU64]) -> Joined {
     let buckets = |words: &[AtomicU64]| (words.len() / BUCKET_WAYS).max(1);
     let (old, new) = (buckets(from), buckets(to));
-    let (mut more, mut lost) = (0, 0);
-    let (ways, _) = from.as_chunks::<BUCKET_WAYS>();
-    let (before, _) = copied.as_chunks_mut::<BUCKET_WAYS>();
-    for (bucket, (ways, before)) in ways.iter().zip(before).enumerate() {
-        let now = ways.each_ref().map(|way| way.load(Ordering::Relaxed));
-        if now == *before {
-            continue;
-        }
-        let before = std::mem::replace(before, now);
+    let mut joined = Joined::default();
+    for (bucket, ways) in from.chunks(BUCKET_WAYS).enumerate() {
         let candidates = || {
             let starts = ((bucket % new)..new).step_by(old.min(new)).map(|c| c * BUCKET_WAYS);
             starts.filter_map(|start| to.get(start..start + BUCKET_WAYS))
         };
-        for gone in before.iter().filter(|entry| !has(&now, **entry)) {
-            candidates().for_each(|to| take_out(to, *gone));
-        }
-        for entry in now.iter().filter(|entry| !has(&before, **entry)) {
-            if candidates().fold(true, |found, to| found & put(to, FlowEntry(*entry))) {
-                more += 1;
-            } else {
-                lost += 1;
+        for way in ways {
+            let entry = FlowEntry(way.load(Ordering::SeqCst));
+            if entry.real() == NO_REAL || candidates().any(|ways| records(ways, entry) > 0) {
+                continue;
+            }
+            match candidates().fold(true, |found, ways| found & put(ways, entry, way)) {
+                true => joined.copied += 1,
+                false => joined.lost += 1,
             }
         }
     }
-    (more, lost)
+    joined
 }
 
-/// Whether a bucket has a record of the same flow and backend. An empty way is none.
-fn has(bucket: &[u64; BUCKET_WAYS], entry: u64) -> bool {
-    entry == 0 || bucket.iter().any(|other| (other ^ entry) >> STATUS_BITS == 0)
+/// How many records of a flow a bucket has.
+fn records(ways: &[AtomicU64], of: FlowEntry) -> usize {
+    let is_of = |way: &&AtomicU64| {
+        let entry = FlowEntry(way.load(Ordering::SeqCst));
+        entry.real() != NO_REAL && (entry.0 ^ of.0) >> FlowEntry::TAG_SHIFT == 0
+    };
+    ways.iter().filter(is_of).count()
 }
 
-/// Takes a record out of a bucket, unless the flow has gone to another backend there.
-fn take_out(ways: &[AtomicU64], gone: u64) {
-    for way in ways {
-        let held = way.load(Ordering::Relaxed);
-        if (held ^ gone) >> STATUS_BITS == 0 {
-            let _newer = way.compare_exchange(held, 0, Ordering::Relaxed, Ordering::Relaxed);
-        }
+/// Puts a record into an empty way of a bucket, if there is one.
+///
+/// What the program has done to the flow meanwhile counts: when it has deleted the record in `source`,
+/// or put one here itself, the copy is taken out again.
+fn put(ways: &[AtomicU64], entry: FlowEntry, source: &AtomicU64) -> bool {
+    let exchange = |way: &AtomicU64, old, new| {
+        way.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    };
+    let Some(taken) = ways.iter().find(|way| exchange(way, 0, entry.0)) else { return false };
+    let deleted = FlowEntry(source.load(Ordering::SeqCst)).real() == NO_REAL;
+    if deleted || records(ways, entry) > 1 {
+        // Unless the program has brought it up to date: then it is the program's own.
+        exchange(taken, entry.0, 0);
     }
-}
-
-/// Puts a record into a bucket that has none of that flow; whether it is there now.
-fn put(ways: &[AtomicU64], entry: FlowEntry) -> bool {
-    let tag = entry.0 >> FlowEntry::TAG_SHIFT << FlowEntry::TAG_SHIFT;
-    let held = |way: &AtomicU64| FlowEntry(way.load(Ordering::Relaxed)).matches(tag);
-    if ways.iter().any(held) {
-        return true;
-    }
-    ways.iter()
-        .any(|way| way.compare_exchange(0, entry.0, Ordering::Relaxed, Ordering::Relaxed).is_ok())
+    true
 }
 
 #[cfg(test)]
@@ -196,71 +161,70 @@ mod tests {
         &table[start..start + BUCKET_WAYS]
     }
 
-    /// The real of a flow, 0 if there is no record of it.
-    fn real(table: &[AtomicU64], hash: u64) -> u32 {
+    /// The reals of the records of a flow.
+    fn reals(table: &[AtomicU64], hash: u64) -> Vec<u32> {
         let entries = ways(table, hash).iter().map(|way| FlowEntry(way.load(Ordering::Relaxed)));
-        entries.into_iter().find(|entry| entry.matches(hash)).map_or(0, FlowEntry::real)
+        entries.filter(|entry| entry.matches(hash)).map(FlowEntry::real).collect()
     }
 
-    /// Gives a flow another real, or none.
-    fn change(table: &[AtomicU64], hash: u64, real: u32) {
-        let entry = if real == 0 { 0 } else { FlowEntry::new(hash, real, 1, 0).0 };
-        let ways = ways(table, hash);
-        let is_its = |way: &&AtomicU64| FlowEntry(way.load(Ordering::Relaxed)).matches(hash);
-        ways.iter().find(is_its).unwrap().store(entry, Ordering::Relaxed);
+    fn add(table: &[AtomicU64], hash: u64, real: u32) {
+        let is_empty = |way: &&AtomicU64| way.load(Ordering::Relaxed) == 0;
+        let way = ways(table, hash).iter().find(is_empty).expect("an empty way");
+        way.store(FlowEntry::new(hash, real, 1, 0).0, Ordering::Relaxed);
     }
 
     fn filled(buckets: usize, hashes: &[u64]) -> Vec<AtomicU64> {
         let table = table(buckets);
-        for hash in hashes {
-            let start = (*hash as usize % buckets) * BUCKET_WAYS;
-            assert!(put(&table[start..start + BUCKET_WAYS], FlowEntry::new(*hash, 7, 1, 0)));
-        }
+        hashes.iter().for_each(|hash| add(&table, *hash, 7));
         table
+    }
+
+    fn hashes(count: u64) -> Vec<u64> {
+        (1..=count).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect()
     }
 
     #[test]
     fn records_are_found_again_in_tables_of_any_size() {
-        let hashes: Vec<u64> = (1..60u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        let hashes = hashes(60);
         let from = filled(64, &hashes);
         for buckets in [16, 32, 64, 128, 1024] {
             let to = table(buckets);
-            let mut copied = vec![0; from.len()];
-            let outcome = copy_flows(&from, &to, &mut copied);
-            assert_eq!(outcome, (hashes.len() as u64, 0), "{buckets} buckets");
-            assert!(hashes.iter().all(|hash| real(&to, *hash) == 7), "{buckets} buckets");
-            assert_eq!(copy_flows(&from, &to, &mut copied), (0, 0), "again");
+            let copied = hashes.len() as u64;
+            assert_eq!(join_tables(&from, &to), Joined { copied, lost: 0 }, "{buckets} buckets");
+            assert!(hashes.iter().all(|hash| reals(&to, *hash) == [7]), "{buckets} buckets");
+            assert_eq!(join_tables(&from, &to), Joined::default(), "again");
         }
     }
 
     #[test]
     fn what_finds_no_way_is_counted() {
         let hashes: Vec<u64> = (0..32u64).map(|n| (n << 59) | (n % 4)).collect();
-        let outcome = copy_flows(&filled(4, &hashes), &table(1), &mut [0; 4 * BUCKET_WAYS]);
-        assert_eq!(outcome, (8, 24));
+        let joined = join_tables(&filled(4, &hashes), &table(1));
+        assert_eq!(joined, Joined { copied: 8, lost: 24 });
     }
 
     #[test]
-    fn what_changes_in_the_table_copied_is_followed_but_for_what_is_newer() {
-        let hashes: Vec<u64> = (1..6u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+    fn a_record_that_is_there_stays_as_it_is() {
+        let hashes = hashes(6);
         for buckets in [4, 16, 64] {
             let (from, to) = (filled(16, &hashes), table(buckets));
-            let mut copied = vec![0; from.len()];
-            copy_flows(&from, &to, &mut copied);
-            let [deleted, moved, newer, touched, _] = hashes[..] else { panic!() };
-            change(&from, deleted, 0);
-            change(&from, moved, 8);
-            change(&from, newer, 8);
-            change(&to, newer, 9);
-            let older = FlowEntry::new(touched, 7, 1, 5).0;
-            ways(&from, touched)
-                .iter()
-                .find(|way| FlowEntry(way.load(Ordering::Relaxed)).matches(touched))
-                .unwrap()
-                .store(older, Ordering::Relaxed);
-            copy_flows(&from, &to, &mut copied);
-            let reals = [deleted, moved, newer, touched].map(|hash| real(&to, hash));
-            assert_eq!(reals, [0, 8, 9, 7], "{buckets} buckets");
+            add(&to, hashes[2], 9);
+            assert_eq!(join_tables(&from, &to), Joined { copied: 5, lost: 0 });
+            let found: Vec<_> = hashes.iter().map(|hash| reals(&to, *hash)).collect();
+            assert_eq!(found, [[7], [7], [9], [7], [7], [7]], "{buckets} buckets");
         }
+    }
+
+    #[test]
+    fn a_copy_is_taken_back_when_the_program_was_first() {
+        let hash = hashes(1)[0];
+        let entry = FlowEntry::new(hash, 7, 1, 0);
+        let [kept, deleted] = [entry.0, 0].map(AtomicU64::new);
+        let to = table(1);
+        assert!(put(&to, entry, &deleted));
+        assert_eq!(reals(&to, hash), [], "deleted meanwhile");
+        add(&to, hash, 9);
+        assert!(put(&to, entry, &kept));
+        assert_eq!(reals(&to, hash), [9], "recorded meanwhile");
     }
 }

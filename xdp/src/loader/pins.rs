@@ -255,8 +255,11 @@ fn is_maps(path: &Path) -> bool {
     path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("maps-"))
 }
 
+/// A number greater than those of all that are there: by the numbers it is told which is newer.
 fn unused_maps(directory: &Path) -> Option<PathBuf> {
-    (1u32..).map(|n| directory.join(format!("maps-{n}"))).find(|path| !path.exists())
+    let newest = entries(directory).iter().filter_map(|path| number_of(path)).max();
+    let number = newest.map_or(Some(1), |newest| newest.checked_add(1))?;
+    Some(directory.join(format!("maps-{number}")))
 }
 
 fn number_of(maps: &Path) -> Option<u32> {
@@ -349,5 +352,22 @@ fn unmount(directory: &Path) {
     if unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } < 0 {
         let error = io::Error::last_os_error();
         tracing::warn!(path = %directory.display(), %error, "could not unmount");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newer_maps_have_a_greater_number() {
+        let directory = std::env::temp_dir().join(format!("vc5-pins-{}", std::process::id()));
+        let unused = || unused_maps(&directory).unwrap();
+        assert_eq!(unused(), directory.join("maps-1"));
+        for name in ["links", "maps-2", "maps-10"] {
+            fs::create_dir_all(directory.join(name)).unwrap();
+        }
+        assert_eq!(unused(), directory.join("maps-11"));
+        fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -9,8 +9,9 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::xdp::DevMap;
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, RingBuf};
 use vc5_ebpf_abi::{
-    Counter, EVENT_COUNT, IFACE_PROBES, Iface, REASON_COUNT, REASONS_MAX, RangeKey, RangeValue,
-    Real, ServiceKey, ServiceValue, Trace, Traffic, VipFilter, VipKey, VipValue, iface_slot, maps,
+    Counter, EVENT_COUNT, IFACE_PROBES, Iface, NO_TABLE, REASON_COUNT, REASONS_MAX, RangeKey,
+    RangeValue, Real, ServiceKey, ServiceValue, Settings, Trace, Traffic, VipFilter, VipKey,
+    VipValue, iface_slot, maps,
 };
 
 use super::mmap::Mapped;
@@ -52,6 +53,8 @@ pub(crate) struct KernelTables {
     real_stats: MapData,
     trace: Array<MapData, Trace>,
     flows: FlowTable,
+    /// That in use before, if the program asks it too.
+    before: Option<FlowTable>,
     embryonic: FlowTable,
     cpus: usize,
     flow_memory: u64,
@@ -63,7 +66,11 @@ impl KernelTables {
     ///
     /// # Errors
     /// [`Error::Object`] when it lacks one, or one is not of the layout this crate was built for.
-    pub(crate) fn take(ebpf: &mut Ebpf, cpus: usize) -> Result<(Self, RingBuf<MapData>), Error> {
+    pub(crate) fn take(
+        ebpf: &mut Ebpf,
+        settings: &Settings,
+        cpus: usize,
+    ) -> Result<(Self, RingBuf<MapData>), Error> {
         let mut flow_memory = 0;
         let mut flow_table = |name| -> Result<FlowTable, Error> {
             let (ways, buckets) = mapped(&array(ebpf, name)?, name, vc5_ebpf_abi::BUCKET_WAYS)?;
@@ -72,6 +79,10 @@ impl KernelTables {
         };
         let (flows, embryonic) = (flow_table(maps::FLOWS)?, flow_table(maps::EMBRYONIC)?);
         flow_table(maps::FRAGMENTS)?;
+        let before = match settings.before_mask {
+            NO_TABLE => None,
+            _ => Some(flow_table(maps::BEFORE)?),
+        };
         let (reals, max_reals) = mapped(&array(ebpf, maps::REALS)?, maps::REALS, REAL_WORDS)?;
         let Map::ArrayOfMaps(rings) = map(ebpf, maps::RINGS)? else {
             return Err(Error::Object(format!("{} is no array of maps", maps::RINGS)));
@@ -99,6 +110,7 @@ impl KernelTables {
             real_stats: per_cpu(ebpf, maps::REAL_STATS, TRAFFIC_WORDS)?,
             trace: typed(ebpf, maps::TRACE)?,
             flows,
+            before,
             embryonic,
             cpus,
             flow_memory,
@@ -138,6 +150,10 @@ impl KernelTables {
 
     pub(crate) fn flows(&self) -> &FlowTable {
         &self.flows
+    }
+
+    pub(crate) fn before(&self) -> Option<&FlowTable> {
+        self.before.as_ref()
     }
 
     pub(crate) fn embryonic(&self) -> &FlowTable {

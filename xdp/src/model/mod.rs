@@ -25,9 +25,9 @@ use std::{
 
 use vc5_ebpf_abi::{
     BUCKET_WAYS, Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, IFACE_SLOTS, Iface, MAX_IFACES,
-    REASONS_MAX, RangeKey, RangeValue, Real, Reason, Ring, Sample, ServiceKey, ServiceValue,
-    Settings, Trace, Traffic, VipKey, VipValue, iface_slot, stats_index, vip_filter_bit,
-    vip_filter_bit_v6,
+    NO_TABLE, REASONS_MAX, RangeKey, RangeValue, Real, Reason, Ring, Sample, ServiceKey,
+    ServiceValue, Settings, Trace, Traffic, VipKey, VipValue, iface_slot, stats_index,
+    vip_filter_bit, vip_filter_bit_v6,
 };
 use vc5_ebpf_path::{Buffer, Way};
 
@@ -73,6 +73,7 @@ pub struct Model {
     /// What the table of reals has where none was set.
     no_real: Real,
     flows: Vec<[Way; BUCKET_WAYS]>,
+    before: Vec<[Way; BUCKET_WAYS]>,
     embryonic: Vec<[Way; BUCKET_WAYS]>,
     fragments: Vec<[Way; BUCKET_WAYS]>,
     reasons: Vec<Cell<Counter>>,
@@ -88,6 +89,7 @@ impl Model {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let table = |mask: u32| (0..=mask).map(|_| Default::default()).collect();
+        let before = settings.before_mask;
         let key = ServiceKey::new([0; 16], 0, 0);
         let nothing = Trace {
             hash: 0,
@@ -113,6 +115,7 @@ impl Model {
             reals: HashMap::new(),
             no_real: Real::default(),
             flows: table(settings.flow_mask),
+            before: if before == NO_TABLE { Vec::new() } else { table(before) },
             embryonic: table(settings.embryonic_mask),
             fragments: table(settings.fragment_mask),
             reasons: (0..MAX_IFACES * REASONS_MAX).map(|_| Cell::default()).collect(),
@@ -214,6 +217,17 @@ impl Model {
     /// Overwrites a bucket of the flow table.
     pub fn set_flows(&mut self, index: u32, bucket: Bucket) {
         set_bucket(&mut self.flows, index, bucket);
+    }
+
+    /// A bucket of the flow table in use before.
+    #[must_use]
+    pub fn before(&self, index: u32) -> Option<Bucket> {
+        self.before.get(index as usize).map(bucket)
+    }
+
+    /// Overwrites a bucket of the flow table in use before.
+    pub fn set_before(&mut self, index: u32, bucket: Bucket) {
+        set_bucket(&mut self.before, index, bucket);
     }
 
     /// A bucket of the embryonic table.

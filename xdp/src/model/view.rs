@@ -3,8 +3,9 @@
 use std::cell::Cell;
 
 use vc5_ebpf_abi::{
-    BUCKET_WAYS, Event, Iface, NO_MEMBER, RangeKey, RangeValue, Real, Reason, Sample, ServiceKey,
-    ServiceValue, Settings, Trace, Traffic, VipKey, VipValue, bucket_index, stats_index,
+    BUCKET_WAYS, Event, Iface, NO_MEMBER, NO_TABLE, RangeKey, RangeValue, Real, Reason, Sample,
+    ServiceKey, ServiceValue, Settings, Trace, Traffic, VipKey, VipValue, bucket_index,
+    stats_index,
 };
 use vc5_ebpf_path::{Tables, Way};
 
@@ -93,6 +94,12 @@ impl Tables for View<'_> {
 
     fn flows(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {
         self.model.flows.get(bucket_index(hash, self.settings().flow_mask) as usize)
+    }
+
+    fn before(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {
+        let mask = self.settings().before_mask;
+        let index = bucket_index(hash, mask) as usize;
+        if mask == NO_TABLE { None } else { self.model.before.get(index) }
     }
 
     fn embryonic(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {

@@ -15,9 +15,9 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use vc5_ebpf_abi::{
-    Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, Iface, PROGRAM, REASONS_MAX, RangeKey,
-    RangeValue, Real, Ring, SETTINGS, Sample, ServiceKey, ServiceValue, Settings, Trace, Traffic,
-    Verdict, VipFilter, VipKey, VipValue, iface_slot, maps,
+    Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, Iface, NO_TABLE, PROGRAM, REASONS_MAX,
+    RangeKey, RangeValue, Real, Ring, SETTINGS, Sample, ServiceKey, ServiceValue, Settings, Trace,
+    Traffic, Verdict, VipFilter, VipKey, VipValue, iface_slot, maps,
 };
 
 use super::{batch, inner::Maker};
@@ -101,6 +101,7 @@ impl Kernel {
         let mut bpf = EbpfLoader::new()
             .override_global(SETTINGS, settings, true)
             .map_max_entries(maps::FLOWS, settings.flow_mask + 1)
+            .map_max_entries(maps::BEFORE, entries_before(settings))
             .map_max_entries(maps::EMBRYONIC, settings.embryonic_mask + 1)
             .map_max_entries(maps::FRAGMENTS, settings.fragment_mask + 1)
             .map_max_entries(maps::RINGS, RINGS)
@@ -128,6 +129,7 @@ impl Kernel {
         let Settings { flow_mask, embryonic_mask, fragment_mask, .. } = self.settings;
         for (table, mask) in [
             (maps::FLOWS, flow_mask),
+            (maps::BEFORE, entries_before(&self.settings) - 1),
             (maps::EMBRYONIC, embryonic_mask),
             (maps::FRAGMENTS, fragment_mask),
         ] {
@@ -318,6 +320,11 @@ impl Kernel {
     pub fn trace(&mut self) -> Trace {
         self.get(maps::TRACE, 0)
     }
+}
+
+/// Buckets of the table before, of which there is always one.
+fn entries_before(settings: &Settings) -> u32 {
+    if settings.before_mask == NO_TABLE { 1 } else { settings.before_mask + 1 }
 }
 
 fn counter(words: &[u64]) -> Counter {

@@ -17,7 +17,7 @@ use vc5_ebpf_abi::{
 use super::{
     frame::{Family, Frame, OUR_MAC, PORT, TCP, UDP},
     kernel::IFINDEX,
-    world::{World, flow_hash, key_address, ring},
+    world::{RESIZED, SETTINGS, World, flow_hash, key_address, ring},
 };
 
 /// Ring in force: all member 2.
@@ -130,17 +130,27 @@ pub fn record(frame: &Frame, id: u32, idle: u8) -> FlowEntry {
 impl World {
     /// The model and the program, both with the standard tables.
     pub fn standard() -> Self {
-        Self::with_kernel().furnished()
+        Self::with_kernel(&SETTINGS).furnished()
     }
 
     /// With a program beside that is loaded for tracing.
     pub fn standard_traced() -> Self {
-        Self::with_tracer().furnished()
+        Self::with_tracer(&SETTINGS).furnished()
+    }
+
+    /// After a change of the size of the flow table.
+    pub fn resized() -> Self {
+        Self::with_kernel(&RESIZED).furnished()
+    }
+
+    /// With a program beside that is loaded for tracing.
+    pub fn resized_traced() -> Self {
+        Self::with_tracer(&RESIZED).furnished()
     }
 
     /// The model alone, with the standard tables.
     pub fn standard_model() -> Self {
-        Self::model_only().furnished()
+        Self::model_only(&SETTINGS).furnished()
     }
 
     fn furnished(mut self) -> Self {

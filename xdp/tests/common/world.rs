@@ -4,9 +4,9 @@
 use std::{fmt::Debug, net::IpAddr, sync::Arc};
 
 use vc5_ebpf_abi::{
-    Address, Bucket, Counter, Event, FlowEntry, Iface, MAX_IFACES, RangeKey, RangeValue, Real,
-    Reason, Ring, ServiceKey, ServiceValue, Settings, VipFilter, VipKey, VipValue, bucket_index,
-    mapped, maps, stats_index, vip_filter_bit, vip_filter_bit_v6,
+    Address, Bucket, Counter, Event, FlowEntry, Iface, MAX_IFACES, NO_TABLE, RangeKey, RangeValue,
+    Real, Reason, Ring, ServiceKey, ServiceValue, Settings, VipFilter, VipKey, VipValue,
+    bucket_index, mapped, maps, stats_index, vip_filter_bit, vip_filter_bit_v6,
 };
 use vc5_xdp::model::{Model, Now};
 
@@ -29,7 +29,10 @@ pub const SETTINGS: Settings = Settings {
     ..Settings::DEFAULT
 };
 
-/// The three tables of buckets.
+/// Those after a change of the size of the flow table.
+pub const RESIZED: Settings = Settings { before_mask: 7, ..SETTINGS };
+
+/// The three tables of buckets that there always are.
 pub const TABLES: [(&str, u32); 3] = [
     (maps::FLOWS, SETTINGS.flow_mask),
     (maps::EMBRYONIC, SETTINGS.embryonic_mask),
@@ -46,6 +49,7 @@ pub struct Seen {
 }
 
 pub struct World {
+    settings: Settings,
     pub model: Model,
     pub kernel: Option<Kernel>,
     /// A program that only tells what it would do, and the model of such a one.
@@ -58,9 +62,10 @@ pub struct World {
 }
 
 impl World {
-    pub fn model_only() -> Self {
+    pub fn model_only(settings: &Settings) -> Self {
         Self {
-            model: Model::new(SETTINGS),
+            settings: *settings,
+            model: Model::new(*settings),
             kernel: None,
             tracer: None,
             filter: VipFilter([0; 1024]),
@@ -69,21 +74,20 @@ impl World {
         }
     }
 
-    pub fn with_kernel() -> Self {
-        Self { kernel: Some(Kernel::take(&SETTINGS)), ..Self::model_only() }
+    pub fn with_kernel(settings: &Settings) -> Self {
+        Self { kernel: Some(Kernel::take(settings)), ..Self::model_only(settings) }
     }
 
-    /// With other settings.
+    /// With a program that nobody else uses.
     pub fn with_settings(settings: &Settings) -> Self {
-        let model = Model::new(*settings);
-        Self { model, kernel: Some(Kernel::load(settings)), ..Self::model_only() }
+        Self { kernel: Some(Kernel::load(settings)), ..Self::model_only(settings) }
     }
 
     /// With a program beside that is loaded for tracing.
-    pub fn with_tracer() -> Self {
-        let tracing = Settings { trace: 1, ..SETTINGS };
+    pub fn with_tracer(settings: &Settings) -> Self {
+        let tracing = Settings { trace: 1, ..*settings };
         let tracer = (Kernel::take(&tracing), Model::new(tracing));
-        Self { tracer: Some(tracer), ..Self::with_kernel() }
+        Self { tracer: Some(tracer), ..Self::with_kernel(settings) }
     }
 
     /// Gives the programs back for their next use.
@@ -193,6 +197,7 @@ impl World {
         for model in self.models() {
             match table {
                 maps::FLOWS => model.set_flows(index, bucket),
+                maps::BEFORE => model.set_before(index, bucket),
                 maps::EMBRYONIC => model.set_embryonic(index, bucket),
                 maps::FRAGMENTS => model.set_fragments(index, bucket),
                 other => panic!("{other} has no buckets"),
@@ -216,6 +221,19 @@ impl World {
         let found = entries.next();
         assert!(entries.next().is_none(), "two entries of one hash in {table}");
         found
+    }
+
+    /// As if the flow table had been that before until now, as far as that has room for one half.
+    pub fn resize(&mut self, half: bool) {
+        if self.settings.before_mask == NO_TABLE {
+            return;
+        }
+        let from = u32::from(half) * (RESIZED.before_mask + 1);
+        for index in 0..=RESIZED.before_mask {
+            let bucket = self.bucket(maps::FLOWS, from + index);
+            self.set_bucket(maps::BEFORE, index, bucket);
+        }
+        (0..=SETTINGS.flow_mask).for_each(|i| self.set_bucket(maps::FLOWS, i, Bucket::default()));
     }
 
     /// How many ways of a table are taken.
@@ -260,7 +278,7 @@ impl World {
     /// As the tracer leaves the tables alone, it is told what the others have put there.
     fn copy_to_tracer(&mut self) {
         if self.tracer.is_some() {
-            let buckets = indices().map(|(table, i)| (table, i, self.bucket(table, i)));
+            let buckets = indices(&self.settings).map(|(t, i)| (t, i, self.bucket(t, i)));
             for (table, index, bucket) in buckets.collect::<Vec<_>>() {
                 self.set_bucket(table, index, bucket);
             }
@@ -270,7 +288,8 @@ impl World {
     /// The tracer says and does what the program does, and writes nothing.
     fn try_tracer(&mut self, frame: &[u8], seen: &Seen, now: Now) {
         let Some((kernel, model)) = &mut self.tracer else { return };
-        let before = tables(kernel);
+        let indices = || indices(&self.settings);
+        let before = tables(kernel, indices());
         let (action, out) = kernel.run(frame);
         let outcome = model.process(frame, IFINDEX, now);
         same("tracer", seen, action, &out, &mut self.differences);
@@ -282,7 +301,8 @@ impl World {
         if (outcome.reason, &outcome.frame) != (seen.reason, &seen.frame) {
             self.differences.push("the tracer's model differs from the model".into());
         }
-        if tables(kernel) != before || indices().map(|i| bucket_of(model, i)).ne(before) {
+        if tables(kernel, indices()) != before || indices().map(|i| bucket_of(model, i)).ne(before)
+        {
             self.differences.push("the tracer has written to a table".into());
         }
     }
@@ -329,7 +349,7 @@ impl World {
                 differ(format!("real {id}"), &program, &model);
             }
         }
-        for (table, index) in indices() {
+        for (table, index) in indices(&self.settings) {
             let program = kernel.bucket(table, index);
             let model = bucket_of(&self.model, (table, index));
             if program != model {
@@ -351,18 +371,21 @@ fn same(who: &str, model: &Seen, action: Action, out: &[u8], differences: &mut V
 }
 
 /// Where all buckets are.
-fn indices() -> impl Iterator<Item = (&'static str, u32)> {
-    TABLES.into_iter().flat_map(|(table, mask)| (0..=mask).map(move |index| (table, index)))
+fn indices(settings: &Settings) -> impl Iterator<Item = (&'static str, u32)> + use<> {
+    let before = Some((maps::BEFORE, settings.before_mask)).filter(|(_, mask)| *mask != NO_TABLE);
+    let tables = TABLES.into_iter().chain(before);
+    tables.flat_map(|(table, mask)| (0..=mask).map(move |index| (table, index)))
 }
 
 /// All buckets of a program.
-fn tables(kernel: &mut Kernel) -> Vec<Bucket> {
-    indices().map(|(table, index)| kernel.bucket(table, index)).collect()
+fn tables(kernel: &mut Kernel, indices: impl Iterator<Item = (&'static str, u32)>) -> Vec<Bucket> {
+    indices.map(|(table, index)| kernel.bucket(table, index)).collect()
 }
 
 fn bucket_of(model: &Model, (table, index): (&str, u32)) -> Bucket {
     let bucket = match table {
         maps::FLOWS => model.flows(index),
+        maps::BEFORE => model.before(index),
         maps::EMBRYONIC => model.embryonic(index),
         maps::FRAGMENTS => model.fragments(index),
         other => panic!("{other} has no buckets"),
@@ -380,7 +403,10 @@ pub fn ring(slot: impl Fn(u16) -> u16) -> Arc<Ring> {
 }
 
 fn mask(table: &str) -> u32 {
-    TABLES.iter().find(|(name, _)| *name == table).expect("a table of buckets").1
+    match table {
+        maps::BEFORE => RESIZED.before_mask,
+        _ => TABLES.iter().find(|(name, _)| *name == table).expect("a table of buckets").1,
+    }
 }
 
 /// An address as it is in keys.

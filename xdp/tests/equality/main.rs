@@ -100,10 +100,17 @@ fn program_and_model_do_the_same() {
 }
 
 #[test]
+fn program_and_model_do_the_same_after_a_change_of_the_table() {
+    let met = Met::default();
+    proptest!(at_length(400), |(steps in steps())| go_through(World::resized(), &steps, &met)?);
+}
+
+#[test]
 fn the_tracing_program_tells_the_same() {
     let met = Met::default();
     proptest!(at_length(100), |(steps in steps())| {
         go_through(World::standard_traced(), &steps, &met)?;
+        go_through(World::resized_traced(), &steps, &met)?;
     });
 }
 

@@ -33,6 +33,8 @@ pub enum Step {
     Iface(u8),
     /// All records of a table are of this age from now on.
     Idle(&'static str, u8),
+    /// The flow table, or a half of it, is that before from now on.
+    Resize(bool),
 }
 
 impl Step {
@@ -52,6 +54,7 @@ impl Step {
                 ..Iface::default()
             }),
             Self::Idle(table, idle) => world.set_idle(table, *idle),
+            Self::Resize(half) => world.resize(*half),
         }
     }
 }
@@ -81,6 +84,7 @@ fn change() -> BoxedStrategy<Step> {
         1 => vips(),
         2 => prop::sample::select(vec![0, Iface::TRUNK, Iface::TRUNK]).prop_map(Step::Iface),
         1 => idle(),
+        2 => any::<bool>().prop_map(Step::Resize),
     ]
     .boxed()
 }

@@ -5,7 +5,7 @@
 
 use vc5_ebpf_abi::{
     Bucket, Event, FlowEntry, Real, RealState, Reason, ServiceValue, bucket_index,
-    maps::{EMBRYONIC, FLOWS},
+    maps::{self, EMBRYONIC, FLOWS},
 };
 
 use crate::{
@@ -21,13 +21,24 @@ use crate::{
 };
 use RealState::{Down, Draining, Free, Live};
 
+/// Where the record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Here,
+    /// In the table before a change of its size.
+    Before,
+    /// Here, and in the table before an older one of another real.
+    Both,
+}
+
 /// A packet, what is known when it comes, and what must become of it.
 #[derive(Clone)]
-struct Case {
+pub struct Case {
     name: &'static str,
     frame: Frame,
     /// State of the recorded real, and the record's idle time in units of age.
     flow: Option<(RealState, u8)>,
+    place: Place,
     closing: bool,
     /// The record's real id was given to another since.
     reused: bool,
@@ -49,6 +60,7 @@ fn case(name: &'static str, frame: Frame, reason: Reason) -> Case {
         name,
         frame,
         flow: None,
+        place: Place::Here,
         closing: false,
         reused: false,
         stick: false,
@@ -116,10 +128,23 @@ impl Case {
         }
     }
 
-    fn row(self) -> Row {
+    /// The same with the record in another place, if there is one.
+    pub fn at(self, place: Place) -> Option<Self> {
+        self.flow.is_some().then_some(Self { place, ..self })
+    }
+
+    pub fn row(self) -> Row {
         let hash = flow_hash(&self.frame);
-        let name = named(self.name, self.frame.family());
-        let row = sent(name, &self.frame, self.reason, self.real());
+        let name = match self.place {
+            Place::Here => named(self.name, self.frame.family()),
+            place => named(&format!("{} ({place:?})", self.name), self.frame.family()),
+        };
+        let mut row = sent(name, &self.frame, self.reason, self.real());
+        if self.place != Place::Here {
+            let stands = matches!(self.reason, Reason::Flow | Reason::FlowStuck);
+            let stays = move |w: &World| w.entry(maps::BEFORE, hash).is_some() == stands;
+            row = row.then("the record before stays if it stands", stays);
+        }
         let (flow, note) = (self.flow_after, self.note_after);
         row.given(move |w| self.prepare(w))
             .then("the record", move |w| {
@@ -138,7 +163,15 @@ impl Case {
             recorded.generation += u8::from(self.reused);
             world.set_real(RECORDED, recorded);
             let entry = record(&self.frame, RECORDED, idle);
-            world.set_entry(FLOWS, hash, entry.touched(entry.age(), self.closing));
+            let entry = entry.touched(entry.age(), self.closing);
+            world.set_entry(
+                if self.place == Place::Before { maps::BEFORE } else { FLOWS },
+                hash,
+                entry,
+            );
+            if self.place == Place::Both {
+                world.set_entry(maps::BEFORE, hash, record(&self.frame, NOTED, 9));
+            }
         }
         if let Some((state, idle)) = self.note {
             world.set_real(NOTED, real(NOTED, state));
@@ -161,13 +194,16 @@ impl Case {
 pub fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for family in Family::BOTH {
-        let cases = [syn(family), data(family), close(family), datagram(family)];
-        rows.extend(cases.into_iter().flatten().map(Case::row));
+        rows.extend(cases(family).into_iter().map(Case::row));
         rows.extend(stories(family));
         rows.extend(records(family));
         rows.extend(displaced(family));
     }
     rows
+}
+
+pub fn cases(family: Family) -> Vec<Case> {
+    [syn(family), data(family), close(family), datagram(family)].into_iter().flatten().collect()
 }
 
 fn syn(family: Family) -> Vec<Case> {

@@ -20,6 +20,7 @@ mod fragments;
 mod icmp;
 mod options;
 mod reject;
+mod resized;
 mod row;
 mod sticky;
 mod topology;
@@ -29,7 +30,7 @@ mod vlan;
 
 use std::collections::HashSet;
 
-use common::world::World;
+use common::world::{SETTINGS, World};
 use row::Row;
 
 /// Tries all rows of a theme, and tells of all that fail.
@@ -104,6 +105,11 @@ fn every_cell_of_the_decision_table() {
 }
 
 #[test]
+fn every_cell_after_a_change_of_the_table() {
+    try_in(World::resized_traced, "decision table after a change", 300, &resized::rows());
+}
+
+#[test]
 fn ttl_and_hop_limit() {
     try_all("TTL and hop limit", 60, &ttl::rows());
 }
@@ -116,5 +122,5 @@ fn sticky_services() {
 #[test]
 fn topologies() {
     try_all("topologies", 50, &topology::rows());
-    assert_eq!(topology::unknown_interface(World::with_kernel()), [""; 0]);
+    assert_eq!(topology::unknown_interface(World::with_kernel(&SETTINGS)), [""; 0]);
 }

@@ -99,7 +99,7 @@ impl Witness<'_> {
         Ok(FlowView {
             hash,
             bucket: bucket_index(hash, tables.flows().buckets - 1),
-            record: found(tables.flows()),
+            record: found(tables.flows()).or_else(|| tables.before().and_then(found)),
             embryonic: found(tables.embryonic()),
         })
     }
