@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use vc5_ebpf_path::siphash13;
 
-use super::{SLOTS, VERSION};
+use super::VERSION;
 
 /// The prime over which the permutations run.
 const PRIME: u32 = 65_537;
@@ -139,6 +139,7 @@ pub(crate) fn words(key: &[u8; 16]) -> [u64; 2] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SLOTS;
     use super::*;
 
     #[test]
