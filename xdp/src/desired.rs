@@ -56,6 +56,7 @@ pub struct ServiceSpec {
     /// that after a change of ring, flows unknown to this node go for a while where the ring before
     /// the change sent them. While it is false rings change without that: at the start of a node
     /// backends come up one by one, and the first ring of one backend must not be asked later on.
+    /// Of a service that an earlier run has left it is taken as true until it has been so once.
     pub serving: bool,
     /// The backends, at most [`crate::maglev::MAX_MEMBERS`]; an address may appear once. One that
     /// is left out drains for [`DataplaneConfig::drain_time`](crate::DataplaneConfig::drain_time)

@@ -140,7 +140,8 @@ pub struct FlowView {
 pub struct FlowsView {
     /// Flows that can be remembered.
     pub capacity: u64,
-    /// Records, those that stand for nobody any more included.
+    /// Records, those that stand for nobody any more included. After a change of the table's size the
+    /// records of the one before are none of them until a packet of their flow has come.
     pub used: u64,
     /// Records of flows that a FIN or RST was seen of.
     pub closing: u64,

@@ -1,7 +1,9 @@
 //! The owner of a dataplane is killed under live traffic, and another takes over.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use aya::programs::links::{FdLink, PinnedLink};
 use vc5_conformance::lab::live::owner::{self, BACKENDS, Owner};
 use vc5_conformance::lab::live::{Ledger, Machine, Pace, Rng, Standing, Wire};
 
@@ -21,6 +23,8 @@ struct Story<'a> {
     rng: Rng,
     state: u32,
     kills: u32,
+    /// Owners killed when their program was in force on one interface, and not yet on the other.
+    between: u32,
 }
 
 impl Story<'_> {
@@ -56,16 +60,38 @@ impl Story<'_> {
         self.watch(FRAMES);
     }
 
-    /// Starts owners that get as far as they get in a little while.
+    /// Starts owners that get as far as they get in a little while: until any time, or until their
+    /// program is about to come into force, or has just begun to.
     fn kill_while_starting(&mut self, flows: u32) {
         for _ in 0..4 {
             self.ledger.mark_change();
+            let (before, kind) = (self.pinned(), self.rng.below(4));
             let owner = Owner::spawn(self.wire, TOOL, flows).unwrap();
-            std::thread::sleep(Duration::from_millis(self.rng.below(400) as u64));
+            match kind {
+                0 => self.wait_pinned(|now| now.tables != before.tables),
+                1 | 2 => self.wait_pinned(|now| now.programs != before.programs),
+                _ => {}
+            }
+            // In a row of changes of programs the time between two is what is aimed at.
+            let most = [100_000, 1, 1_000, 400_000][kind];
+            std::thread::sleep(Duration::from_micros(self.rng.below(most) as u64));
             owner.kill().unwrap();
             self.kills += 1;
+            let [one, other] = self.pinned().programs[..] else { panic!("two interfaces") };
+            self.between += u32::from(one != other);
             self.watch(FRAMES / 4);
         }
+    }
+
+    fn pinned(&self) -> Pinned {
+        self.wire.at_balancer(|| Pinned::read(&self.wire.pin_path())).unwrap()
+    }
+
+    /// Waits until what is pinned is so; or for a second, as it may never be.
+    fn wait_pinned(&self, is_so: impl Fn(&Pinned) -> bool + Sync) {
+        let (path, deadline) = (self.wire.pin_path(), Instant::now() + Duration::from_secs(1));
+        let wait = || while !is_so(&Pinned::read(&path)) && Instant::now() < deadline {};
+        self.wire.at_balancer(wait).unwrap();
     }
 
     fn tell(&mut self, mut owner: Owner) {
@@ -82,6 +108,29 @@ impl Story<'_> {
         self.watch(FRAMES);
         owner.end().unwrap();
         self.watch(FRAMES);
+    }
+}
+
+/// What of a start can be seen from outside.
+struct Pinned {
+    /// How many sets of tables are complete.
+    tables: usize,
+    /// The program on each interface.
+    programs: Vec<u32>,
+}
+
+impl Pinned {
+    fn read(path: &Path) -> Self {
+        let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
+        let program = |path: &Path| {
+            Some(FdLink::from(PinnedLink::from_pin(path).ok()?).info().ok()?.program_id())
+        };
+        Self {
+            tables: entries(path).filter(|entry| entry.path().join("SETTINGS").exists()).count(),
+            programs: entries(&path.join("links"))
+                .filter_map(|entry| program(&entry.path()))
+                .collect(),
+        }
     }
 }
 
@@ -102,7 +151,7 @@ fn owners_that_are_killed_lose_no_packet_and_move_no_connection() {
     let mut rng = Rng::new(seed);
     let machine = Machine::new(&ledger, targets, pace, wire.macs().unwrap(), rng.next());
     let ends = wire.ends_entry().unwrap();
-    let mut story = Story { wire: &wire, ledger: &ledger, rng, state: 0, kills: 0 };
+    let mut story = Story { wire: &wire, ledger: &ledger, rng, state: 0, kills: 0, between: 0 };
     let mut owner = story.start(FLOWS[0]);
     owner.apply(0).unwrap();
     services.for_each(|service| ledger.open(service));
@@ -113,7 +162,8 @@ fn owners_that_are_killed_lose_no_packet_and_move_no_connection() {
         drop(stopping);
         traffic.join().unwrap().unwrap()
     });
-    println!("{} owners were killed\n{report}", story.kills);
+    let Story { kills, between, .. } = story;
+    println!("{kills} owners were killed, {between} of them between two interfaces\n{report}");
     wire.at_balancer(|| vc5_xdp::detach(&wire.pin_path())).unwrap().unwrap();
     assert!(report.violations.is_empty(), "VC5_SEED={seed}: {report}");
     assert_eq!((report.received, report.dropped, report.moves), (report.sent, 0, 0));

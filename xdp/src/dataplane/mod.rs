@@ -98,8 +98,9 @@ impl Dataplane {
     ///
     /// If an earlier run has left its pins, this one takes over. With the same hash key and layout of
     /// tables it goes on with those tables: flows, rings and services stand, and the program is
-    /// replaced at once, by one stroke per interface. Tables that are to have another size are
-    /// copied first. With another key or layout nothing can be taken over: the earlier program
+    /// replaced at once, by one stroke per interface. A flow table that is to have another size begins
+    /// empty, and the program looks into the one before for the flows that it does not know, until the
+    /// next start. With another key or layout nothing can be taken over: the earlier program
     /// forwards on with the state it had, until the first desired state for which every VIP could be
     /// served is in the tables, or 10 s have passed; until then every VIP is reported as not ready.
     ///

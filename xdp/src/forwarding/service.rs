@@ -26,6 +26,9 @@ pub(crate) struct Service {
     flags: u32,
     ttl: Option<u8>,
     serving: bool,
+    /// An earlier run has left it, and since then it was not specified as serving: routers may still
+    /// be sending by what that run announced.
+    inherited: bool,
     /// It is as some desired state had it; one of an earlier run is not yet.
     specified: bool,
     /// What the tables have is what is wanted, as far as it depends on no neighbour.
@@ -80,6 +83,7 @@ impl Service {
             flags: 0,
             ttl: None,
             serving: false,
+            inherited: false,
             specified: false,
             settled: false,
             members: Members::default(),
@@ -113,6 +117,7 @@ impl Service {
             flags: value.flags,
             ttl: backends.iter().map(|b| b.real.ttl).find(|ttl| *ttl > 0),
             members: Members::adopt(backends, &value.pages),
+            inherited: true,
             ring,
             replaced,
             written: Some(Box::new(*value)),
@@ -183,6 +188,7 @@ impl Service {
         self.specified = true;
         self.ports = spec.ports;
         self.ttl = spec.ttl;
+        self.inherited &= !spec.serving;
         self.serving = spec.serving;
         self.flags = match spec.on_down {
             OnDown::Reselect => 0,
@@ -269,7 +275,8 @@ impl Service {
         if self.specified {
             self.change_ring(shared, now)?;
             // Rings of a service that got no packets have sent no flow anywhere.
-            let idle = if self.serving { 0 } else { self.replaced.len() };
+            let gets_packets = self.serving || self.inherited;
+            let idle = if gets_packets { 0 } else { self.replaced.len() };
             self.drop_replaced(idle, key, tables, shared, now)?;
         }
         self.write_reals(tables, |wanted, _| wanted)?;

@@ -10,6 +10,9 @@ use vc5_ebpf_abi::{LAYOUT_VERSION, SETTINGS, Settings, maps};
 use super::Pins;
 use super::plan::SIZED;
 
+/// The ids of those maps of a run that may be others than the ones of the run before.
+type Sized = [Option<u32>; SIZED.len()];
+
 /// The maps of an earlier run.
 #[derive(Debug)]
 pub(crate) struct Earlier {
@@ -32,17 +35,8 @@ impl Earlier {
             .filter_map(|program| program.map_ids().ok()?)
             .collect();
         let mut found: Vec<Self> = pins.earlier_maps().into_iter().filter_map(Self::read).collect();
-        // A run that was killed before its program took over has left maps that nobody writes to,
-        // and pinned the others as it had found them.
-        let runs_by = |maps: &[Option<u32>], running: &Vec<u32>| {
-            maps.iter().all(|map| map.is_some_and(|id| running.contains(&id)))
-        };
-        let maps: Vec<_> = found.iter().map(Self::sized).collect();
-        let is_running =
-            |maps: &[Option<u32>; SIZED.len()]| running.iter().any(|r| runs_by(maps, r));
-        let place = maps.iter().position(is_running).unwrap_or(0);
-        let is_mixed =
-            maps.get(place).is_some_and(|maps| !running.iter().all(|r| runs_by(maps, r)));
+        let sets: Vec<Sized> = found.iter().map(Self::sized).collect();
+        let (place, is_mixed) = in_force(&sets, &running);
         let earlier = (place < found.len()).then(|| found.swap_remove(place))?;
         Some(Self { is_mixed, ..earlier })
     }
@@ -53,7 +47,7 @@ impl Earlier {
     }
 
     /// The ids of the maps by which it is told which program runs by these.
-    fn sized(&self) -> [Option<u32>; SIZED.len()] {
+    fn sized(&self) -> Sized {
         SIZED.map(|name| Some(MapInfo::from_pin(self.pin(name)).ok()?.id()))
     }
 
@@ -128,6 +122,21 @@ impl Earlier {
     }
 }
 
+/// Which of these sets of maps, the newest first, is that of the newest program in force, else the
+/// first; and whether a program with other maps is in force too.
+///
+/// A run that was killed before its program took over has left maps that no program uses, and pinned
+/// the others as it had found them.
+fn in_force(sets: &[Sized], running: &[Vec<u32>]) -> (usize, bool) {
+    let runs_by = |set: &Sized, program: &Vec<u32>| {
+        set.iter().all(|map| map.is_some_and(|id| program.contains(&id)))
+    };
+    let is_running = |set: &Sized| running.iter().any(|program| runs_by(set, program));
+    let place = sets.iter().position(is_running).unwrap_or(0);
+    let is_other = |set: &Sized| running.iter().any(|program| !runs_by(set, program));
+    (place, sets.get(place).is_some_and(is_other))
+}
+
 fn settings_at(path: &Path) -> Result<Array<MapData, Settings>, MapError> {
     Array::try_from(Map::from_map_data(MapData::from_pin(path)?)?)
 }
@@ -148,4 +157,45 @@ pub(super) fn pin_settings(path: &Path, settings: &Settings) -> Result<(), Strin
         map.set(0, settings, 0)
     };
     pinned().map_err(|e| super::chain(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Maps that all runs have in common, those of a set, and the ids of both as a program has them.
+    fn set(flows: u32, before: u32) -> (Sized, Vec<u32>) {
+        let ids = [flows, before, 90, 91, 92, 93];
+        (ids.map(Some), ids.into_iter().chain([70, 71]).collect())
+    }
+
+    #[test]
+    fn a_set_that_no_program_runs_by_is_ignored() {
+        let ((newer, _), (older, program)) = (set(2, 1), set(1, 50));
+        assert_eq!(in_force(&[newer, older], std::slice::from_ref(&program)), (1, false));
+        assert_eq!(in_force(&[newer, older], &[program.clone(), program]), (1, false));
+    }
+
+    #[test]
+    fn between_two_interfaces_the_newer_set_counts() {
+        let ((newer, new), (older, old)) = (set(2, 1), set(1, 50));
+        for running in [[old.clone(), new.clone()], [new.clone(), old]] {
+            assert_eq!(in_force(&[newer, older], &running), (0, true));
+        }
+        assert_eq!(in_force(&[newer, older], &[new.clone(), new]), (0, false));
+    }
+
+    #[test]
+    fn without_a_program_the_newest_set_is_taken() {
+        let ((newer, _), (older, _)) = (set(2, 1), set(1, 50));
+        assert_eq!(in_force(&[newer, older], &[]), (0, false));
+        assert_eq!(in_force(&[], &[]), (0, false));
+    }
+
+    #[test]
+    fn a_set_that_lacks_a_map_is_no_programs() {
+        let ((mut newer, new), (older, old)) = (set(2, 1), set(1, 50));
+        newer[1] = None;
+        assert_eq!(in_force(&[newer, older], &[new, old]), (1, true));
+    }
 }

@@ -354,3 +354,20 @@ fn unmount(directory: &Path) {
         tracing::warn!(path = %directory.display(), %error, "could not unmount");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newer_maps_have_a_greater_number() {
+        let directory = std::env::temp_dir().join(format!("vc5-pins-{}", std::process::id()));
+        let unused = || unused_maps(&directory).unwrap();
+        assert_eq!(unused(), directory.join("maps-1"));
+        for name in ["links", "maps-2", "maps-10"] {
+            fs::create_dir_all(directory.join(name)).unwrap();
+        }
+        assert_eq!(unused(), directory.join("maps-11"));
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

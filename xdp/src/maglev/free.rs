@@ -7,16 +7,23 @@ use super::permutation::Permutation;
 /// until one turns up: of all steps of such walks half would be for the last hundredth of the slots.
 const FEW: usize = 256;
 
+/// With more slots left than that, the next step mostly gets to one.
+const MANY: usize = SLOTS / 2;
+
 /// A bit for each slot, so that all of them lie in the nearest cache; the last few as a list.
 pub(super) struct Free {
-    bits: [u64; SLOTS / 64],
+    /// One word more than there are slots for: the permutations come by slot 65536 too.
+    bits: [u64; SLOTS / 64 + 1],
     left: usize,
     last: Vec<u32>,
 }
 
 impl Free {
     pub(super) fn all() -> Self {
-        Self { bits: [u64::MAX; SLOTS / 64], left: SLOTS, last: Vec::new() }
+        let mut bits = [u64::MAX; SLOTS / 64 + 1];
+        let [.., beyond] = &mut bits;
+        *beyond = 0;
+        Self { bits, left: SLOTS, last: Vec::new() }
     }
 
     /// Takes the first free slot of the permutation; `None` when there is no free one at all.
@@ -36,23 +43,28 @@ impl Free {
     }
 
     fn walk(&mut self, permutation: &mut Permutation) -> usize {
-        loop {
-            let slot = permutation.next_slot();
-            let bit = 1 << (slot % 64);
-            if let Some(word) = self.bits.get_mut(slot / 64)
-                && *word & bit != 0
-            {
-                *word &= !bit;
-                return slot;
-            }
+        let bits = &mut self.bits;
+        let word = |slot: u32| slot as usize / 64;
+        let is_free = |slot| bits.get(word(slot)).is_some_and(|bits| bits >> (slot % 64) & 1 == 1);
+        let slot = if self.left > MANY {
+            permutation.advance_to(is_free)
+        } else {
+            permutation.advance_far_to(is_free)
+        };
+        if let Some(bits) = bits.get_mut(word(slot)) {
+            *bits &= !(1 << (slot % 64));
         }
+        slot as usize
     }
 
     fn list(&self) -> Vec<u32> {
-        let words = (0..).zip(&self.bits);
-        let slots = words.flat_map(|(n, word)| {
-            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| n * 64 + bit)
-        });
-        slots.collect()
+        let mut slots = Vec::with_capacity(self.left);
+        for (first, mut word) in (0..).step_by(64).zip(self.bits) {
+            while word != 0 {
+                slots.push(first + word.trailing_zeros());
+                word &= word - 1;
+            }
+        }
+        slots
     }
 }

@@ -4,15 +4,21 @@ use std::net::IpAddr;
 
 use vc5_ebpf_path::siphash13;
 
-use super::{SLOTS, VERSION};
+use super::VERSION;
 
 /// The prime over which the permutations run.
 const PRIME: u32 = 65_537;
 
+/// Steps that are looked at together: none of them waits for the one before, and whether any of them
+/// is free is easier to foresee than which.
+pub(super) const STRIDE: usize = 4;
+
 /// Walks all slots in the order (offset + j * skip) mod 65537, leaving out slot 65536.
 pub(super) struct Permutation {
     next: u32,
-    skip: u32,
+    /// How far on from `next` the next steps are, that to `next` itself first: multiples of the skip,
+    /// modulo the prime.
+    steps: [u32; STRIDE + 1],
     /// What `skip` gives 1 with, modulo the prime; 0 until it is asked for.
     inverse: u32,
 }
@@ -31,14 +37,21 @@ impl Permutation {
         };
         input[8..].copy_from_slice(&address.octets());
         let hash = siphash13(words(key), &input);
-        Self { next: (hash >> 32) as u32 % PRIME, skip: hash as u32 % (PRIME - 1) + 1, inverse: 0 }
+        let skip = hash as u32 % (PRIME - 1) + 1;
+        let mut steps = [0; STRIDE + 1];
+        let mut sum = 0;
+        for step in &mut steps {
+            *step = sum;
+            sum = add(sum, skip);
+        }
+        Self { next: (hash >> 32) as u32 % PRIME, steps, inverse: 0 }
     }
 
     /// Of some slots, all of which are still to come, the place of the one that comes first; then
     /// those up to it have come. There are fewer than 2^15.
     pub(super) fn advance_to_first(&mut self, slots: &[u32]) -> Option<usize> {
         if self.inverse == 0 {
-            self.inverse = inverse(self.skip);
+            self.inverse = inverse(self.skip());
         }
         let (next, inverse) = (self.next, u64::from(self.inverse));
         // How many steps it is to a slot, and below that its place.
@@ -49,24 +62,52 @@ impl Permutation {
         };
         let first = (0..).zip(slots).map(key).min()?;
         let place = (first & ((1 << 15) - 1)) as usize;
-        self.next = (slots.get(place)? + self.skip) % PRIME;
+        self.next = add(*slots.get(place)?, self.skip());
         Some(place)
     }
 
-    /// The next slot in the backend's order, below [`SLOTS`].
+    /// Goes on to the first slot that is free, 65536 being none, and behind it.
     #[inline]
-    pub(super) fn next_slot(&mut self) -> usize {
+    pub(super) fn advance_to(&mut self, is_free: impl Fn(u32) -> bool) -> u32 {
+        let skip = self.skip();
         loop {
-            let slot = self.next as usize;
-            self.next += self.skip;
-            if self.next >= PRIME {
-                self.next -= PRIME;
-            }
-            if slot < SLOTS {
+            let slot = self.next;
+            self.next = add(slot, skip);
+            if is_free(slot) {
                 return slot;
             }
         }
     }
+
+    /// The same, quicker where few slots are free.
+    #[inline]
+    pub(super) fn advance_far_to(&mut self, is_free: impl Fn(u32) -> bool) -> u32 {
+        let [steps @ .., stride] = &self.steps;
+        loop {
+            let mut free = 0;
+            for (bit, step) in steps.iter().enumerate() {
+                free |= u32::from(is_free(add(self.next, *step))) << bit;
+            }
+            if let Some(step) = steps.get(free.trailing_zeros() as usize) {
+                let slot = add(self.next, *step);
+                self.next = add(slot, self.skip());
+                return slot;
+            }
+            self.next = add(self.next, *stride);
+        }
+    }
+
+    fn skip(&self) -> u32 {
+        let [_, skip, ..] = self.steps;
+        skip
+    }
+}
+
+/// The sum modulo the prime, of which both are a remainder already.
+#[inline]
+fn add(a: u32, b: u32) -> u32 {
+    // What is below zero is more than anything above it.
+    (a + b).min((a + b).wrapping_sub(PRIME))
 }
 
 /// `value` modulo the prime, where it is at most (PRIME - 1)^2: as 2^16 is -1, the lower 16 bits less
@@ -98,6 +139,7 @@ pub(crate) fn words(key: &[u8; 16]) -> [u64; 2] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SLOTS;
     use super::*;
 
     #[test]
@@ -106,7 +148,7 @@ mod tests {
             let mut permutation = Permutation::new(&[7; 16], [192, 0, 2, last].into());
             let mut seen = vec![false; SLOTS];
             for _ in 0..SLOTS {
-                let slot = permutation.next_slot();
+                let slot = permutation.advance_to(|slot| slot < SLOTS as u32) as usize;
                 assert!(!std::mem::replace(&mut seen[slot], true), "slot {slot} came twice");
             }
         }
@@ -120,12 +162,7 @@ mod tests {
                 (Permutation::new(&[7; 16], address), Permutation::new(&[7; 16], address));
             let mut left: Vec<u32> = (0..200).map(|n| n * 331 % 65_536).collect();
             while !left.is_empty() {
-                let walked = loop {
-                    let slot = walker.next_slot() as u32;
-                    if left.contains(&slot) {
-                        break slot;
-                    }
-                };
+                let walked = walker.advance_to(|slot| left.contains(&slot));
                 let place = jumper.advance_to_first(&left).unwrap();
                 assert_eq!(left.swap_remove(place), walked);
             }

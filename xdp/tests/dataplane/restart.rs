@@ -2,16 +2,16 @@
 
 use super::*;
 
-/// A run that forwards for both backends and ends, with a connection to `b2` that only its flow
-/// record keeps there.
-fn earlier_run(lab: &Lab) -> Held {
+/// A run that forwards for both backends and ends, with two connections to `b2` that only their flow
+/// records keep there.
+fn earlier_run(lab: &Lab) -> [Held; 2] {
     let mut first = Running::start(lab, config(lab, true)).unwrap();
     first.apply_until_ready(1, desired(vec![backend(B1), backend(B2)]));
     first.wait_snapshot("both are there", |s| slots(s).iter().all(|(_, slots)| *slots > 0));
-    let mut held = Held::with(lab, "b2");
+    let mut held = [Held::with(lab, "b2"), Held::with(lab, "b2")];
     first.apply(2, desired(vec![backend(B1), draining(B2)]));
     first.wait_settled();
-    assert_eq!(held.ask(), "b2");
+    assert_eq!(held.each_mut().map(Held::ask), ["b2", "b2"]);
     first.stop(OnStop::Keep);
     held
 }
@@ -23,7 +23,7 @@ fn maps(lab: &Lab) -> usize {
 #[test]
 fn flows_stay_where_they_are_when_the_daemon_is_restarted() {
     let (lab, _peer) = lab_with_servers(&[VIP]);
-    let mut held = earlier_run(&lab);
+    let [mut held, _] = earlier_run(&lab);
     assert_eq!((held.ask(), ask(&lab)), ("b2".into(), "b1".into()), "nobody runs");
 
     let mut second = Running::start(&lab, config(&lab, true)).unwrap();
@@ -44,19 +44,25 @@ fn flows_stay_where_they_are_when_the_daemon_is_restarted() {
 }
 
 #[test]
-fn flows_are_copied_into_a_table_of_another_size() {
+fn flows_stay_where_they_are_in_a_table_of_another_size() {
     let (lab, _peer) = lab_with_servers(&[VIP]);
-    let mut held = earlier_run(&lab);
-    for (seq, flows) in [(1, 65_536), (2, 1024)] {
+    let [mut held, mut quiet] = earlier_run(&lab);
+    let mut memory = Vec::new();
+    for (seq, flows) in [(1, 65_536), (2, 1024), (3, 1024), (4, 1024)] {
         let other = DataplaneConfig { flows, max_reals: 2048, ..config(&lab, true) };
         let mut next = Running::start(&lab, other).unwrap();
         assert_eq!((held.ask(), ask(&lab)), ("b2".into(), "b1".into()), "no state yet");
         assert_eq!(next.apply(seq, desired(vec![backend(B1), draining(B2)])), []);
         assert_eq!((held.ask(), ask(&lab)), ("b2".into(), "b1".into()));
-        assert_eq!(next.dataplane.snapshot().flow_capacity, u64::from(flows));
-        assert_eq!(maps(&lab), 1, "the smaller maps are gone");
+        let snapshot = next.dataplane.snapshot();
+        assert_eq!(snapshot.flow_capacity, u64::from(flows));
+        memory.push(snapshot.flow_memory);
+        assert_eq!(maps(&lab), 1, "the maps of the run before are gone");
         next.stop(OnStop::Keep);
     }
+    assert_eq!(memory[1] - memory[2], 65_536 * 8, "the table before lasts until the next start");
+    assert_eq!(memory[2], memory[3]);
+    assert_eq!(quiet.ask(), "b2", "it has sent nothing meanwhile");
     lab.within("lb", || vc5_xdp::detach(&lab.pin_path()).unwrap());
 }
 

@@ -15,7 +15,7 @@ use crate::lab::{command, wait};
 
 /// Moves of the subnet from one VLAN to the other under traffic, and on one interface in the driver.
 const MOVES: usize = 20;
-const MANY_MOVES: usize = 200;
+const MANY_MOVES: usize = 500;
 /// Changes of the configuration that replace a backend by its other address, in another VLAN.
 const REPLACEMENTS: usize = 5;
 

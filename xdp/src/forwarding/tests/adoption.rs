@@ -67,6 +67,27 @@ fn a_change_that_settles_goes_on_settling() {
 }
 
 #[test]
+fn routers_are_still_sending_by_what_the_earlier_run_announced() {
+    let idle = |numbers: &[u8]| {
+        let mut desired = one(numbers);
+        desired.vips[0].services[0].serving = false;
+        desired
+    };
+    let mut world = World::new(64, Hops::all(&[1, 2, 3]));
+    world.apply(&one(&[1])).unwrap();
+    world.apply(&one(&[1, 2])).unwrap();
+    let mut world = world.restart();
+    world.apply(&idle(&[1, 2])).unwrap();
+    assert_eq!((world.in_ring(), world.in_previous()), (vec![1, 2], vec![1]));
+    world.pass(SETTLE);
+    world.apply(&idle(&[1, 2, 3])).unwrap();
+    assert_eq!(world.in_previous(), [1, 2], "not announced anew yet");
+    world.apply(&one(&[1, 2, 3])).unwrap();
+    world.apply(&idle(&[1, 2, 3])).unwrap();
+    assert!(world.in_previous().is_empty(), "announced by this run, and withdrawn");
+}
+
+#[test]
 fn before_there_is_a_state_only_neighbours_are_followed() {
     let mut world = World::new(64, Hops::all(&[1, 2]));
     world.apply(&one(&[1, 2])).unwrap();
