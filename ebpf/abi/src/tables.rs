@@ -365,3 +365,40 @@ const _: () = {
     assert!(size_of::<Iface>() == 16);
     assert!(MAX_REALS / PAGE_REALS <= 1 << 16);
 };
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec;
+
+    use super::*;
+
+    /// The most services in a bucket, each being put into the emptier one of its two.
+    fn fullest(services: impl Iterator<Item = ServiceKey>) -> usize {
+        let mut buckets = vec![0; SERVICE_BUCKETS as usize];
+        for key in services {
+            let [first, second] = key.buckets().map(|bucket| bucket as usize);
+            let place = if buckets[second] < buckets[first] { second } else { first };
+            buckets[place] += 1;
+        }
+        buckets.into_iter().max().unwrap_or(0)
+    }
+
+    #[test]
+    fn as_many_services_as_there_can_be_find_a_way() {
+        let most = MAX_REALS / PAGE_REALS;
+        for ports in [1, 2, 16, 1024] {
+            let address = |n: u32| mapped((0xc000_0200 + n / ports).to_be_bytes());
+            let port = |n: u32| (80 + n % ports) as u16;
+            let keys = (0..most).map(|n| ServiceKey::new(address(n), port(n), 6));
+            assert!(fullest(keys) <= SERVICE_WAYS, "{ports} ports of each VIP");
+        }
+        let v6 = |n: u32| {
+            let [a, b, c, d] = n.to_be_bytes();
+            [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
+        };
+        let keys = (0..most).map(|n| ServiceKey::new(v6(n / 2), 443, [6, 17][n as usize % 2]));
+        assert!(fullest(keys) <= SERVICE_WAYS, "IPv6, TCP and UDP");
+    }
+}
