@@ -14,6 +14,7 @@ mod desired;
 mod error;
 mod event;
 mod forwarding;
+mod growth;
 mod loader;
 pub mod maglev;
 mod maps;

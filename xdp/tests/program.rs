@@ -16,7 +16,7 @@ use common::{
     world::{RESIZED, SETTINGS, World, flow_hash, key_address},
 };
 use vc5_ebpf_abi::{
-    Address, Event, FlowEntry, NO_REAL, RealState, Reason, ServiceValue, Settings, Trace,
+    Active, Address, Event, FlowEntry, NO_REAL, RealState, Reason, ServiceValue, Settings, Trace,
     bucket_index, maps::FLOWS, stats_index,
 };
 
@@ -130,6 +130,72 @@ fn pin_to(cpu: usize) {
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
     };
     assert_eq!(result, 0, "cannot run on CPU {cpu}");
+}
+
+/// Records lie in the part of the table in use, and are found there again.
+#[test]
+fn only_the_part_of_the_table_in_use_holds_flows() {
+    let mut world = World::standard();
+    let active = Active::new(SETTINGS.flow_mask, 4);
+    assert_eq!(active.mask(SETTINGS.flow_mask), 3);
+    set_active(&mut world, active);
+    for family in Family::BOTH {
+        for port in 1..=20 {
+            let frame = Frame::tcp(family, ACK).from(family.client(7), port);
+            let reasons = [0; 2].map(|_| world.process(&frame.bytes()).reason);
+            assert_eq!(reasons, [Reason::Ring, Reason::Flow]);
+        }
+    }
+    world.check();
+    assert_eq!(world.differences, [""; 0]);
+    let used = |index| world.model.flows(index).is_some_and(|b| b.0.iter().any(|way| *way != 0));
+    let (part, rest): (Vec<u32>, Vec<u32>) = (0..16).partition(|index| *index < 4);
+    assert!(part.into_iter().all(used) && !rest.into_iter().any(used));
+    world.give_back();
+}
+
+fn set_active(world: &mut World, active: Active) {
+    world.model.set_active(active);
+    world.kernel.as_mut().expect("loaded").set_active(active);
+}
+
+/// As more of the table comes into use, flows are found where they lay, and deleted there too.
+#[test]
+fn flows_are_found_before_they_are_copied() {
+    let mut world = World::standard();
+    let active = |buckets, copying| Active { copying, ..Active::new(SETTINGS.flow_mask, buckets) };
+    set_active(&mut world, active(4, 0));
+    let frames = |flags| {
+        let all = Family::BOTH.into_iter().flat_map(|family| (1..=10).map(move |n| (family, n)));
+        all.map(move |(family, n)| Frame::tcp(family, flags).from(family.client(7), n))
+    };
+    let all = |world: &mut World, flags, reason| {
+        for frame in frames(flags) {
+            assert_eq!(world.process(&frame.bytes()).reason, reason, "{frame:?}");
+        }
+    };
+    all(&mut world, ACK, Reason::Ring);
+    set_active(&mut world, active(8, 1));
+    all(&mut world, ACK, Reason::Flow);
+    set_active(&mut world, active(8, 0));
+    all(&mut world, ACK, Reason::Flow);
+    // Again, and now they are deleted before they are copied.
+    set_active(&mut world, active(16, 1));
+    world.set_real(CHOSEN, real(CHOSEN, RealState::Draining));
+    all(&mut world, SYN, Reason::Ring);
+    world.check();
+    assert_eq!(world.differences, [""; 0]);
+    let upper = |frame: &Frame| {
+        let hash = flow_hash(frame);
+        [hash as u32 & 15, hash as u32 & 7].map(|index| {
+            world
+                .model
+                .flows(index)
+                .is_some_and(|b| b.0.iter().any(|w| FlowEntry(*w).matches(hash)))
+        })
+    };
+    assert!(frames(ACK).all(|frame| upper(&frame) == [false; 2]), "all are deleted");
+    world.give_back();
 }
 
 /// Of the new flows some are told, and it is counted how many could not be.

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use aya::maps::{HashMap, Map, MapData};
-use vc5_ebpf_abi::{ServiceKey, ServiceValue, mapped, maps};
+use aya::maps::{Array, Map, MapData};
+use vc5_ebpf_abi::{Service, ServiceBucket, ServiceKey, mapped, maps};
 use vc5_xdp::maglev::{Member, Ring};
 use vc5_xdp::{
     AttachMode, BackendSpec, Dataplane, DataplaneConfig, Desired, Event, L4, OnDown, OnStop, Ports,
@@ -108,10 +108,10 @@ fn change(lab: &Lab) -> Result<[Record; 2]> {
             .and_then(|service| service.backends.first_mut());
         pool.context("a pool to change")?.weight = weight;
         let state = desired.clone();
-        let before = services.get(&key, 0)?.ring;
+        let before = services.ring(&key)?;
         let began = Instant::now();
         dataplane.apply(seq, state);
-        while services.get(&key, 0)?.ring == before {
+        while services.ring(&key)? == before {
             ensure!(began.elapsed() < PATIENCE, "the change is not seen");
         }
         times.push(began.elapsed().as_secs_f64() * 1e3);
@@ -267,15 +267,37 @@ impl Lab {
     }
 
     /// The running dataplane's services.
-    fn services(&self) -> Result<HashMap<MapData, ServiceKey, ServiceValue>> {
-        let pinned = |directory: &Path| directory.join(maps::SERVICES);
+    fn services(&self) -> Result<Services> {
+        let pinned = |path: PathBuf| Map::from_map_data(MapData::from_pin(path)?);
         for entry in std::fs::read_dir(self.pin_path())? {
-            let path = pinned(&entry?.path());
-            if path.exists() {
-                return Ok(HashMap::try_from(Map::from_map_data(MapData::from_pin(path)?)?)?);
+            let directory = entry?.path();
+            if directory.join(maps::SERVICES).exists() {
+                let index = pinned(directory.join(maps::SERVICE_INDEX))?.try_into()?;
+                let elements = pinned(directory.join(maps::SERVICES))?.try_into()?;
+                return Ok(Services { index, elements });
             }
         }
         bail!("no pinned map of services")
+    }
+}
+
+/// The services of a running dataplane, to be read as its program reads them.
+struct Services {
+    index: Array<MapData, ServiceBucket>,
+    elements: Array<MapData, Service>,
+}
+
+impl Services {
+    fn ring(&self, key: &ServiceKey) -> Result<u32> {
+        for bucket in key.buckets() {
+            for number in self.index.get(&bucket, 0)?.0 {
+                let service = self.elements.get(&number, 0)?;
+                if service.key == *key {
+                    return Ok(service.value.ring);
+                }
+            }
+        }
+        bail!("no such service")
     }
 }
 

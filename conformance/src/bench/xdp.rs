@@ -72,6 +72,17 @@ impl Scenario {
         Self { mask: flows - 1, warm_up: flows * 4, ..self }
     }
 
+    /// Flows that the table comes to hold.
+    const fn known(&self) -> u32 {
+        match (self.mask, self.kind) {
+            // SYNs leave no record there.
+            (_, Kind::TcpV4(SYN)) => 0,
+            (u32::MAX, _) if self.empty => self.packets,
+            (u32::MAX, _) => self.room,
+            (mask, _) => mask + 1,
+        }
+    }
+
     /// A new flow each time.
     const fn miss(name: &'static str, kind: Kind) -> Self {
         Self { mask: u32::MAX, reason: Reason::Ring, ..Self::hit(name, kind) }
@@ -92,8 +103,8 @@ const SCENARIOS: [Scenario; 12] = [
     // table that is in no near cache.
     Scenario { reason: Reason::Ring, ..Scenario::hit("xdp.syn", Kind::TcpV4(SYN)) },
     Scenario { warm_up: 1 << 18, ..Scenario::miss("xdp.syn_flood", Kind::TcpV4(SYN)) },
-    // Of a hundred thousand new flows in an empty table few find their bucket full.
-    Scenario { packets: PACKETS / 2, empty: true, ..Scenario::miss("xdp.miss_insert", TCP) },
+    // Of that many new flows in an empty table few find their bucket full.
+    Scenario { packets: 1 << 16, empty: true, ..Scenario::miss("xdp.miss_insert", TCP) },
     Scenario { warm_up: FLOWS * 3, ..Scenario::miss("xdp.miss_insert_full", TCP) },
     Scenario { room: FLOWS * 4, ..Scenario::hit("xdp.hit_v4_tcp_1m", TCP) }.of(1 << 20),
 ];
@@ -106,6 +117,9 @@ fn measure_all() -> Result<Vec<Record>> {
         records.push(measure_floor(&mut harness, floor, cpu)?);
     }
     records.push(verified()?);
+    for (name, flows) in [("xdp.floor_read_64k", 1 << 16), ("xdp.floor_read_1m", 1 << 20)] {
+        records.push(measure_read(name, flows, cpu)?);
+    }
     for scenario in &SCENARIOS {
         records.push(measure(&mut harness, scenario, cpu).context(scenario.name)?);
     }
@@ -124,8 +138,33 @@ fn measure_floor(harness: &mut Harness, name: &str, cpu: usize) -> Result<Record
     Ok(record(&format!("xdp.floor_{name}"), runs, None, method))
 }
 
+/// What it takes to read the bucket of a flow at all, of a table in use for so many flows.
+fn measure_read(name: &str, flows: u32, cpu: usize) -> Result<Record> {
+    let buckets = subject::in_use(flows);
+    let mut harness = Harness::with_table(buckets)?;
+    harness.control(&TCP.frame(), TCP.source_at(), 0)?;
+    let (floor, read) = (harness.own("tx")?, harness.own("read")?);
+    harness.aim(&read)?;
+    harness.time(buckets * 4)?;
+    let (mut floors, mut figures) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        harness.aim(&floor)?;
+        floors.push(harness.time(PACKETS)?);
+        harness.aim(&read)?;
+        figures.push(harness.time(PACKETS)?);
+    }
+    let method = format!(
+        "BPF_PROG_TEST_RUN, {PACKETS} repeats a run, {RUNS} runs in turn with the floor's on CPU {cpu}: \
+         harness and a program that reads one random bucket, known only when that before is read, of \
+         the {} KiB that are in use with {flows} flows, less harness and XDP_TX; least less least, \
+         median less median",
+        buckets / 16
+    );
+    Ok(record(name, figures, Some(floors), method))
+}
+
 fn verified() -> Result<Record> {
-    let instructions = Subject::load(&vips(), FLOWS)?.verified()?;
+    let instructions = Subject::load(&vips(), FLOWS, 0)?.verified()?;
     let method = "what the kernel's verifier walked at loading, by the kernel's own count".into();
     let record = record("xdp.verified", vec![f64::from(instructions)], None, method);
     Ok(Record { unit: "instructions".into(), ..record })
@@ -133,7 +172,7 @@ fn verified() -> Result<Record> {
 
 fn measure(harness: &mut Harness, scenario: &Scenario, cpu: usize) -> Result<Record> {
     // Loaded anew each time: tables that hold nothing of the scenario before.
-    let mut subject = Subject::load(&vips(), scenario.room)?;
+    let mut subject = Subject::load(&vips(), scenario.room, scenario.known())?;
     harness.control(&scenario.kind.frame(), scenario.kind.source_at(), scenario.mask)?;
     let (floor, program) = (harness.own("tx")?, subject.fd()?);
     harness.aim(&program)?;

@@ -7,6 +7,50 @@ pub const BUCKET_WAYS: usize = 8;
 /// Most buckets of a table (a power of two, like any number of buckets).
 pub const MAX_BUCKETS: u32 = 1 << 27;
 
+/// How much of the flow table is in use: the one element of `ACTIVE`.
+///
+/// A table that has room for millions of flows is spread over more memory than the caches and the
+/// TLB hold, and the few flows of a quiet time over all of it. So only its first buckets are in use
+/// until they fill. User space doubles their number then: it clears the bit here that is used of the
+/// hash from then on, by one store, and copies the records to as many buckets that follow, as a record
+/// does not tell that bit. Until it has, the program looks for a flow where it lay before too. The
+/// copies that are in the wrong half are found by nobody.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Active {
+    /// Bits of [`Settings::flow_mask`](crate::Settings::flow_mask), the upper ones, that number no
+    /// buckets yet. Zero, as the map is made: all are in use.
+    pub unused: u32,
+    /// 1 while the records are being copied that lie where half as many buckets put them.
+    pub copying: u32,
+}
+
+impl Active {
+    /// Buckets in use at first, if the table has as many: 2 MiB of them, for 262,144 flows.
+    pub const FIRST: u32 = 1 << 15;
+
+    /// So many buckets (a power of two) in use, or all of a table that has fewer.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(flow_mask: u32, buckets: u32) -> Self {
+        Self { unused: flow_mask & !(buckets.wrapping_sub(1)), copying: 0 }
+    }
+
+    /// Number of buckets in use, less one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mask(self, flow_mask: u32) -> u32 {
+        flow_mask & !self.unused
+    }
+
+    /// The same before, while records are being copied.
+    #[inline(always)]
+    #[must_use]
+    pub const fn former_mask(self, flow_mask: u32) -> Option<u32> {
+        if self.copying == 0 { None } else { Some(self.mask(flow_mask) >> 1) }
+    }
+}
+
 /// A bucket: one cache line of flow entries. All zero is empty.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,6 +175,8 @@ impl FlowEntry {
 }
 
 const _: () = {
+    assert!(size_of::<Active>() == 8);
+    assert!(Active::FIRST.is_power_of_two() && Active::FIRST <= MAX_BUCKETS);
     assert!(size_of::<Bucket>() == 64);
     assert!(size_of::<FlowEntry>() == 8);
     assert!(MAX_BUCKETS.ilog2() <= FlowEntry::TAG_SHIFT);
@@ -140,6 +186,16 @@ const _: () = {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_buckets_are_active_as_are_told_and_there() {
+        for (mask, buckets, active) in [(0, 8, 0), (7, 8, 7), (15, 8, 7), (15, 32, 15)] {
+            assert_eq!(Active::new(mask, buckets).mask(mask), active);
+        }
+        assert_eq!(Active::default().mask(15), 15);
+        assert_eq!(Active::default().former_mask(15), None);
+        assert_eq!(Active { copying: 1, ..Active::new(15, 8) }.former_mask(15), Some(3));
+    }
 
     #[test]
     fn fields_do_not_overlap() {

@@ -26,13 +26,14 @@ mod trace;
 pub use counters::{
     Counter, EVENT_COUNT, Event, REASON_COUNT, REASONS_MAX, Reason, Traffic, Verdict, stats_index,
 };
-pub use flow::{BUCKET_WAYS, Bucket, FlowEntry, MAX_BUCKETS, bucket_index};
+pub use flow::{Active, BUCKET_WAYS, Bucket, FlowEntry, MAX_BUCKETS, bucket_index};
 pub use settings::{LAYOUT_VERSION, NO_TABLE, SETTINGS, Settings, age_shift};
 pub use tables::{
     Address, IFACE_PROBES, IFACE_SLOTS, Iface, MAX_IFACES, MAX_MEMBER, MAX_REALS, NO_MEMBER,
     NO_REAL, NO_RING, PAGE_REALS, RING_SLOTS, RangeKey, RangeValue, Real, RealState, Ring,
-    SERVICE_PAGES, ServiceKey, ServiceValue, VIP_FILTER_WORDS, VipFilter, VipKey, VipValue,
-    iface_slot, mapped, vip_filter_bit, vip_filter_bit_v6,
+    SERVICE_BUCKETS, SERVICE_NUMBERS, SERVICE_PAGES, SERVICE_WAYS, Service, ServiceBucket,
+    ServiceKey, ServiceValue, VIP_FILTER_WORDS, VipFilter, VipKey, VipValue, iface_slot, mapped,
+    service_buckets, vip_filter_bit, vip_filter_bit_v6,
 };
 pub use trace::{Sample, Trace};
 
@@ -42,7 +43,10 @@ pub mod maps {
     pub const VIP_FILTER: &str = "VIP_FILTER";
     /// `HASH<VipKey, VipValue>`, not preallocated.
     pub const VIPS: &str = "VIPS";
-    /// `HASH<ServiceKey, ServiceValue>`, not preallocated.
+    /// `ARRAY<ServiceBucket, SERVICE_BUCKETS>`, memory-mappable: the numbers of services, by
+    /// [`service_buckets`](crate::service_buckets).
+    pub const SERVICE_INDEX: &str = "SERVICE_INDEX";
+    /// `ARRAY<Service, SERVICE_NUMBERS>`, memory-mappable, indexed by the number of a service.
     pub const SERVICES: &str = "SERVICES";
     /// `LPM_TRIE<RangeKey, RangeValue>`, not preallocated.
     pub const PORT_RANGES: &str = "PORT_RANGES";
@@ -52,6 +56,8 @@ pub mod maps {
     pub const REALS: &str = "REALS";
     /// `ARRAY<Bucket>`, memory-mappable.
     pub const FLOWS: &str = "FLOWS";
+    /// `ARRAY<Active, 1>`, memory-mappable.
+    pub const ACTIVE: &str = "ACTIVE";
     /// `ARRAY<Bucket>`, memory-mappable: the `FLOWS` in use before a change of their size, asked for
     /// flows that `FLOWS` does not have. [`NO_TABLE`](crate::NO_TABLE): one bucket without a use.
     pub const BEFORE: &str = "BEFORE";
@@ -76,14 +82,16 @@ pub mod maps {
     pub const SAMPLES: &str = "SAMPLES";
 
     /// All of them.
-    pub const ALL: [&str; 17] = [
+    pub const ALL: [&str; 19] = [
         VIP_FILTER,
         VIPS,
+        SERVICE_INDEX,
         SERVICES,
         PORT_RANGES,
         RINGS,
         REALS,
         FLOWS,
+        ACTIVE,
         BEFORE,
         EMBRYONIC,
         FRAGMENTS,
@@ -113,6 +121,7 @@ mod pod {
     }
 
     pod!(
+        Active,
         Bucket,
         Counter,
         FlowEntry,
@@ -122,6 +131,8 @@ mod pod {
         Real,
         Ring,
         Sample,
+        Service,
+        ServiceBucket,
         ServiceKey,
         ServiceValue,
         Settings,

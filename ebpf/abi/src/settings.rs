@@ -19,7 +19,7 @@ pub struct Settings {
     pub layout_version: u32,
     /// Unit of age: 2^`age_shift` jiffies; see [`age_shift`].
     pub age_shift: u32,
-    /// Buckets of the flow table, less one; a power of two less one.
+    /// Buckets of the flow table, less one; a power of two less one. See [`Active`](crate::Active).
     pub flow_mask: u32,
     /// Buckets of the embryonic table, less one; a power of two less one.
     pub embryonic_mask: u32,

@@ -118,6 +118,25 @@ impl ServiceKey {
     pub const fn new(addr: Address, port: u16, protocol: u8) -> Self {
         Self { addr, port: port.to_be_bytes(), protocol, pad: 0 }
     }
+
+    /// The address as two little-endian words, and the rest as another.
+    #[inline(always)]
+    #[must_use]
+    pub const fn words(&self) -> ([u64; 2], u32) {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.addr;
+        let upper = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        let lower = u64::from_le_bytes([i, j, k, l, m, n, o, p]);
+        let [port0, port1] = self.port;
+        ([upper, lower], u32::from_le_bytes([port0, port1, self.protocol, self.pad]))
+    }
+
+    /// [`service_buckets`] of the service.
+    #[inline(always)]
+    #[must_use]
+    pub const fn buckets(&self) -> [u32; 2] {
+        let (addr, rest) = self.words();
+        service_buckets(addr, rest)
+    }
 }
 
 /// Key of `PORT_RANGES`: a block of ports whose numbers begin with the same bits.
@@ -143,6 +162,34 @@ impl RangeKey {
     pub const FULL: u32 = Self::PREFIX + 16;
 }
 
+/// Buckets of `SERVICE_INDEX`.
+pub const SERVICE_BUCKETS: u32 = 1 << 14;
+/// Services of a bucket of `SERVICE_INDEX`.
+pub const SERVICE_WAYS: usize = 4;
+/// Entries of `SERVICES`: of the services that there are pages of reals for, and of as many more as
+/// can be changed at once.
+pub const SERVICE_NUMBERS: u32 = MAX_REALS / PAGE_REALS + 1024;
+
+/// The buckets of `SERVICE_INDEX` that the number of a service is in one of.
+///
+/// With a choice between two for each service, and as many buckets as there can be services, no
+/// bucket comes to have to hold more than it can.
+#[inline(always)]
+#[must_use]
+pub const fn service_buckets(addr: [u64; 2], port_and_protocol: u32) -> [u32; 2] {
+    let [upper, lower] = addr;
+    let folded = (upper ^ lower.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let rest = (port_and_protocol as u64).wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+    // What is on top of a product depends on all bits of the factor.
+    let hash = (folded.rotate_left(32) ^ rest.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    [(hash >> 50) as u32, (hash >> 36) as u32 & (SERVICE_BUCKETS - 1)]
+}
+
+/// A bucket of `SERVICE_INDEX`: numbers of services, 0 in an empty way.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceBucket(pub [u32; SERVICE_WAYS]);
+
 /// Value of `PORT_RANGES`: which service has the ports.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,7 +202,7 @@ pub struct RangeValue {
 
 /// A service: read on a miss of the flow table only.
 ///
-/// The map is not preallocated, so a reader sees one whole value, the old or the new.
+/// A reader sees one whole value, the old or the new: see [`Service`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceValue {
@@ -188,6 +235,25 @@ impl ServiceValue {
             self.pages.get((usize::from(member) / PAGE_REALS as usize) & (SERVICE_PAGES - 1));
         page.map_or(NO_REAL, |page| u32::from(*page) * PAGE_REALS + u32::from(member) % PAGE_REALS)
     }
+}
+
+/// An element of `SERVICES`: its index is the number by which `SERVICE_INDEX` finds it. Number 0 is
+/// nobody's.
+///
+/// It is written while it is in no bucket only, and a change of a service is written to another
+/// element: then its number takes the place of the former in the bucket, by one store. The former is
+/// written to again after a grace period.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Whose it is.
+    pub key: ServiceKey,
+    /// Zero.
+    pub pad: u32,
+    /// What is known of it.
+    pub value: ServiceValue,
+    /// Zero: a whole number of cache lines.
+    pub spare: [u64; 2],
 }
 
 /// State of a [`Real`].
@@ -293,7 +359,46 @@ const _: () = {
     assert!(size_of::<RangeKey>() == 24);
     assert!(size_of::<RangeValue>() == 4);
     assert!(size_of::<ServiceValue>() == 24 + 2 * SERVICE_PAGES);
+    assert!(size_of::<ServiceBucket>() == 16 && SERVICE_BUCKETS == 1 << (64 - 50));
+    assert!(size_of::<Service>() == 9 * 64);
     assert!(size_of::<Real>() == 64);
     assert!(size_of::<Iface>() == 16);
     assert!(MAX_REALS / PAGE_REALS <= 1 << 16);
 };
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec;
+
+    use super::*;
+
+    /// The most services in a bucket, each being put into the emptier one of its two.
+    fn fullest(services: impl Iterator<Item = ServiceKey>) -> usize {
+        let mut buckets = vec![0; SERVICE_BUCKETS as usize];
+        for key in services {
+            let [first, second] = key.buckets().map(|bucket| bucket as usize);
+            let place = if buckets[second] < buckets[first] { second } else { first };
+            buckets[place] += 1;
+        }
+        buckets.into_iter().max().unwrap_or(0)
+    }
+
+    #[test]
+    fn as_many_services_as_there_can_be_find_a_way() {
+        let most = MAX_REALS / PAGE_REALS;
+        for ports in [1, 2, 16, 1024] {
+            let address = |n: u32| mapped((0xc000_0200 + n / ports).to_be_bytes());
+            let port = |n: u32| (80 + n % ports) as u16;
+            let keys = (0..most).map(|n| ServiceKey::new(address(n), port(n), 6));
+            assert!(fullest(keys) <= SERVICE_WAYS, "{ports} ports of each VIP");
+        }
+        let v6 = |n: u32| {
+            let [a, b, c, d] = n.to_be_bytes();
+            [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
+        };
+        let keys = (0..most).map(|n| ServiceKey::new(v6(n / 2), 443, [6, 17][n as usize % 2]));
+        assert!(fullest(keys) <= SERVICE_WAYS, "IPv6, TCP and UDP");
+    }
+}

@@ -15,12 +15,34 @@ pub enum Displaced {
     Oldest,
 }
 
-/// The way that holds the flow with this hash; of two, as two CPUs can make, the first.
+/// The way that holds the flow with this hash; of two, as two CPUs can make, its own, else the first.
+#[inline(always)]
+pub fn find(ways: &[Way; BUCKET_WAYS], hash: u64) -> Option<&Way> {
+    let own = own(hash);
+    let is_own = |way: &&Way| (way.get() ^ hash) >> FlowEntry::TAG_SHIFT == 0;
+    let index = if ways.get(own).filter(is_own).is_some() { own } else { search(ways, hash) };
+    ways.get(index & WAY_MASK).filter(|way| FlowEntry(way.get()).matches(hash))
+}
+
+/// The way that a flow is put into if that is empty. As at most three of eight ways are in use of a
+/// table that can grow, most flows are there.
+#[inline(always)]
+fn own(hash: u64) -> usize {
+    salt(hash) as usize ^ WAY_MASK
+}
+
+/// Bits of the hash that neither tag nor bucket use.
+#[inline(always)]
+fn salt(hash: u64) -> u64 {
+    hash >> 27 & WAY_MASK as u64
+}
+
+/// The number of the first way that holds the flow, any other number if none does.
 ///
 /// Without a branch per way: eight equally likely outcomes would be mispredicted on most packets,
 /// and the verifier would walk all that follows eight times.
 #[inline(always)]
-pub fn find(ways: &[Way; BUCKET_WAYS], hash: u64) -> Option<&Way> {
+fn search(ways: &[Way; BUCKET_WAYS], hash: u64) -> usize {
     let mut matching = 0;
     for (i, way) in (0u32..).zip(ways) {
         let differing = (way.get() ^ hash) >> FlowEntry::TAG_SHIFT;
@@ -29,18 +51,21 @@ pub fn find(ways: &[Way; BUCKET_WAYS], hash: u64) -> Option<&Way> {
     }
     let first = matching & matching.wrapping_neg();
     // One bit at the start of the way's lane: the product has the way's number on top.
-    let index = first.wrapping_mul(LANE_NUMBERS) >> (64 - WAY_BITS);
-    ways.get(index as usize & WAY_MASK).filter(|way| FlowEntry(way.get()).matches(hash))
+    (first.wrapping_mul(LANE_NUMBERS) >> (64 - WAY_BITS)) as usize
 }
 
 /// The way to put a new record into, and what that displaces: empty before closing before open, and
 /// among equals the one idle for longest.
 ///
-/// Among those of the same age, bits of the hash that neither tag nor bucket use decide: age is
-/// coarse, and under a flood a fixed order would leave all but one way to the first comers.
+/// Among those of the same age the hash decides, by [`salt`]: age is coarse, and under a flood a fixed
+/// order would leave all but one way to the first comers.
 #[inline(always)]
 pub fn victim(ways: &[Way; BUCKET_WAYS], hash: u64, now: u8) -> Option<(&Way, Displaced)> {
-    let salt = hash >> 27 & WAY_MASK as u64;
+    let (salt, own) = (salt(hash), ways.get(own(hash))?);
+    // It would come out so.
+    if own.get() == 0 {
+        return Some((own, Displaced::Nothing));
+    }
     let [a, b, c, d, e, f, g, h] = ways;
     // Rank above, and below it the way in an order of the hash's choice.
     let ranked = |way: &Way, i: u64| rank(FlowEntry(way.get()), now) << WAY_BITS | (i ^ salt);
@@ -150,15 +175,30 @@ mod tests {
     }
 
     #[test]
-    fn of_two_records_of_a_flow_the_first_is_found() {
-        for first in 0..BUCKET_WAYS {
-            for second in first..BUCKET_WAYS {
-                let ways = full();
-                ways[first].set(FlowEntry::new(99 << 40, 5, 0, 0).0);
-                ways[second].set(FlowEntry::new(99 << 40, 6, 0, 0).0);
-                let found = find(&ways, 99 << 40).unwrap();
-                assert!(core::ptr::eq(found, &ways[first]), "{first} and {second}");
-            }
+    fn of_two_records_of_a_flow_its_own_is_found_else_the_first() {
+        for (first, second, salt) in pairs() {
+            let (ways, hash) = (full(), 99 << 40 | salt << 27);
+            ways[first].set(FlowEntry::new(hash, 5, 0, 0).0);
+            ways[second].set(FlowEntry::new(hash, 6, 0, 0).0);
+            let found = find(&ways, hash).unwrap();
+            let expected = if second == own(hash) { second } else { first };
+            assert!(core::ptr::eq(found, &ways[expected]), "{first} and {second}, salt {salt}");
+        }
+    }
+
+    fn pairs() -> impl Iterator<Item = (usize, usize, u64)> {
+        let pairs =
+            (0..BUCKET_WAYS).flat_map(|first| (first..BUCKET_WAYS).map(move |s| (first, s)));
+        pairs.flat_map(|(first, second)| (0..8).map(move |salt| (first, second, salt)))
+    }
+
+    #[test]
+    fn of_several_empty_ways_the_own_is_taken() {
+        for salt in 0..BUCKET_WAYS as u64 {
+            let ways: [Way; BUCKET_WAYS] = core::array::from_fn(|_| Cell::new(0));
+            let hash = 99 << 40 | salt << 27;
+            assert_eq!(put(&ways, hash), Displaced::Nothing);
+            assert!(find(&ways, hash).is_some_and(|way| core::ptr::eq(way, &ways[own(hash)])));
         }
     }
 

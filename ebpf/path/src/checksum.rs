@@ -12,7 +12,7 @@ pub(crate) const fn updated(checksum: u16, old: u16, new: u16) -> u16 {
     !(sum as u16)
 }
 
-/// Most bytes that [`Sum::range`] adds.
+/// Most bytes that [`range`] adds.
 const RANGE: usize = 1280;
 const PIECE: usize = 64;
 
@@ -33,41 +33,40 @@ impl Sum {
         words.iter().fold(self, |sum, word| sum.add(u16::from_be_bytes(*word)))
     }
 
-    /// Adds the bytes of a frame from `from` to `to`, which is a multiple of four bytes and no more
-    /// than [`RANGE`] away.
-    #[inline(always)]
-    pub(crate) fn range<P: Packet>(mut self, packet: &P, from: usize, to: usize) -> Option<Self> {
-        // By large pieces, as the verifier walks every turn of a loop; and by little-endian words,
-        // which are only turned round in the end (RFC 1071 section 2).
-        let mut sum = 0u64;
-        let mut at = from;
-        for _ in 0..RANGE / PIECE {
-            if at + PIECE > to {
-                break;
-            }
-            let (words, _) = packet.bytes::<PIECE>(at)?.as_chunks::<4>();
-            sum = words.iter().fold(sum, |sum, word| sum + u64::from(u32::from_le_bytes(*word)));
-            at += PIECE;
-        }
-        // Wherever the loop ended, and whatever was learned by that.
-        let unknown = packet.len() as u64;
-        let (mut at, to) = (forget::<0xfff>(at, unknown), forget::<0xfff>(to, unknown));
-        for _ in 0..PIECE / 4 {
-            if at >= to {
-                break;
-            }
-            sum += u64::from(u32::from_le_bytes(*packet.bytes(at)?));
-            at += 4;
-        }
-        self.0 += u64::from(folded(sum).swap_bytes());
-        Some(self)
-    }
-
     /// The checksum.
     #[inline(always)]
     pub(crate) fn finish(self) -> u16 {
         !folded(self.0)
     }
+}
+
+/// The sum of the bytes of a frame from `from` to `to`, which is a multiple of four bytes and no more
+/// than [`RANGE`] away.
+#[inline(always)]
+pub fn range<P: Packet>(packet: &P, from: usize, to: usize) -> Option<u16> {
+    // By large pieces, as the verifier walks every turn of a loop; and by little-endian words,
+    // which are only turned round in the end (RFC 1071 section 2).
+    let mut sum = 0u64;
+    let mut at = from;
+    for _ in 0..RANGE / PIECE {
+        if at + PIECE > to {
+            break;
+        }
+        let (words, _) = packet.bytes::<PIECE>(at)?.as_chunks::<4>();
+        sum = words.iter().fold(sum, |sum, word| sum + u64::from(u32::from_le_bytes(*word)));
+        at += PIECE;
+    }
+    // Wherever the loop ended, and whatever was learned by that.
+    let unknown = packet.len() as u64;
+    let (mut at, to) = (forget::<0xfff>(at, unknown), forget::<0xfff>(to, unknown));
+    for _ in 0..PIECE / 4 {
+        if at >= to {
+            break;
+        }
+        sum += u64::from(u32::from_le_bytes(*packet.bytes(at)?));
+        at += 4;
+    }
+    Some(folded(sum).swap_bytes())
 }
 
 /// The sum of the words of a sum.

@@ -1,7 +1,8 @@
 //! Which backend a packet goes to: the decision table of the dataplane.
 
 use vc5_ebpf_abi::{
-    Event, FlowEntry, NO_MEMBER, NO_REAL, NO_RING, Real, RealState, Reason, Sample, ServiceValue,
+    BUCKET_WAYS, Event, FlowEntry, NO_MEMBER, NO_REAL, NO_RING, Real, RealState, Reason, Sample,
+    ServiceValue,
 };
 
 use crate::{
@@ -45,23 +46,25 @@ enum Record {
 #[inline(always)]
 pub fn choose<T: Tables>(flow: &Flow, tables: &T) -> Result<Choice, Reason> {
     let mut known = false;
-    if !flow.segment.is([Segment::Later])
-        && let Some(way) = way(flow, tables)
-            .or_else(|| tables.fetch(flow.hash).then(|| way(flow, tables)).flatten())
-    {
-        tables.trace(|t| t.flow = way.get());
-        if let Record::Follow(choice) = look_up(flow, way, tables) {
-            refresh(flow, way, tables);
-            return Ok(as_quoted(flow, choice));
+    if !flow.segment.is([Segment::Later]) {
+        if let Some(way) = here(flow.hash, tables) {
+            tables.trace(|t| t.flow = way.get());
+            if let Record::Follow(choice) = look_up(flow, way, tables) {
+                refresh(flow, way, tables);
+                return Ok(as_quoted(flow, choice));
+            }
+            known = true;
+        } else {
+            known = tables.fetch(flow.hash);
         }
-        known = true;
     }
     let mut choice = Choice { id: NO_REAL, reason: Reason::NoBackend };
     tables.choose_anew(flow, known, &mut choice)?;
     Ok(as_quoted(flow, choice))
 }
 
-/// Chooses for a flow whose record, if it is `known`, is not followed at once.
+/// Chooses for a flow that has no record, or, if it is `known`, one that does not stand or was fetched
+/// from another place just now.
 ///
 /// # Errors
 ///
@@ -78,9 +81,14 @@ pub fn choose_anew<T: Tables>(
         return Ok(());
     }
     let service = lookup::service(flow, tables).map_err(|reason| unknown(flow, reason));
-    if known && let Some(stuck) = stick(flow, service.ok(), tables) {
-        *choice = stuck;
-        return Ok(());
+    if known && let Some(way) = way(flow.hash, tables) {
+        tables.trace(|t| t.flow = way.get());
+        if let Some(stands) = stands(flow, way, service.ok(), tables) {
+            refresh(flow, way, tables);
+            *choice = stands;
+            return Ok(());
+        }
+        delete(flow, tables);
     }
     let service = service?;
     let slot = ring_slot(flow, service, tables);
@@ -95,41 +103,54 @@ pub fn choose_anew<T: Tables>(
     Ok(())
 }
 
-/// The choice of a record of a backend that is down, if the service sticks to such; else it is
-/// deleted.
+/// The choice of a record that stands after all: it was fetched, or it is of a backend that is down
+/// and the service sticks to such.
 #[inline(always)]
-fn stick<T: Tables>(flow: &Flow, service: Option<&ServiceValue>, tables: &T) -> Option<Choice> {
-    let way = way(flow, tables)?;
-    if let Record::Stick(choice) = look_up(flow, way, tables)
-        && service.is_some_and(|s| s.flags & ServiceValue::STICK != 0)
-    {
-        refresh(flow, way, tables);
-        return Some(choice);
+fn stands<T: Tables>(
+    flow: &Flow,
+    way: &Way,
+    service: Option<&ServiceValue>,
+    tables: &T,
+) -> Option<Choice> {
+    match look_up(flow, way, tables) {
+        Record::Follow(choice) => Some(choice),
+        Record::Stick(choice) => {
+            service.is_some_and(|s| s.flags & ServiceValue::STICK != 0).then_some(choice)
+        }
+        Record::Gone => None,
     }
-    delete(flow, way, tables);
-    None
 }
 
-/// The flow's record.
-///
-/// A tracing program, for which none is fetched, takes it from where it lies.
+/// The flow's record, where it belongs.
 #[inline(always)]
-fn way<'t, T: Tables>(flow: &Flow, tables: &'t T) -> Option<&'t Way> {
-    let here = tables.flows(flow.hash).and_then(|ways| bucket::find(ways, flow.hash));
-    if tables.tracing() { here.or_else(|| way_before(flow.hash, tables)) } else { here }
+fn here<T: Tables>(hash: u64, tables: &T) -> Option<&Way> {
+    bucket::find(tables.flows(hash)?, hash)
 }
 
+/// The same where its flow lay before: as long as user space has not copied all of a part of the
+/// table that is in use anew, or the table is another than that of the program before.
 #[inline(always)]
-fn way_before<T: Tables>(hash: u64, tables: &T) -> Option<&Way> {
-    bucket::find(tables.before(hash)?, hash)
+fn before<T: Tables>(hash: u64, tables: &T) -> Option<&Way> {
+    let earlier = |ways| bucket::find(ways, hash);
+    tables.former(hash).and_then(earlier).or_else(|| tables.before(hash).and_then(earlier))
 }
 
-/// Copies a flow's record from the table in use before, as it is; whether there was one.
+/// The flow's record. A tracing program, for which none is fetched, takes it from where it lies.
+#[inline(always)]
+fn way<T: Tables>(hash: u64, tables: &T) -> Option<&Way> {
+    let here = here(hash, tables);
+    if tables.tracing() { here.or_else(|| before(hash, tables)) } else { here }
+}
+
+/// Copies a flow's record, as it is, from where it lay before; whether there is one then.
 ///
 /// It stays there too: the program of that table may still run on another interface.
 #[inline(always)]
 pub fn fetch<T: Tables>(hash: u64, tables: &T) -> bool {
-    let Some(before) = way_before(hash, tables) else { return false };
+    let Some(before) = before(hash, tables) else { return false };
+    if tables.tracing() {
+        return true;
+    }
     let Some(ways) = tables.flows(hash) else { return false };
     let Some((way, displaced)) = bucket::victim(ways, hash, tables.age()) else { return false };
     tables.put(way, FlowEntry(before.get()));
@@ -140,6 +161,34 @@ pub fn fetch<T: Tables>(hash: u64, tables: &T) -> bool {
         Displaced::Oldest => tables.happened(Event::FlowReplaced),
     }
     true
+}
+
+/// Deletes a flow's records: two CPUs may have made one each.
+#[inline(always)]
+fn delete<T: Tables>(flow: &Flow, tables: &T) {
+    if !flow.segment.is([Segment::Quoted]) && !tables.tracing() {
+        tables.forget(flow.hash);
+        tables.happened(Event::FlowDeleted);
+    }
+}
+
+/// Deletes all records of a flow, those first that lie where it was before: user space may be copying
+/// them from there, and looks again afterwards.
+#[inline(always)]
+pub fn forget<T: Tables>(hash: u64, tables: &T) {
+    empty(tables.before(hash), hash, tables);
+    empty(tables.former(hash), hash, tables);
+    empty(tables.flows(hash), hash, tables);
+}
+
+#[inline(always)]
+fn empty<T: Tables>(bucket: Option<&[Way; BUCKET_WAYS]>, hash: u64, tables: &T) {
+    let Some(ways) = bucket else { return };
+    for way in ways {
+        if FlowEntry(way.get()).matches(hash) {
+            tables.put(way, FlowEntry(0));
+        }
+    }
 }
 
 /// An error is counted as such, whatever its way.
@@ -196,21 +245,6 @@ fn refresh<T: Tables>(flow: &Flow, way: &Way, tables: &T) {
     if touched != entry {
         tables.put(way, touched);
     }
-}
-
-/// Deletes a record, and that in the table in use before first: user space may be copying it from
-/// there, and looks again afterwards.
-#[inline(always)]
-fn delete<'t, T: Tables>(flow: &Flow, mut here: &'t Way, tables: &'t T) {
-    if flow.segment.is([Segment::Quoted]) {
-        return;
-    }
-    if let Some(before) = way_before(flow.hash, tables) {
-        tables.put(before, FlowEntry(0));
-        here = way(flow, tables).unwrap_or(here);
-    }
-    tables.put(here, FlowEntry(0));
-    tables.happened(Event::FlowDeleted);
 }
 
 /// The state of the real as far as this record is concerned.

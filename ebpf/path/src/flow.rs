@@ -98,17 +98,15 @@ impl Flow {
         u32::from_le_bytes([source0, source1, port0, port1])
     }
 
-    /// The hash of its 5-tuple.
+    /// One that is whole.
     #[inline(always)]
-    pub(crate) fn five_tuple_hash<T: Tables>(&self, tables: &T) -> u64 {
-        let Addresses { source, destination } = self.addresses();
-        let protocol = self.service.protocol;
-        hash_words(tables.hash_key(), source, destination, self.ports(), protocol)
-    }
-
-    /// One that is whole, and whose hash is not known yet.
-    #[inline(always)]
-    fn new(addresses: &Addresses, headers: &Headers, protocol: u8, transport: &Transport) -> Self {
+    fn new(
+        addresses: &Addresses,
+        headers: &Headers,
+        protocol: u8,
+        transport: &Transport,
+        hash: u64,
+    ) -> Self {
         // Any odd number does to make all bits of it unknown.
         let unknown = opaque(headers.end as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // What is known of IPv4 addresses would be written in pieces, and be followed apart.
@@ -133,7 +131,7 @@ impl Flow {
             segment: unsafe { core::mem::transmute::<u8, Segment>(segment) },
             tcp_flags,
             source_port: [source0, source1],
-            hash: 0,
+            hash,
             fragment: forget_word(0, unknown),
         }
     }
@@ -148,8 +146,8 @@ pub(crate) struct Transport {
     pub(crate) segment: Segment,
 }
 
-/// Finds the flow of an IP packet that is addressed to us, all but its hash, and puts it into a place
-/// that is not cleared before, as this is done for every packet.
+/// Finds the flow of an IP packet that is addressed to us, and puts it into a place that is not
+/// cleared before, as this is done for every packet.
 ///
 /// # Errors
 ///
@@ -168,7 +166,11 @@ pub fn of<'f, P: Packet, T: Tables>(
         packet.uncommon(link, tables, flow)?;
         return Ok(flow);
     };
-    Ok(place.write(Flow::new(&addresses, &headers, headers.protocol, &transport)))
+    // Here, where the addresses are in registers still, and it is known of which version they are.
+    let Addresses { source, destination } = addresses;
+    let protocol = headers.protocol;
+    let hash = hash_words(tables.hash_key(), source, destination, transport.ports, protocol);
+    Ok(place.write(Flow::new(&addresses, &headers, protocol, &transport, hash)))
 }
 
 /// The same for packets that are not a plain TCP or UDP packet.
@@ -207,7 +209,8 @@ fn read<P: Packet, T: Tables>(
         ICMPV6 if link.v6 => icmp::read(packet, &headers, &mut subject, &mut protocol, tables)?,
         _ => return Err(lookup::unknown(addresses.destination, Reason::UnknownProtocol, tables)),
     };
-    *flow = Flow::new(&subject, &headers, protocol, &transport);
+    let hash = tables.hash(&subject, transport.ports, protocol);
+    *flow = Flow::new(&subject, &headers, protocol, &transport, hash);
     if headers.part != Part::Whole {
         // In the encoding of flows, with the identification in place of the ports. In IPv4 the
         // protocol belongs to it (RFC 791 section 3.2), in IPv6 not (RFC 8200 section 4.5).

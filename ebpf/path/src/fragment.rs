@@ -41,7 +41,7 @@ fn noted<T: Tables>(flow: &Flow, tables: &T) -> Option<Choice> {
 /// A service of all ports whose choice is by the addresses alone needs no port.
 #[inline(always)]
 fn by_address<T: Tables>(flow: &Flow, tables: &T) -> Option<Choice> {
-    let service = tables.service(&flow.service)?;
+    let service = tables.service_apart(&flow.service)?;
     if service.flags & ServiceValue::BY_ADDRESS == 0 {
         return None;
     }

@@ -16,7 +16,7 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod bucket;
-mod checksum;
+pub mod checksum;
 pub mod choose;
 pub mod echo;
 pub mod flow;
@@ -29,7 +29,7 @@ pub mod link;
 mod lookup;
 pub mod packet;
 pub mod reject;
-mod rewrite;
+pub mod rewrite;
 pub mod siphash;
 pub mod tables;
 pub mod verifier;
@@ -115,7 +115,6 @@ fn send<P: Packet, T: Tables>(
     ifindex: u32,
     tables: &T,
 ) -> Result<Outcome, Reason> {
-    flow.hash = flow.five_tuple_hash(tables);
     tables.trace(|t| t.hash = flow.hash);
     let bytes = packet.len() as u64;
     let choice = choose::choose(flow, tables)?;

@@ -44,7 +44,7 @@ fn range<'t, T: Tables>(flow: &Flow, tables: &'t T) -> Option<&'t ServiceValue> 
     let key = RangeKey { prefix_len: RangeKey::FULL, addr, protocol, pad: 0, port };
     let range = tables.range(&Key { pad: 0, key }.key)?;
     let key = Aligned(ServiceKey { addr, port: range.port, protocol, pad: 0 });
-    let service = tables.service(&key.0)?;
+    let service = tables.service_apart(&key.0)?;
     tables.trace(|t| t.service = key.0);
     Some(service)
 }

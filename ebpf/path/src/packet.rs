@@ -3,12 +3,12 @@
 use vc5_ebpf_abi::Reason;
 
 use crate::{
-    echo,
+    checksum, echo,
     flow::{self, Flow},
     ip::Headers,
     ipv6,
     link::Link,
-    reject,
+    reject, rewrite,
     tables::Tables,
     verifier::opaque,
 };
@@ -90,6 +90,24 @@ pub trait Packet {
         Self: Sized,
     {
         ipv6::walk(self, headers)
+    }
+
+    /// [`checksum::range`], as a function of its own.
+    #[inline(always)]
+    fn sum(&self, from: usize, to: usize) -> Option<u16>
+    where
+        Self: Sized,
+    {
+        checksum::range(self, from, to)
+    }
+
+    /// [`rewrite::retag`], as a function of its own.
+    #[inline(always)]
+    fn retag(&mut self, ip: usize, vlan: u16) -> Option<usize>
+    where
+        Self: Sized,
+    {
+        rewrite::retag(self, ip, vlan)
     }
 
     /// [`echo::answer`], as a function of its own.

@@ -12,7 +12,7 @@ use crate::{
     link::{ETHERNET, Link, TAG},
     packet::{Packet, field},
     siphash::{Words, address, is_mapped},
-    verifier::{forget, opaque},
+    verifier::{forget, forget_word, opaque},
 };
 
 const TTL: u8 = 64;
@@ -137,11 +137,15 @@ fn error<P: Packet>(
         (true, false) => [4, 1, (headers.next_at - link.ip) as u16],
     };
     let quote = headers.end - link.ip;
+    // All kinds are walked on as one.
+    let word = u64::from(kind) | u64::from(code) << 16 | u64::from(pointer) << 32;
+    let word = forget_word(word, (quote as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let [kind, code, pointer] = [word, word >> 16, word >> 32].map(|part| part as u16);
     // Cut to words of four bytes, by which they are summed up.
     let quote = quote.min(if link.v6 { QUOTE_V6 } else { QUOTE_V4 }) & !3;
     let ip_header = if link.v6 { ipv6::HEADER } else { ipv4::HEADER };
     packet.push(ip_header + icmp::HEADER)?;
-    move_link(packet, link, ip_header + icmp::HEADER)?;
+    move_link(packet, ip_header + icmp::HEADER)?;
     let protocol = if link.v6 { ICMPV6 } else { ICMP };
     write_ip(packet, link, addresses, icmp::HEADER + quote, protocol)?;
     let pseudo =
@@ -151,7 +155,7 @@ fn error<P: Packet>(
         ETHERNET + forget::<OFFSETS>(link.ip - ETHERNET + ip_header + icmp::HEADER, quote as u64);
     packet.renew();
     let sum = pseudo.add(u16::from_be_bytes([kind as u8, code as u8])).add(pointer);
-    let sum = sum.range(packet, quote_at, quote_at + quote)?;
+    let sum = sum.add(packet.sum(quote_at, quote_at + quote)?);
     let [hi, lo] = sum.finish().to_be_bytes();
     let [pointer_hi, pointer_lo] = pointer.to_be_bytes();
     let icmp_at = opaque((quote_at - icmp::HEADER) as u64) as usize;
@@ -159,21 +163,14 @@ fn error<P: Packet>(
     packet.truncate(quote_at + quote)
 }
 
-/// Moves the link header to the front, from `from` on, and turns it round.
+/// Moves the link header to the front, from `from` on, and turns it round. An IP header is to be
+/// written after it.
 #[inline(always)]
-fn move_link<P: Packet>(packet: &mut P, link: &Link, from: usize) -> Option<()> {
-    // A word further than the addresses, and then tag by tag, so that each ends with a type.
-    for at in [0, 4, 8, ETHERNET - TAG] {
+fn move_link<P: Packet>(packet: &mut P, from: usize) -> Option<()> {
+    // With the most tags that there can be: if there are fewer, the rest is written over.
+    for at in [0, 4, 8, ETHERNET - TAG, ETHERNET, ETHERNET + TAG] {
         let word = packet.word(from + at)?;
         packet.set_word(at, word)?;
-    }
-    let tags = link.ip - ETHERNET;
-    for (at, some) in [(ETHERNET, 3 * TAG), (ETHERNET + TAG, 2 * TAG)] {
-        // By its bits: the verifier would keep in mind how a comparison came out.
-        if tags & some != 0 {
-            let word = packet.word(from + at)?;
-            packet.set_word(at, word)?;
-        }
     }
     swap_macs(packet)
 }

@@ -23,7 +23,7 @@ pub(crate) fn to_real<P: Packet>(packet: &mut P, link: &Link, real: &Real) -> Re
     let ttl = ttl(packet, link, real.ttl)?;
     let mut ip = link.ip;
     if real.vlan != link.vlan {
-        ip = retag(packet, link, real.vlan).ok_or(Reason::NoRoom)?;
+        ip = packet.retag(link.ip, real.vlan).ok_or(Reason::NoRoom)?;
     }
     packet.renew();
     set_ttl(packet, ip, link.v6, ttl).ok_or(Reason::Short)?;
@@ -63,12 +63,14 @@ pub(crate) fn set_ttl<P: Packet>(packet: &mut P, ip: usize, v6: bool, ttl: u8) -
     packet.store(ip + ipv4::TTL, [ttl, protocol, hi, lo])
 }
 
-/// Brings a frame from its VLAN into another (0: untagged); the offset of its IP header afterwards.
+/// Brings a frame whose IP header is at `ip` from its VLAN into another (0: untagged); the offset of
+/// the header afterwards.
 ///
 /// A tag's priority stays, and so does an outer tag. The hardware addresses are left for others to
 /// write.
 #[inline(always)]
-fn retag<P: Packet>(packet: &mut P, link: &Link, vlan: u16) -> Option<usize> {
+pub fn retag<P: Packet>(packet: &mut P, ip: usize, vlan: u16) -> Option<usize> {
+    let link = Link::new(ip as u64, 0, false);
     let [vid_hi, vid_lo] = (vlan & VID).to_be_bytes();
     let ip = if !link.is_tagged() {
         packet.push(TAG)?;

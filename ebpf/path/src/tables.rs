@@ -23,8 +23,8 @@ pub type Way = Cell<u64>;
 /// The tables as one CPU sees them.
 ///
 /// What few packets need is behind methods that the program makes functions of their own, which the
-/// verifier walks once each, knowing nothing of their callers: [`Tables::fetch`] and those after
-/// it, and those of [`Packet`](crate::Packet).
+/// verifier walks once each, knowing nothing of their callers: [`Tables::service_apart`] and those
+/// after it, and those of [`Packet`](crate::Packet).
 ///
 /// A tracing program ([`Tables::tracing`]) calls nothing that writes but [`Tables::trace`].
 pub trait Tables {
@@ -64,6 +64,9 @@ pub trait Tables {
     fn real(&self, id: u32) -> Option<&Real>;
     /// The bucket of the flow table for a hash.
     fn flows(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]>;
+    /// The bucket of the flow table that was the hash's before more of the table came into use, as
+    /// long as its records are being copied; else `None`.
+    fn former(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]>;
     /// The bucket for a hash of the flow table in use before a change of its size; `None` if there
     /// is no such table.
     fn before(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]>;
@@ -102,13 +105,28 @@ pub trait Tables {
         }
     }
 
+    /// [`Tables::service`] for those few packets that are not to a service's one port.
+    #[inline(always)]
+    fn service_apart(&self, key: &ServiceKey) -> Option<&ServiceValue> {
+        self.service(key)
+    }
+
     /// [`fetch`](choose::fetch), as a function of its own.
     #[inline(always)]
     fn fetch(&self, hash: u64) -> bool
     where
         Self: Sized,
     {
-        !self.tracing() && choose::fetch(hash, self)
+        choose::fetch(hash, self)
+    }
+
+    /// [`forget`](choose::forget), as a function of its own.
+    #[inline(always)]
+    fn forget(&self, hash: u64)
+    where
+        Self: Sized,
+    {
+        choose::forget(hash, self);
     }
 
     /// [`choose_anew`](choose::choose_anew), as a function of its own.

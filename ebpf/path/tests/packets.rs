@@ -86,6 +86,10 @@ impl Tables for Vips {
     fn flows(&self, _hash: u64) -> Option<&[Way; BUCKET_WAYS]> {
         None
     }
+    fn former(&self, _: u64) -> Option<&[Way; BUCKET_WAYS]> {
+        None
+    }
+
     fn before(&self, _hash: u64) -> Option<&[Way; BUCKET_WAYS]> {
         None
     }

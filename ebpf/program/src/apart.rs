@@ -6,17 +6,20 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use vc5_ebpf_abi::{REASON_COUNT, Reason};
 use vc5_ebpf_path::{
-    Flow, Tables as _,
+    Flow, Tables as _, checksum,
     choose::{self, Choice},
     echo, flow,
     ip::{Addresses, Headers},
     ipv6,
     link::Link,
-    reject,
+    reject, rewrite,
     siphash::hash_words,
 };
 
-use crate::{frame::Frame, kernel::Kernel};
+use crate::{
+    frame::Frame,
+    kernel::{Kernel, service_number},
+};
 
 /// What such a function returns where all is well; else it is a reason.
 const DONE: u32 = REASON_COUNT;
@@ -57,6 +60,24 @@ pub(crate) extern "C" fn walk(ctx: *mut xdp_md, headers: *mut Headers) -> u32 {
     number(ipv6::walk(&Frame::new(&XdpContext::new(ctx)), headers))
 }
 
+/// The sum, or a number that is none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn sum(ctx: *mut xdp_md, from: u64, to: u64) -> u32 {
+    const OFFSETS: u64 = 0xfff;
+    let frame = Frame::new(&XdpContext::new(ctx));
+    checksum::range(&frame, (from & OFFSETS) as usize, (to & OFFSETS) as usize)
+        .map_or(u32::MAX, u32::from)
+}
+
+/// Where the IP header is afterwards, or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn retag(ctx: *mut xdp_md, ip: u64, vlan: u64) -> u32 {
+    let mut frame = Frame::new(&XdpContext::new(ctx));
+    rewrite::retag(&mut frame, ip as usize, vlan as u16).map_or(0, |ip| ip as u32)
+}
+
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn answer_echo(ctx: *mut xdp_md, ip: u64, v6: u64) -> u32 {
@@ -71,10 +92,24 @@ pub(crate) extern "C" fn answer_unknown(ctx: *mut xdp_md, ip: u64, v6: u64) -> u
     reject::answer(&mut frame, &Link::new(ip, 0, v6 != 0)) as u32
 }
 
+/// The number of a service, or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn service(upper: u64, lower: u64, port_and_protocol: u64) -> u32 {
+    service_number([upper, lower], port_and_protocol as u32).unwrap_or(0)
+}
+
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn fetch(hash: u64) -> u32 {
     u32::from(choose::fetch(hash, &Kernel))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn forget(hash: u64) -> u32 {
+    choose::forget(hash, &Kernel);
+    0
 }
 
 #[unsafe(no_mangle)]

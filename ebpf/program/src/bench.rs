@@ -11,7 +11,10 @@
 #![allow(missing_docs)]
 
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
+    bindings::{
+        BPF_F_MMAPABLE,
+        xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
+    },
     btf_maps::{Array, ProgramArray},
     macros::{btf_map, xdp},
     programs::XdpContext,
@@ -39,6 +42,18 @@ struct Control {
 
 #[btf_map]
 static CONTROL: Array<Control, 1> = Array::new();
+/// Where in [`TABLE`] to read, and how many of its elements there are, less one.
+#[repr(C)]
+struct Place {
+    state: u64,
+    mask: u64,
+}
+
+/// As large as a table of buckets in use; the loader sets its size.
+#[btf_map]
+static TABLE: Array<[u64; 8], 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+#[btf_map]
+static PLACE: Array<Place, 1> = Array::new();
 #[btf_map]
 static UNDER_TEST: ProgramArray<1> = ProgramArray::new();
 
@@ -84,6 +99,21 @@ fn drop(_: XdpContext) -> u32 {
 
 #[xdp]
 fn tx(_: XdpContext) -> u32 {
+    XDP_TX
+}
+
+/// Reads an element of a table. Which one is known only when that before has been read, so that no
+/// two reads are under way at once.
+#[xdp]
+fn read(_: XdpContext) -> u32 {
+    let Some(place) = PLACE.get_ptr_mut(0) else { return XDP_ABORTED };
+    // SAFETY: a map value that only one run uses at a time.
+    unsafe {
+        let index = ((*place).state >> 33) & (*place).mask;
+        let Some(element) = TABLE.get_ptr(index as u32) else { return XDP_ABORTED };
+        let next = (*place).state.wrapping_add(element.cast::<u64>().read_volatile());
+        (*place).state = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+    }
     XDP_TX
 }
 

@@ -123,6 +123,19 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
+    fn sum(&self, from: usize, to: usize) -> Option<u16> {
+        let sum = apart::sum(self.ctx, from as u64, to as u64);
+        (sum <= u32::from(u16::MAX)).then_some(sum as u16)
+    }
+
+    #[inline(always)]
+    fn retag(&mut self, ip: usize, vlan: u16) -> Option<usize> {
+        let ip = apart::retag(self.ctx, ip as u64, u64::from(vlan));
+        self.renew();
+        (ip != 0).then_some(Link::new(u64::from(ip), 0, false).ip)
+    }
+
+    #[inline(always)]
     fn answer_echo(&mut self, link: &Link) -> Reason {
         apart::reason(apart::answer_echo(self.ctx, link.ip as u64, u64::from(link.v6)))
     }

@@ -5,16 +5,16 @@ use aya_ebpf::{
     helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
 };
 use vc5_ebpf_abi::{
-    BUCKET_WAYS, Bucket, Event, Iface, NO_MEMBER, NO_TABLE, RangeKey, RangeValue, Real, Reason,
-    Sample, ServiceKey, ServiceValue, Settings, Trace, Traffic, VipKey, VipValue, bucket_index,
-    stats_index,
+    Active, BUCKET_WAYS, Bucket, Event, Iface, NO_MEMBER, NO_TABLE, RangeKey, RangeValue, Real,
+    Reason, SERVICE_WAYS, Sample, ServiceKey, ServiceValue, Settings, Trace, Traffic, VipKey,
+    VipValue, bucket_index, service_buckets, stats_index,
 };
 use vc5_ebpf_path::{Flow, Tables, Way, choose::Choice, ip::Addresses};
 
 use crate::apart;
 use crate::maps::{
-    BEFORE, EMBRYONIC, EVENTS, FLOWS, FRAGMENTS, IFACES, PORT_RANGES, REAL_STATS, REALS, RINGS,
-    RangeData, SAMPLES, SERVICES, STATS, TRACE, TX_PORTS, VIP_FILTER, VIPS,
+    ACTIVE, BEFORE, EMBRYONIC, EVENTS, FLOWS, FRAGMENTS, IFACES, PORT_RANGES, REAL_STATS, REALS,
+    RINGS, RangeData, SAMPLES, SERVICE_INDEX, SERVICES, STATS, TRACE, TX_PORTS, VIP_FILTER, VIPS,
 };
 
 /// Overridden by the loader; its name is `vc5_ebpf_abi::SETTINGS`.
@@ -111,8 +111,8 @@ impl Tables for Kernel {
 
     #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<&ServiceValue> {
-        // SAFETY: the map is not preallocated, so the value outlives this run of the program.
-        unsafe { SERVICES.get(key) }
+        let (addr, rest) = key.words();
+        service_number(addr, rest).and_then(service_of)
     }
 
     #[inline(always)]
@@ -138,7 +138,13 @@ impl Tables for Kernel {
 
     #[inline(always)]
     fn flows(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {
-        bucket(&FLOWS, hash, setting!(flow_mask))
+        bucket(&FLOWS, hash, active().mask(setting!(flow_mask)))
+    }
+
+    #[inline(always)]
+    fn former(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {
+        let mask = active().former_mask(setting!(flow_mask))?;
+        bucket(&FLOWS, hash, mask)
     }
 
     #[inline(always)]
@@ -206,8 +212,20 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
+    fn service_apart(&self, key: &ServiceKey) -> Option<&ServiceValue> {
+        let ([upper, lower], rest) = key.words();
+        service_of(apart::service(upper, lower, u64::from(rest)))
+    }
+
+    #[inline(always)]
     fn fetch(&self, hash: u64) -> bool {
-        setting!(before_mask) != NO_TABLE && !self.tracing() && apart::fetch(hash) != 0
+        let elsewhere = setting!(before_mask) != NO_TABLE || active().copying != 0;
+        elsewhere && apart::fetch(hash) != 0
+    }
+
+    #[inline(always)]
+    fn forget(&self, hash: u64) {
+        apart::forget(hash);
     }
 
     #[inline(always)]
@@ -234,6 +252,38 @@ impl Tables for Kernel {
             note(unsafe { &mut *trace });
         }
     }
+}
+
+/// The number of a service. Number 0, as in empty ways, is no service's: no key is all zero.
+#[inline(always)]
+pub(crate) fn service_number(addr: [u64; 2], rest: u32) -> Option<u32> {
+    for bucket in service_buckets(addr, rest) {
+        for way in 0..SERVICE_WAYS {
+            let bucket: *const u32 = SERVICE_INDEX.get_ptr(bucket)?.cast();
+            // SAFETY: a word of a map value, that user space may change at the same time.
+            let number = unsafe { bucket.add(way).read_volatile() };
+            let ([upper, lower], its_rest) = SERVICES.get(number)?.key.words();
+            let differing = (upper ^ addr[0]) | (lower ^ addr[1]) | u64::from(its_rest ^ rest);
+            if differing == 0 {
+                return Some(number);
+            }
+        }
+    }
+    None
+}
+
+#[inline(always)]
+fn service_of(number: u32) -> Option<&'static ServiceValue> {
+    let service = SERVICES.get(number)?;
+    if number == 0 { None } else { Some(&service.value) }
+}
+
+/// How much of the flow table is in use.
+#[inline(always)]
+fn active() -> Active {
+    let Some(active) = ACTIVE.get_ptr(0) else { return Active::default() };
+    // SAFETY: a map value. User space may change it, by one store, between two looks of a packet's.
+    unsafe { active.read_volatile() }
 }
 
 #[inline(always)]

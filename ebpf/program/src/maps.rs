@@ -6,9 +6,9 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use vc5_ebpf_abi::{
-    Bucket, Counter, EVENT_COUNT, IFACE_SLOTS, Iface, MAX_IFACES, REASONS_MAX, RangeKey,
-    RangeValue, Real, Ring, Sample, ServiceKey, ServiceValue, Settings, Trace, Traffic, VipFilter,
-    VipKey, VipValue,
+    Active, Bucket, Counter, EVENT_COUNT, IFACE_SLOTS, Iface, MAX_IFACES, REASONS_MAX, RangeKey,
+    RangeValue, Real, Ring, SERVICE_BUCKETS, SERVICE_NUMBERS, Sample, Service, ServiceBucket,
+    Settings, Trace, Traffic, VipFilter, VipKey, VipValue,
 };
 
 /// Values are freed after a grace period, so that no reader sees another key's value.
@@ -16,7 +16,6 @@ const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 /// Values begin on a page, so that a bucket is one cache line; and user space can map them.
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
-const SERVICES_MAX: usize = 65536;
 const VIPS_MAX: usize = 16384;
 const RANGES_MAX: usize = 65536;
 const RINGS_MAX: usize = 4096;
@@ -34,8 +33,10 @@ pub(crate) static VIP_FILTER: Array<VipFilter, 1> = Array::new();
 #[btf_map]
 pub(crate) static VIPS: HashMap<VipKey, VipValue, VIPS_MAX, NO_PREALLOC> = HashMap::new();
 #[btf_map]
-pub(crate) static SERVICES: HashMap<ServiceKey, ServiceValue, SERVICES_MAX, NO_PREALLOC> =
-    HashMap::new();
+pub(crate) static SERVICE_INDEX: Array<ServiceBucket, { SERVICE_BUCKETS as usize }, MMAPABLE> =
+    Array::new();
+#[btf_map]
+pub(crate) static SERVICES: Array<Service, { SERVICE_NUMBERS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
 pub(crate) static PORT_RANGES: LpmTrie<RangeData, RangeValue, RANGES_MAX> = LpmTrie::new();
 #[btf_map]
@@ -44,6 +45,8 @@ pub(crate) static RINGS: ArrayOfMaps<Array<Ring, 1>, RINGS_MAX> = ArrayOfMaps::n
 pub(crate) static REALS: Array<Real, REALS_MAX, MMAPABLE> = Array::new();
 #[btf_map]
 pub(crate) static FLOWS: Array<Bucket, FLOWS_MAX, MMAPABLE> = Array::new();
+#[btf_map]
+pub(crate) static ACTIVE: Array<Active, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub(crate) static BEFORE: Array<Bucket, 1, MMAPABLE> = Array::new();
 #[btf_map]

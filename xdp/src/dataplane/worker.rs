@@ -16,6 +16,7 @@ use super::report::{Board, Changed, Report, mode};
 use super::samples::Samples;
 use super::{OnStop, Snapshot, takeover};
 use crate::forwarding::Forwarding;
+use crate::growth::{self, Growth};
 use crate::loader::{Attachments, Loaded, Pins, Status, Tracer};
 use crate::maps::KernelTables;
 use crate::neighbour::managed::Managed;
@@ -76,6 +77,9 @@ pub(super) struct Worker {
     unsynchronised: bool,
     started: Instant,
     next_tick: Instant,
+    growth: Growth,
+    /// When to look at the flow table, if it can grow.
+    next_look: Option<Instant>,
 }
 
 /// A desired state that could not be put in force.
@@ -91,6 +95,7 @@ enum Wake {
     Net(io::Result<Vec<NetEvent>>),
     Samples,
     Time,
+    Look,
 }
 
 impl Worker {
@@ -114,6 +119,8 @@ impl Worker {
             unsynchronised: false,
             started: now,
             next_tick: now,
+            growth: Growth::default(),
+            next_look: Some(now),
         }
     }
 
@@ -130,6 +137,7 @@ impl Worker {
                 events = self.parts.listener.next() => Wake::Net(events),
                 () = tokio::time::sleep_until(deadline) => Wake::Time,
                 () = self.parts.samples.wait() => Wake::Samples,
+                () = until(self.next_look) => Wake::Look,
             };
             match wake {
                 Wake::Mail(Waiting { stop: Some(on_stop), .. }) => return self.stop(on_stop),
@@ -143,6 +151,7 @@ impl Worker {
                     self.resynchronise();
                 }
                 Wake::Time => self.on_time(),
+                Wake::Look => self.look(),
             }
         }
     }
@@ -181,6 +190,12 @@ impl Worker {
             self.see_off_neighbours(false);
             self.publish();
         }
+    }
+
+    /// Sees to it that the flow table grows with the flows.
+    fn look(&mut self) {
+        let can_grow = self.growth.look(self.parts.forwarding.tables().flows());
+        self.next_look = can_grow.then(|| Instant::now() + growth::INTERVAL);
     }
 
     /// Lets go of the neighbours that are backends no more, or `always` looks whether there are any.
@@ -505,6 +520,8 @@ impl Worker {
     }
 
     fn stop(mut self, on_stop: OnStop) -> Result<(), Error> {
+        // Before the pins are given free.
+        drop(std::mem::take(&mut self.growth));
         if on_stop == OnStop::Keep && self.parts.pins.is_some() {
             return Ok(());
         }
@@ -513,6 +530,14 @@ impl Worker {
         let removed = pins.map_or(Ok(()), Pins::remove_all);
         drop(attachments);
         removed
+    }
+}
+
+/// Waits until then, or for ever.
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::Ebpf;
 use aya::maps::{Map, MapData, PerCpuArray};
-use vc5_ebpf_abi::{BUCKET_WAYS, FlowEntry, NO_REAL, Real, Traffic, maps};
+use vc5_ebpf_abi::{Active, BUCKET_WAYS, FlowEntry, NO_REAL, Real, Traffic, maps};
 
 use super::{Earlier, chain};
 use crate::Error;
-use crate::maps::Mapped;
+use crate::growth::{put, records};
+use crate::maps::{FlowTable, Mapped};
 
 /// What became of the records that a flow table lacked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,17 +20,25 @@ pub(super) struct Joined {
     pub(super) lost: u64,
 }
 
-/// Puts into the flow table of an earlier run what only the one before it has, so that a program can
-/// do without that one. The program that runs asks both, and so goes on as it was.
+/// The flow table of an earlier run.
 ///
 /// # Errors
 /// [`Error::Load`] when a map cannot be read.
-pub(super) fn join(earlier: &Earlier) -> Result<Joined, Error> {
-    let table = |name| {
-        let map = MapData::from_pin(earlier.pin(name)).map_err(|e| failed(name, &e))?;
-        mapped(&map, name, BUCKET_WAYS)
-    };
-    let (from, to) = (table(maps::BEFORE)?, table(maps::FLOWS)?);
+pub(super) fn flow_table(earlier: &Earlier) -> Result<FlowTable, Error> {
+    let active = mapped(&pinned(earlier, maps::ACTIVE)?, maps::ACTIVE, size_of::<Active>() / 8)?;
+    let flows = mapped(&pinned(earlier, maps::FLOWS)?, maps::FLOWS, BUCKET_WAYS)?;
+    Ok(FlowTable::new(flows, earlier.settings().flow_mask + 1, Some(active)))
+}
+
+/// Puts into the flow table of an earlier run what only the one before it has, of which so many buckets
+/// were in use, so that a program can do without that one. The program that runs asks both, and so
+/// goes on as it was.
+///
+/// # Errors
+/// [`Error::Load`] when a map cannot be read.
+pub(super) fn join(earlier: &Earlier, to: &FlowTable) -> Result<Joined, Error> {
+    let from = mapped(&pinned(earlier, maps::BEFORE)?, maps::BEFORE, BUCKET_WAYS)?;
+    let from = FlowTable::new(from, earlier.settings().before_mask.saturating_add(1), None);
     Ok(join_tables(from.words(), to.words()))
 }
 
@@ -42,7 +51,7 @@ pub(super) fn join(earlier: &Earlier) -> Result<Joined, Error> {
 /// [`Error::Load`] when a map cannot be read or written.
 pub(super) fn reals(earlier: &Earlier, ebpf: &Ebpf, cpus: usize) -> Result<(), Error> {
     const NAME: &str = maps::REALS;
-    let from = MapData::from_pin(earlier.pin(NAME)).map_err(|e| failed(NAME, &e))?;
+    let from = pinned(earlier, NAME)?;
     let Some(Map::Array(to)) = ebpf.map(NAME) else {
         return Err(Error::Object(format!("map {NAME} is no array")));
     };
@@ -80,6 +89,10 @@ fn traffic(earlier: &Earlier, ebpf: &Ebpf, cpus: usize) -> Result<(), Error> {
     Ok(())
 }
 
+fn pinned(earlier: &Earlier, name: &str) -> Result<MapData, Error> {
+    MapData::from_pin(earlier.pin(name)).map_err(|e| failed(name, &e))
+}
+
 fn id(map: &MapData, name: &str) -> Result<u32, Error> {
     map.info().map(|info| info.id()).map_err(|e| failed(name, &e))
 }
@@ -107,44 +120,18 @@ fn join_tables(from: &[AtomicU64], to: &[AtomicU64]) -> Joined {
             let starts = ((bucket % new)..new).step_by(old.min(new)).map(|c| c * BUCKET_WAYS);
             starts.filter_map(|start| to.get(start..start + BUCKET_WAYS))
         };
-        for way in ways {
+        for (number, way) in ways.iter().enumerate() {
             let entry = FlowEntry(way.load(Ordering::SeqCst));
             if entry.real() == NO_REAL || candidates().any(|ways| records(ways, entry) > 0) {
                 continue;
             }
-            match candidates().fold(true, |found, ways| found & put(ways, entry, way)) {
+            match candidates().fold(true, |found, ways| found & put(ways, number, entry, way)) {
                 true => joined.copied += 1,
                 false => joined.lost += 1,
             }
         }
     }
     joined
-}
-
-/// How many records of a flow a bucket has.
-fn records(ways: &[AtomicU64], of: FlowEntry) -> usize {
-    let is_of = |way: &&AtomicU64| {
-        let entry = FlowEntry(way.load(Ordering::SeqCst));
-        entry.real() != NO_REAL && (entry.0 ^ of.0) >> FlowEntry::TAG_SHIFT == 0
-    };
-    ways.iter().filter(is_of).count()
-}
-
-/// Puts a record into an empty way of a bucket, if there is one.
-///
-/// What the program has done to the flow meanwhile counts: when it has deleted the record in `source`,
-/// or put one here itself, the copy is taken out again.
-fn put(ways: &[AtomicU64], entry: FlowEntry, source: &AtomicU64) -> bool {
-    let exchange = |way: &AtomicU64, old, new| {
-        way.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-    };
-    let Some(taken) = ways.iter().find(|way| exchange(way, 0, entry.0)) else { return false };
-    let deleted = FlowEntry(source.load(Ordering::SeqCst)).real() == NO_REAL;
-    if deleted || records(ways, entry) > 1 {
-        // Unless the program has brought it up to date: then it is the program's own.
-        exchange(taken, entry.0, 0);
-    }
-    true
 }
 
 #[cfg(test)]
@@ -221,10 +208,10 @@ mod tests {
         let entry = FlowEntry::new(hash, 7, 1, 0);
         let [kept, deleted] = [entry.0, 0].map(AtomicU64::new);
         let to = table(1);
-        assert!(put(&to, entry, &deleted));
+        assert!(put(&to, 0, entry, &deleted));
         assert_eq!(reals(&to, hash), [], "deleted meanwhile");
         add(&to, hash, 9);
-        assert!(put(&to, entry, &kept));
+        assert!(put(&to, 0, entry, &kept));
         assert_eq!(reals(&to, hash), [9], "recorded meanwhile");
     }
 }

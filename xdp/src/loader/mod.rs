@@ -12,7 +12,7 @@ mod tracer;
 use aya::maps::{MapData, RingBuf};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use vc5_ebpf_abi::{PROGRAM, SETTINGS, Settings, maps};
+use vc5_ebpf_abi::{Active, PROGRAM, SETTINGS, Settings, maps};
 
 pub(crate) use attach::{Attachments, Status};
 pub(crate) use earlier::Earlier;
@@ -22,8 +22,8 @@ pub use pins::detach;
 pub(crate) use plan::settings;
 pub(crate) use tracer::{Run, Tracer};
 
-use crate::maps::KernelTables;
-use crate::{DataplaneConfig, Error};
+use crate::maps::{FlowTable, KernelTables};
+use crate::{DataplaneConfig, Error, growth};
 use plan::Plan;
 
 /// The program as built by `make ebpf`.
@@ -66,12 +66,18 @@ impl Loaded {
     ) -> Result<Parts, Error> {
         let cpus = aya::util::nr_cpus()
             .map_err(|(what, source)| Error::Load(format!("{what}: {source}")))?;
-        let plan = match earlier {
-            Some(earlier) => Plan::after(config, earlier)?,
-            None => Plan::fresh(config)?,
+        let flows = earlier.map(copy::flow_table).transpose()?;
+        if let Some(flows) = &flows {
+            growth::settle(flows);
+        }
+        let plan = match (earlier, &flows) {
+            (Some(earlier), Some(flows)) => Plan::after(config, earlier, flows.mask())?,
+            _ => Plan::fresh(config)?,
         };
-        if let Some(earlier) = earlier.filter(|_| plan.join) {
-            let joined = copy::join(earlier)?;
+        if plan.join
+            && let (Some(earlier), Some(flows)) = (earlier, &flows)
+        {
+            let joined = copy::join(earlier, flows)?;
             tracing::info!(
                 copied = joined.copied,
                 lost = joined.lost,
@@ -102,6 +108,11 @@ impl Loaded {
         }
         let beginning = if earlier.is_some() { Beginning::Adopted } else { Beginning::Fresh };
         let (tables, samples) = KernelTables::take(&mut ebpf, &settings, cpus)?;
+        if used.iter().all(|(name, _)| *name != maps::ACTIVE) {
+            // What is fetched from a table before is to find room.
+            let before = tables.before().map_or(0, FlowTable::buckets);
+            tables.flows().set_in_use(before.max(Active::FIRST), false);
+        }
         let loaded = Self { ebpf, program_id: info.id(), settings };
         Ok(Parts { loaded, tables, samples, beginning })
     }
@@ -114,7 +125,7 @@ impl Loaded {
         &self.settings
     }
 
-    fn program(&mut self) -> Result<&mut Xdp, Error> {
+    pub(crate) fn program(&mut self) -> Result<&mut Xdp, Error> {
         xdp(&mut self.ebpf)
     }
 }

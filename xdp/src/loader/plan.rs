@@ -54,20 +54,27 @@ impl Plan {
         Ok(Self { settings, sizes, used: Vec::new(), join: false })
     }
 
-    /// The same after an earlier run, whose maps are used on.
+    /// The same after an earlier run, whose maps are used on; of its flow table `in_use` buckets, less
+    /// one, are in use.
     ///
     /// # Errors
     /// As [`settings`].
-    pub(super) fn after(config: &DataplaneConfig, earlier: &Earlier) -> Result<Self, Error> {
+    pub(super) fn after(
+        config: &DataplaneConfig,
+        earlier: &Earlier,
+        in_use: u32,
+    ) -> Result<Self, Error> {
         let fresh = Self::fresh(config)?;
         let (wanted, theirs) = (fresh.settings, earlier.settings());
-        let flows = FlowTables::after(theirs, earlier.is_mixed(), wanted.flow_mask);
+        let flows = FlowTables::after(theirs, in_use, earlier.is_mixed(), wanted.flow_mask);
         let mut settings =
             Settings { flow_mask: flows.flow_mask, before_mask: flows.before_mask, ..wanted };
         let mut used = Vec::new();
         for name in maps::ALL {
             let of = match name {
                 maps::FLOWS => flows.flows,
+                // How much of a table is in use belongs to that table.
+                maps::ACTIVE => flows.flows.map(|_| maps::ACTIVE),
                 maps::BEFORE => flows.before,
                 other => Some(other),
             };
@@ -109,7 +116,7 @@ impl FlowTables {
     ///
     /// Where programs of several runs are in force, all of them know the tables of the newest of
     /// those runs, one as `FLOWS` and one as `BEFORE`: they are used on as they are until only one is.
-    fn after(earlier: &Settings, is_mixed: bool, wanted: u32) -> Self {
+    fn after(earlier: &Settings, in_use: u32, is_mixed: bool, wanted: u32) -> Self {
         let Settings { flow_mask, before_mask, .. } = *earlier;
         let (flows, before) = (Some(maps::FLOWS), Some(maps::BEFORE));
         if is_mixed {
@@ -120,7 +127,7 @@ impl FlowTables {
             let before = before.filter(|_| !join);
             return Self { flow_mask, before_mask: NO_TABLE, flows, before, join };
         }
-        Self { flow_mask: wanted, before_mask: flow_mask, flows: None, before: flows, join }
+        Self { flow_mask: wanted, before_mask: in_use, flows: None, before: flows, join }
     }
 }
 
@@ -152,10 +159,11 @@ mod tests {
     use super::*;
 
     const OTHER: u32 = 0xff;
+    const IN_USE: u32 = 3;
 
     fn tables(before_mask: u32, is_mixed: bool, wanted: u32) -> FlowTables {
         let earlier = Settings { flow_mask: 0xf, before_mask, ..Settings::DEFAULT };
-        FlowTables::after(&earlier, is_mixed, wanted)
+        FlowTables::after(&earlier, IN_USE, is_mixed, wanted)
     }
 
     fn as_they_are(before_mask: u32) -> FlowTables {
@@ -182,7 +190,7 @@ mod tests {
     fn at_another_size_the_table_becomes_that_before() {
         let resized = FlowTables {
             flow_mask: OTHER,
-            before_mask: 0xf,
+            before_mask: IN_USE,
             flows: None,
             before: Some(maps::FLOWS),
             join: false,

@@ -2,20 +2,20 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::Arc;
 
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::xdp::DevMap;
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, RingBuf};
 use vc5_ebpf_abi::{
-    Counter, EVENT_COUNT, IFACE_PROBES, Iface, NO_TABLE, REASON_COUNT, REASONS_MAX, RangeKey,
-    RangeValue, Real, ServiceKey, ServiceValue, Settings, Trace, Traffic, VipFilter, VipKey,
-    VipValue, iface_slot, maps,
+    Active, Counter, EVENT_COUNT, IFACE_PROBES, Iface, NO_TABLE, REASON_COUNT, REASONS_MAX,
+    RangeKey, RangeValue, Real, ServiceKey, ServiceValue, Settings, Trace, Traffic, VipFilter,
+    VipKey, VipValue, iface_slot, maps,
 };
 
 use super::mmap::Mapped;
-use super::{Found, TableError, Tables, batch, inner};
+use super::services::Services;
+use super::{FlowTable, Found, TableError, Tables, batch, inner};
 use crate::Error;
 use crate::maglev::{Ring, SLOTS};
 use crate::topology::Port;
@@ -23,29 +23,22 @@ use crate::topology::Port;
 /// Bytes of a [`RangeKey`] after its length.
 const RANGE_BYTES: usize = size_of::<RangeKey>() - size_of::<u32>();
 
+const ACTIVE_WORDS: usize = size_of::<Active>() / 8;
 const REAL_WORDS: usize = size_of::<Real>() / 8;
 const COUNTER_WORDS: usize = size_of::<Counter>() / 8;
 const TRAFFIC_WORDS: usize = size_of::<Traffic>() / 8;
-
-/// A table that flows are remembered in.
-#[derive(Clone, Debug)]
-pub(crate) struct FlowTable {
-    pub(crate) ways: Arc<Mapped>,
-    pub(crate) buckets: u32,
-}
 
 /// Handles on the maps of one loaded program.
 pub(crate) struct KernelTables {
     vip_filter: Array<MapData, VipFilter>,
     vips: HashMap<MapData, VipKey, VipValue>,
-    services: HashMap<MapData, ServiceKey, ServiceValue>,
+    services: Services,
     ranges: LpmTrie<MapData, [u8; RANGE_BYTES], RangeValue>,
     rings: MapData,
     ring_maps: Vec<MapData>,
     reals: Mapped,
     max_reals: u32,
     max_vips: u32,
-    max_services: u32,
     interfaces: Array<MapData, Iface>,
     tx_ports: DevMap<MapData>,
     stats: MapData,
@@ -72,32 +65,33 @@ impl KernelTables {
         cpus: usize,
     ) -> Result<(Self, RingBuf<MapData>), Error> {
         let mut flow_memory = 0;
-        let mut flow_table = |name| -> Result<FlowTable, Error> {
+        let (active, _) = mapped(&array(ebpf, maps::ACTIVE)?, maps::ACTIVE, ACTIVE_WORDS)?;
+        let mut flow_table = |name, active| -> Result<FlowTable, Error> {
             let (ways, buckets) = mapped(&array(ebpf, name)?, name, vc5_ebpf_abi::BUCKET_WAYS)?;
             flow_memory += u64::from(buckets) * 64;
-            Ok(FlowTable { ways: Arc::new(ways), buckets })
+            Ok(FlowTable::new(ways, buckets, active))
         };
-        let (flows, embryonic) = (flow_table(maps::FLOWS)?, flow_table(maps::EMBRYONIC)?);
-        flow_table(maps::FRAGMENTS)?;
+        let flows = flow_table(maps::FLOWS, Some(active))?;
+        let embryonic = flow_table(maps::EMBRYONIC, None)?;
+        flow_table(maps::FRAGMENTS, None)?;
         let before = match settings.before_mask {
             NO_TABLE => None,
-            _ => Some(flow_table(maps::BEFORE)?),
+            mask => Some(flow_table(maps::BEFORE, None)?.first(mask + 1)),
         };
         let (reals, max_reals) = mapped(&array(ebpf, maps::REALS)?, maps::REALS, REAL_WORDS)?;
         let Map::ArrayOfMaps(rings) = map(ebpf, maps::RINGS)? else {
             return Err(Error::Object(format!("{} is no array of maps", maps::RINGS)));
         };
-        let limit = |name| {
-            let map = ebpf.map(name).and_then(data);
-            map.map_or(0, |data| data.info().map_or(0, |info| info.max_entries()))
-        };
-        let (max_vips, max_services) = (limit(maps::VIPS), limit(maps::SERVICES));
+        let max_vips = ebpf.map(maps::VIPS).and_then(data).map_or(0, entries);
+        let index = array(ebpf, maps::SERVICE_INDEX)?;
+        let (index, _) = mapped(&index, maps::SERVICE_INDEX, Services::INDEX_WORDS)?;
+        let services = array(ebpf, maps::SERVICES)?;
+        let (services, _) = mapped(&services, maps::SERVICES, Services::ELEMENT_WORDS)?;
         let tables = Self {
             max_vips,
-            max_services,
             vip_filter: typed(ebpf, maps::VIP_FILTER)?,
             vips: typed(ebpf, maps::VIPS)?,
-            services: typed(ebpf, maps::SERVICES)?,
+            services: Services::new(index, services),
             ranges: typed(ebpf, maps::PORT_RANGES)?,
             rings,
             ring_maps: Vec::new(),
@@ -135,7 +129,7 @@ impl KernelTables {
 
     /// Flows that can be remembered.
     pub(crate) fn flow_capacity(&self) -> u64 {
-        u64::from(self.flows.buckets) * vc5_ebpf_abi::BUCKET_WAYS as u64
+        self.flows.capacity()
     }
 
     /// How many VIPs there can be.
@@ -145,7 +139,7 @@ impl KernelTables {
 
     /// How many services there can be.
     pub(crate) fn max_services(&self) -> u32 {
-        self.max_services
+        self.services.limit()
     }
 
     pub(crate) fn flows(&self) -> &FlowTable {
@@ -252,9 +246,7 @@ impl KernelTables {
         for entry in self.vips.iter() {
             found.vips.push(entry.map_err(error("reading VIPS"))?);
         }
-        for entry in self.services.iter() {
-            found.services.push(entry.map_err(error("reading SERVICES"))?);
-        }
+        found.services.extend(self.services.all());
         for entry in self.ranges.iter() {
             let (key, value) = entry.map_err(error("reading PORT_RANGES"))?;
             found.ranges.push((range_of(&key), value));
@@ -307,11 +299,12 @@ impl Tables for KernelTables {
     }
 
     fn set_service(&mut self, key: ServiceKey, value: &ServiceValue) -> Result<(), TableError> {
-        self.services.insert(key, value, 0).map_err(error("writing SERVICES"))
+        self.services.set(key, value)
     }
 
     fn remove_service(&mut self, key: ServiceKey) -> Result<(), TableError> {
-        gone(self.services.remove(&key)).map_err(error("removing from SERVICES"))
+        self.services.remove(&key);
+        Ok(())
     }
 
     fn set_range(&mut self, key: RangeKey, value: RangeValue) -> Result<(), TableError> {

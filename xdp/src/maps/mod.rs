@@ -3,11 +3,14 @@
 mod adopt;
 mod batch;
 mod filter;
+mod flows;
+mod grace;
 mod ids;
 mod inner;
 mod kernel;
 mod mmap;
 mod rings;
+mod services;
 
 use std::io;
 
@@ -17,8 +20,10 @@ use vc5_ebpf_abi::{
 
 pub(crate) use adopt::Found;
 pub(crate) use filter::filter_of;
+pub(crate) use flows::FlowTable;
+pub(crate) use grace::wait_for_readers;
 pub(crate) use ids::Ids;
-pub(crate) use kernel::{FlowTable, KernelTables};
+pub(crate) use kernel::KernelTables;
 pub(crate) use mmap::Mapped;
 pub(crate) use rings::{GRACE_NS, PoolError, Rings};
 

@@ -24,9 +24,9 @@ use std::{
 };
 
 use vc5_ebpf_abi::{
-    BUCKET_WAYS, Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, IFACE_SLOTS, Iface, MAX_IFACES,
-    NO_TABLE, REASONS_MAX, RangeKey, RangeValue, Real, Reason, Ring, Sample, ServiceKey,
-    ServiceValue, Settings, Trace, Traffic, VipKey, VipValue, iface_slot, stats_index,
+    Active, BUCKET_WAYS, Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, IFACE_SLOTS, Iface,
+    MAX_IFACES, NO_TABLE, REASONS_MAX, RangeKey, RangeValue, Real, Reason, Ring, Sample,
+    ServiceKey, ServiceValue, Settings, Trace, Traffic, VipKey, VipValue, iface_slot, stats_index,
     vip_filter_bit, vip_filter_bit_v6,
 };
 use vc5_ebpf_path::{Buffer, Way};
@@ -73,6 +73,7 @@ pub struct Model {
     /// What the table of reals has where none was set.
     no_real: Real,
     flows: Vec<[Way; BUCKET_WAYS]>,
+    active: Active,
     before: Vec<[Way; BUCKET_WAYS]>,
     embryonic: Vec<[Way; BUCKET_WAYS]>,
     fragments: Vec<[Way; BUCKET_WAYS]>,
@@ -115,6 +116,7 @@ impl Model {
             reals: HashMap::new(),
             no_real: Real::default(),
             flows: table(settings.flow_mask),
+            active: Active::default(),
             before: if before == NO_TABLE { Vec::new() } else { table(before) },
             embryonic: table(settings.embryonic_mask),
             fragments: table(settings.fragment_mask),
@@ -217,6 +219,11 @@ impl Model {
     /// Overwrites a bucket of the flow table.
     pub fn set_flows(&mut self, index: u32, bucket: Bucket) {
         set_bucket(&mut self.flows, index, bucket);
+    }
+
+    /// Sets how much of the flow table is in use.
+    pub fn set_active(&mut self, active: Active) {
+        self.active = active;
     }
 
     /// A bucket of the flow table in use before.

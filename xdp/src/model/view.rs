@@ -93,7 +93,13 @@ impl Tables for View<'_> {
     }
 
     fn flows(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {
-        self.model.flows.get(bucket_index(hash, self.settings().flow_mask) as usize)
+        let mask = self.model.active.mask(self.settings().flow_mask);
+        self.model.flows.get(bucket_index(hash, mask) as usize)
+    }
+
+    fn former(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {
+        let mask = self.model.active.former_mask(self.settings().flow_mask)?;
+        self.model.flows.get(bucket_index(hash, mask) as usize)
     }
 
     fn before(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {

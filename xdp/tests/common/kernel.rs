@@ -15,9 +15,10 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use vc5_ebpf_abi::{
-    Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, Iface, NO_TABLE, PROGRAM, REASONS_MAX,
-    RangeKey, RangeValue, Real, Ring, SETTINGS, Sample, ServiceKey, ServiceValue, Settings, Trace,
-    Traffic, Verdict, VipFilter, VipKey, VipValue, iface_slot, maps,
+    Active, Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, Iface, NO_TABLE, PROGRAM,
+    REASONS_MAX, RangeKey, RangeValue, Real, Ring, SERVICE_WAYS, SETTINGS, Sample, Service,
+    ServiceBucket, ServiceKey, ServiceValue, Settings, Trace, Traffic, Verdict, VipFilter, VipKey,
+    VipValue, iface_slot, maps,
 };
 
 use super::{batch, inner::Maker};
@@ -33,6 +34,8 @@ pub const IFINDEX: u32 = 1;
 pub const REALS: u32 = 128;
 /// Interfaces with counters.
 pub const IFACES: u32 = 4;
+/// Room for services, as many as tests ever add to a program before it is cleared.
+pub const SERVICES: u32 = 1024;
 /// Room for rings.
 pub const RINGS: u32 = 8;
 
@@ -69,6 +72,8 @@ pub struct Kernel {
     cpus: usize,
     /// Elements that were set, by map and index, in the maps that the program does not write to.
     set: BTreeSet<(&'static str, u32)>,
+    /// The greatest number of a service so far.
+    services: u32,
     /// Whether it has the rings that it is loaded with, and no others.
     pub has_standard_rings: bool,
 }
@@ -104,6 +109,7 @@ impl Kernel {
             .map_max_entries(maps::BEFORE, entries_before(settings))
             .map_max_entries(maps::EMBRYONIC, settings.embryonic_mask + 1)
             .map_max_entries(maps::FRAGMENTS, settings.fragment_mask + 1)
+            .map_max_entries(maps::SERVICES, SERVICES)
             .map_max_entries(maps::RINGS, RINGS)
             .map_max_entries(maps::REALS, REALS)
             .map_max_entries(maps::REAL_STATS, REALS)
@@ -114,7 +120,7 @@ impl Kernel {
         program.load().expect(HINT);
         let cpus = aya::util::nr_cpus().expect("number of possible CPUs");
         let set = BTreeSet::new();
-        Self { bpf, settings: *settings, cpus, set, has_standard_rings: false }
+        Self { bpf, settings: *settings, cpus, set, services: 0, has_standard_rings: false }
     }
 
     /// Empties all tables but the rings and the ports to send by, which are the same for all.
@@ -122,10 +128,12 @@ impl Kernel {
         for (map, index) in std::mem::take(&mut self.set) {
             match map {
                 maps::IFACES => self.set(map, index, &Iface::default()),
+                maps::SERVICE_INDEX => self.set(map, index, &ServiceBucket::default()),
                 _ => self.set(map, index, &Real::default()),
             }
         }
         self.set(maps::VIP_FILTER, 0, &VipFilter([0; 1024]));
+        self.set_active(Active::default());
         let Settings { flow_mask, embryonic_mask, fragment_mask, .. } = self.settings;
         for (table, mask) in [
             (maps::FLOWS, flow_mask),
@@ -136,7 +144,7 @@ impl Kernel {
             (0..=mask).for_each(|index| self.set_bucket(table, index, Bucket::default()));
         }
         self.clear_hash::<VipKey, VipValue>(maps::VIPS);
-        self.clear_hash::<ServiceKey, ServiceValue>(maps::SERVICES);
+        self.services = 0;
         let mut ranges = self.ranges();
         let keys: Vec<_> = ranges.keys().map(Result::unwrap).collect();
         keys.iter().for_each(|key| ranges.remove(key).unwrap());
@@ -241,11 +249,46 @@ impl Kernel {
     }
 
     pub fn set_service(&mut self, key: ServiceKey, value: ServiceValue) {
-        self.hash(maps::SERVICES).insert(key, value, 0).unwrap();
+        let (way, number) = self.service(&key).unwrap_or_else(|| {
+            let ways = Self::service_ways(&key);
+            let free = ways.into_iter().find(|way| self.service_number(*way) == 0);
+            self.services += 1;
+            (free.expect("a way of the index"), self.services)
+        });
+        let service = Service { key, pad: 0, value, spare: [0; 2] };
+        self.set(maps::SERVICES, number, &service);
+        self.set_service_number(way, number);
     }
 
     pub fn remove_service(&mut self, key: ServiceKey) {
-        self.hash::<_, ServiceValue>(maps::SERVICES).remove(&key).unwrap();
+        let (way, _) = self.service(&key).expect("a service");
+        self.set_service_number(way, 0);
+    }
+
+    /// Buckets of the index that a service can be in, and ways there, in the program's order.
+    fn service_ways(key: &ServiceKey) -> Vec<(u32, usize)> {
+        let buckets = key.buckets().into_iter();
+        buckets.flat_map(|bucket| (0..SERVICE_WAYS).map(move |way| (bucket, way))).collect()
+    }
+
+    fn service_number(&mut self, (bucket, way): (u32, usize)) -> u32 {
+        self.get::<ServiceBucket>(maps::SERVICE_INDEX, bucket).0[way]
+    }
+
+    fn set_service_number(&mut self, (bucket, way): (u32, usize), number: u32) {
+        let mut numbers: ServiceBucket = self.get(maps::SERVICE_INDEX, bucket);
+        numbers.0[way] = number;
+        self.set(maps::SERVICE_INDEX, bucket, &numbers);
+        self.set.insert((maps::SERVICE_INDEX, bucket));
+    }
+
+    /// Where a service is, and its number.
+    fn service(&mut self, key: &ServiceKey) -> Option<((u32, usize), u32)> {
+        Self::service_ways(key).into_iter().find_map(|way| {
+            let number = self.service_number(way);
+            let service: Service = self.get(maps::SERVICES, number);
+            (number != 0 && service.key == *key).then_some((way, number))
+        })
     }
 
     pub fn set_range(&mut self, key: RangeKey, value: RangeValue) {
@@ -277,6 +320,11 @@ impl Kernel {
 
     pub fn set_bucket(&mut self, table: &str, index: u32, bucket: Bucket) {
         self.set(table, index, &bucket);
+    }
+
+    /// Sets how much of the flow table is in use.
+    pub fn set_active(&mut self, active: Active) {
+        self.set(maps::ACTIVE, 0, &active);
     }
 
     /// A counter by its index in `STATS`.

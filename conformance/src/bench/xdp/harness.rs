@@ -20,7 +20,18 @@ pub(in crate::bench) struct Harness {
 
 impl Harness {
     pub(in crate::bench) fn load() -> Result<Self> {
-        let mut ebpf = EbpfLoader::new().load(OBJECT).context("loading xdp/bpf/bench.o")?;
+        Self::with_table(1)
+    }
+
+    /// With a table of so many elements of 64 bytes (a power of two) for the program `read`.
+    pub(in crate::bench) fn with_table(elements: u32) -> Result<Self> {
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("TABLE", elements)
+            .load(OBJECT)
+            .context("loading xdp/bpf/bench.o")?;
+        let map = ebpf.map_mut("PLACE").context("bench.o has no PLACE")?;
+        let mut map: Array<_, [u64; 2]> = map.try_into()?;
+        map.set(0, [1, u64::from(elements - 1)], 0)?;
         for (_, program) in ebpf.programs_mut() {
             let program: &mut Xdp = program.try_into()?;
             program.load().context("loading the harness: is this root, and BPF allowed?")?;

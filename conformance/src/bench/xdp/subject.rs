@@ -9,9 +9,10 @@ use aya::{
     programs::{ProgramFd, Xdp},
 };
 use vc5_ebpf_abi::{
-    Address, BUCKET_WAYS, Bucket, Counter, Iface, NO_RING, PAGE_REALS, PROGRAM, RING_SLOTS, Real,
-    RealState, Reason, Ring, SERVICE_PAGES, SETTINGS, ServiceKey, ServiceValue, Settings,
-    VIP_FILTER_WORDS, VipFilter, VipKey, VipValue, iface_slot, maps, stats_index,
+    Active, Address, BUCKET_WAYS, Bucket, Counter, Iface, NO_RING, PAGE_REALS, PROGRAM, RING_SLOTS,
+    Real, RealState, Reason, Ring, SERVICE_PAGES, SETTINGS, Service, ServiceBucket, ServiceKey,
+    ServiceValue, Settings, VIP_FILTER_WORDS, VipFilter, VipKey, VipValue, iface_slot, maps,
+    stats_index,
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../xdp/bpf/vc5.o");
@@ -25,11 +26,12 @@ const IFINDEX: u32 = 1;
 const IFACE_INDEX: u8 = 1;
 
 /// SYNs whose choice is remembered: what vc5d has.
-const EMBRYONIC: u32 = 16384;
+const EMBRYONIC: u32 = 65_536;
 
 pub(super) struct Subject {
     ebpf: Ebpf,
-    buckets: u32,
+    /// Buckets of the flow table in use.
+    in_use: u32,
 }
 
 /// A VIP and its bit in the filter.
@@ -40,9 +42,9 @@ pub(super) struct Vip {
 }
 
 impl Subject {
-    /// Loads the program with room for so many flow records, and TCP and UDP services on port 80 of
-    /// each VIP.
-    pub(super) fn load(vips: &[Vip], flows: u32) -> Result<Self> {
+    /// Loads the program with room for so many flow records, of which as much is in use as vc5d has
+    /// when it holds `known` flows, and TCP and UDP services on port 80 of each VIP.
+    pub(super) fn load(vips: &[Vip], flows: u32, known: u32) -> Result<Self> {
         let buckets = flows / BUCKET_WAYS as u32;
         let settings = Settings {
             flow_mask: buckets - 1,
@@ -57,10 +59,11 @@ impl Subject {
             .context("loading xdp/bpf/vc5.o")?;
         let program: &mut Xdp = ebpf.program_mut(PROGRAM).context("no program")?.try_into()?;
         program.load().context("loading the program: is this root, and BPF allowed?")?;
-        let mut subject = Self { ebpf, buckets };
+        let mut subject = Self { ebpf, in_use: in_use(known).min(buckets) };
         let iface =
             Iface { ifindex: IFINDEX, mac: OUR_MAC, index: IFACE_INDEX, flags: 0, pad: [0; 4] };
         subject.set(maps::IFACES, iface_slot(IFINDEX, 0), iface)?;
+        subject.set(maps::ACTIVE, 0, Active::new(settings.flow_mask, in_use(known)))?;
         subject.add_reals()?;
         subject.add_ring()?;
         subject.add_services(vips)?;
@@ -90,8 +93,8 @@ impl Subject {
         let Some(Map::Array(map)) = self.ebpf.map(maps::FLOWS) else {
             anyhow::bail!("no array {}", maps::FLOWS)
         };
-        let length = self.buckets as usize * size_of::<Bucket>();
-        // SAFETY: maps as many bytes as the table has, clears them, and unmaps them again.
+        let length = self.in_use as usize * size_of::<Bucket>();
+        // SAFETY: maps as many bytes of the table as are in use, clears them, and unmaps them again.
         unsafe {
             let start = libc::mmap(
                 ptr::null_mut(),
@@ -115,6 +118,11 @@ impl Subject {
     fn set<V: Pod>(&mut self, name: &str, index: u32, value: V) -> Result<()> {
         let mut array: Array<_, V> = self.map(name)?.try_into()?;
         Ok(array.set(index, value, 0)?)
+    }
+
+    fn get<V: Pod>(&mut self, name: &str, index: u32) -> Result<V> {
+        let array: Array<_, V> = self.map(name)?.try_into()?;
+        Ok(array.get(&index, 0)?)
     }
 
     fn add_reals(&mut self) -> Result<()> {
@@ -155,11 +163,16 @@ impl Subject {
         let value =
             ServiceValue { prev_until_ns: 0, ring: 0, prev_ring: NO_RING, flags: 0, pad: 0, pages };
         let mut filter = VipFilter([0; VIP_FILTER_WORDS]);
+        let mut number = 0;
         for Vip { address, filter_bit } in vips {
-            let mut services: HashMap<_, ServiceKey, ServiceValue> =
-                self.map(maps::SERVICES)?.try_into()?;
             for protocol in [6, 17] {
-                services.insert(ServiceKey::new(*address, 80, protocol), value, 0)?;
+                number += 1;
+                let key = ServiceKey::new(*address, 80, protocol);
+                self.set(maps::SERVICES, number, Service { key, pad: 0, value, spare: [0; 2] })?;
+                let [bucket, _] = key.buckets();
+                let mut ways: ServiceBucket = self.get(maps::SERVICE_INDEX, bucket)?;
+                *ways.0.iter_mut().find(|way| **way == 0).context("a full bucket")? = number;
+                self.set(maps::SERVICE_INDEX, bucket, ways)?;
             }
             let mut vips: HashMap<_, VipKey, VipValue> = self.map(maps::VIPS)?.try_into()?;
             vips.insert(VipKey(*address), VipValue::default(), 0)?;
@@ -169,4 +182,14 @@ impl Subject {
         }
         self.set(maps::VIP_FILTER, 0, filter)
     }
+}
+
+/// Buckets in use of a table that has grown to hold so many flows: three of eight ways are in use at
+/// most, else it doubles.
+pub(super) fn in_use(flows: u32) -> u32 {
+    let mut buckets = Active::FIRST;
+    while buckets * 3 <= flows {
+        buckets *= 2;
+    }
+    buckets
 }

@@ -31,8 +31,8 @@ impl Filling {
     /// Counts all records.
     pub(in crate::dataplane) fn count(&self) -> FlowsView {
         let mut view = FlowsView {
-            capacity: capacity(&self.flows),
-            embryonic: (records(&self.embryonic).count() as u64, capacity(&self.embryonic)),
+            capacity: self.flows.capacity(),
+            embryonic: (records(&self.embryonic).count() as u64, self.embryonic.capacity()),
             ..FlowsView::default()
         };
         let mut classes =
@@ -92,14 +92,18 @@ impl Witness<'_> {
     pub(super) fn flow(&self, tuple: &Tuple) -> Result<FlowView, Error> {
         let hash = hash(self.loaded.settings().hash_key, tuple)?;
         let tables = self.forwarding.tables();
+        let former = tables.flows().former();
         let found = |table: &FlowTable| {
             let record = bucket(table, hash).find(|entry| entry.matches(hash))?;
             self.record(record.0)
         };
         Ok(FlowView {
             hash,
-            bucket: bucket_index(hash, tables.flows().buckets - 1),
-            record: found(tables.flows()).or_else(|| tables.before().and_then(found)),
+            bucket: bucket_index(hash, tables.flows().mask()),
+            record: [Some(tables.flows()), former.as_ref(), tables.before()]
+                .into_iter()
+                .flatten()
+                .find_map(found),
             embryonic: found(tables.embryonic()),
         })
     }
@@ -113,17 +117,13 @@ fn hash(key: [u64; 2], tuple: &Tuple) -> Result<u64, Error> {
     Ok(vc5_ebpf_path::flow_hash(key, &source, &destination, [a, b, c, d], protocol.number()))
 }
 
-fn capacity(table: &FlowTable) -> u64 {
-    u64::from(table.buckets) * BUCKET_WAYS as u64
-}
-
 fn records(table: &FlowTable) -> impl Iterator<Item = FlowEntry> {
-    table.ways.words().iter().map(entry).filter(|entry| entry.real() != NO_REAL)
+    table.words().iter().map(entry).filter(|entry| entry.real() != NO_REAL)
 }
 
 fn bucket(table: &FlowTable, hash: u64) -> impl Iterator<Item = FlowEntry> {
-    let start = bucket_index(hash, table.buckets - 1) as usize * BUCKET_WAYS;
-    table.ways.words().iter().skip(start).take(BUCKET_WAYS).map(entry)
+    let start = bucket_index(hash, table.mask()) as usize * BUCKET_WAYS;
+    table.words().iter().skip(start).take(BUCKET_WAYS).map(entry)
 }
 
 fn entry(way: &AtomicU64) -> FlowEntry {
