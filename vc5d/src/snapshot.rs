@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
@@ -24,6 +25,51 @@ pub struct Snapshot {
     pub vips: Vec<Vip>,
     /// The dataplane; `None` when its mode is off.
     pub dataplane: Option<Dataplane>,
+    /// The last changes, the oldest first.
+    #[serde(skip)]
+    pub history: History,
+}
+
+/// Changes, the oldest first; shared between pictures until there is a new one.
+pub type History = Arc<[Arc<Event>]>;
+
+/// What kind of thing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subject {
+    /// A backend of a service: the verdict on it, or the administrator's word.
+    Backend,
+    /// A service of a VIP: up or down.
+    Service,
+    /// A VIP address: the health of all its services together.
+    Vip,
+    /// The route of a VIP address.
+    Route,
+}
+
+/// One change with its cause.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Event {
+    /// Counts the changes since the start, from 1.
+    pub number: u64,
+    /// When.
+    pub at: f64,
+    /// What kind of thing changed.
+    pub subject: Subject,
+    /// `[vip.NAME]`
+    pub vip: String,
+    /// The VIP's address.
+    pub vip_address: IpAddr,
+    /// `80/tcp`, for a service and its backends.
+    pub service: Option<String>,
+    /// The backend's address.
+    pub backend: Option<IpAddr>,
+    /// What it was; `absent` before it was configured.
+    pub from: &'static str,
+    /// What it is; `absent` when it is gone from the configuration.
+    pub to: &'static str,
+    /// Why.
+    pub cause: String,
 }
 
 /// `show status`
@@ -318,6 +364,20 @@ pub enum BackendState {
     Disabled,
 }
 
+impl BackendState {
+    /// The state in one word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Draining => "draining",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
 /// One backend of a service.
 #[derive(Clone, Debug, Serialize)]
 pub struct Backend {
@@ -358,6 +418,17 @@ pub struct CheckResult {
     pub passed: u64,
     /// Probes failed since the start.
     pub failed: u64,
+    /// The last probe that failed.
+    pub last_failure: Option<CheckFailure>,
+}
+
+/// A probe that failed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CheckFailure {
+    /// When it ended.
+    pub at: f64,
+    /// What it found: `connection refused`.
+    pub diagnostic: String,
 }
 
 /// Dataplane counters of a VIP, service or backend.

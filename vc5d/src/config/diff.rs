@@ -131,6 +131,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
 fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
     names_of([
         ("router.learn-time", old.router.learn_time != new.router.learn_time),
+        ("control.history", old.control.history != new.control.history),
         ("dataplane.on-stop", old.dataplane.on_stop != new.dataplane.on_stop),
     ])
 }
@@ -141,7 +142,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("router.id", old.router.id != new.router.id),
         ("router.as", old.router.local_as != new.router.local_as),
         ("router.listen", old.router.listen != new.router.listen),
-        ("control.socket", old.control != new.control),
+        ("control.socket", old.control.socket != new.control.socket),
         ("metrics.listen", old.metrics != new.metrics),
         ("dataplane.mode", a.mode != b.mode),
         ("dataplane.interfaces", a.interfaces != b.interfaces),
@@ -283,6 +284,7 @@ mod tests {
             ("up-delay = \"7s\"", "up-delay = \"8s\"", "vip.www: changed\n"),
             ("check.spare", "check.other", "check.other: added\ncheck.spare: removed\n"),
             ("on-stop = \"remove\"", "on-stop = \"keep\"", "dataplane.on-stop: changed\n"),
+            ("history = 99", "history = 98", "control.history: changed\n"),
             ("learn-time = \"20s\"", "learn-time = \"30s\"", "router.learn-time: changed\n"),
         ];
         for (from, to, expected) in rows {

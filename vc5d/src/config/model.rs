@@ -58,6 +58,8 @@ pub struct Router {
 pub struct Control {
     /// Path of the Unix socket; default `/run/vc5/vc5.ctl`.
     pub socket: PathBuf,
+    /// `history`: how many changes are kept for `show history`, 0 to 1000000; default 4096.
+    pub history: usize,
 }
 
 /// `[metrics]`

@@ -80,6 +80,10 @@ pub enum Show {
     Services,
     /// `show backends`
     Backends,
+    /// `show history [NAME|ADDRESS] [last COUNT]`
+    History(HistoryQuery),
+    /// `explain NAME|ADDRESS`
+    Explain(String),
     /// `show interfaces`
     Interfaces,
     /// `show counters`
@@ -136,6 +140,15 @@ pub enum Destination {
     For(IpNet),
 }
 
+/// Which changes `show history` shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Name or address of a VIP, or address of a backend.
+    pub about: Option<String>,
+    /// Only so many, the newest.
+    pub last: Option<usize>,
+}
+
 /// One command of the table.
 #[derive(Debug)]
 pub struct Spec {
@@ -187,6 +200,16 @@ pub const COMMANDS: &[Spec] = &[
         protocol(a, Action::Enable)
     }),
     spec(&["exit"], "", &[], "End this session", |a| a.end().map(|()| Line::Quit)),
+    spec(
+        &["explain"],
+        "NAME|ADDRESS",
+        &[],
+        "Why a VIP is or is not announced, link by link",
+        |mut a| {
+            let name = a.need("a name or an address")?.text.clone();
+            a.end().map(|()| show(Show::Explain(name)))
+        },
+    ),
     spec(&["help"], "[COMMAND]", &[], "Show this list", |a| a.end().map(|()| everything())),
     spec(&["quit"], "", &[], "End this session", |a| a.end().map(|()| Line::Quit)),
     spec(&["restart"], NAMES, &["all"], "Switch neighbours or VIPs off and on", |a| {
@@ -216,6 +239,13 @@ pub const COMMANDS: &[Spec] = &[
         },
     ),
     spec(&["show", "flows"], "[all]", &["all"], "How the flow table is filled", show_flows),
+    spec(
+        &["show", "history"],
+        "[NAME|ADDRESS] [last COUNT]",
+        &["last"],
+        "What has changed, and why",
+        show_history,
+    ),
     spec(&["show", "interfaces"], "", &[], "Interfaces and counters of the dataplane", |a| {
         plain(a, Show::Interfaces)
     }),
@@ -326,7 +356,7 @@ pub fn parse(line: &str) -> Result<Line, Error> {
             Line::Show { what, .. } => Ok(Line::Show { what, json: true }),
             Line::Ask { what, .. } => Ok(Line::Ask { what, json: true }),
             Line::Follow { count, .. } => Ok(Line::Follow { count, json: true }),
-            _ => Err(Error("json: only show commands and trace have JSON".to_owned())),
+            _ => Err(Error("json: only show commands, explain and trace have JSON".to_owned())),
         };
     }
     run(&words)
@@ -445,6 +475,23 @@ fn show_protocols(mut arguments: Arguments<'_>, all: bool) -> Result<Line, Error
 fn show_vip(mut arguments: Arguments<'_>) -> Result<Line, Error> {
     let name = arguments.need("a name or an address")?.text.clone();
     arguments.end().map(|()| show(Show::Vip(name)))
+}
+
+fn show_history(mut arguments: Arguments<'_>) -> Result<Line, Error> {
+    let mut query = HistoryQuery::default();
+    while let Some(word) = arguments.next() {
+        if !word.quoted && word.text == "last" && query.last.is_none() {
+            let word = arguments.need("a number")?;
+            let count = word.text.parse().ok().filter(|count| *count > 0);
+            let wrong = || arguments.wrong(word, "is not a number from 1 on");
+            query.last = Some(count.ok_or_else(wrong)?);
+        } else if query.about.is_none() && query.last.is_none() {
+            query.about = Some(word.text.clone());
+        } else {
+            return Err(arguments.unexpected(word));
+        }
+    }
+    Ok(show(Show::History(query)))
 }
 
 const ROUTE_KEYWORDS: [&str; 5] = ["all", "count", "export", "for", "protocol"];

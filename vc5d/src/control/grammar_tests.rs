@@ -47,6 +47,10 @@ fn best(text: &str) -> RouteQuery {
     RouteQuery { destination: Destination::For(net(text)), ..RouteQuery::default() }
 }
 
+fn history(about: Option<&str>, last: Option<usize>) -> Line {
+    show(Show::History(HistoryQuery { about: about.map(str::to_owned), last }))
+}
+
 fn json(line: Line) -> Line {
     match line {
         Line::Show { what, .. } => Line::Show { what, json: true },
@@ -79,6 +83,13 @@ fn looking() {
         ("show services", show(Show::Services)),
         ("show backends", show(Show::Backends)),
         ("sh b", show(Show::Backends)),
+        ("show history", history(None, None)),
+        ("sh h www", history(Some("www"), None)),
+        ("show history 192.0.2.1 last 5", history(Some("192.0.2.1"), Some(5))),
+        ("show history last 5", history(None, Some(5))),
+        ("show history \"last\"", history(Some("last"), None)),
+        ("explain www", show(Show::Explain("www".into()))),
+        ("json exp 192.0.2.1", json(show(Show::Explain("192.0.2.1".into())))),
         ("show interfaces", show(Show::Interfaces)),
         ("show counters", show(Show::Counters)),
         ("show symbols", show(Show::Symbols)),
@@ -271,7 +282,7 @@ fn errors_name_the_word() {
     let table = [
         ("frobnicate", "\"frobnicate\" is not a command, try help"),
         ("\"show\" status", "\"show\" is not a command, try help"),
-        ("e", "\"e\" may be any of echo, enable, exit"),
+        ("e", "\"e\" may be any of echo, enable, exit, explain"),
         ("re tor1", "\"re\" may be any of restart, restrict"),
         ("show v", "\"v\" may be any of vip, vips"),
         ("show s", "\"s\" may be any of services, status, symbols"),
@@ -279,6 +290,11 @@ fn errors_name_the_word() {
         ("show", "show: one of backends"),
         ("show status now", "show status: \"now\" is not expected here"),
         ("show protocols all a b", "show protocols all: \"b\" is not expected here"),
+        ("show history last", "show history: a number is missing"),
+        ("show history last 0", "show history: \"0\" is not a number from 1 on"),
+        ("show history a b", "show history: \"b\" is not expected here"),
+        ("show history last 1 a", "show history: \"a\" is not expected here"),
+        ("explain", "explain: a name or an address is missing"),
         ("show vip", "show vip: a name or an address is missing"),
         ("show route for", "show route: a prefix or an address is missing"),
         ("show route for x", "show route: \"x\" is neither prefix nor address"),
@@ -296,7 +312,7 @@ fn errors_name_the_word() {
         ("timeformat \"%T\"", "timeformat: \"%T\" is not possible: only iso is"),
         ("timeformat iso short ns", "timeformat: \"ns\" is neither ms nor us"),
         ("json", "a command is missing"),
-        ("json down", "json: only show commands and trace have JSON"),
+        ("json down", "json: only show commands, explain and trace have JSON"),
         ("trace", "trace: the source address is missing"),
         ("trace x to 192.0.2.1:80", "trace: \"x\" is no address and port"),
         ("trace 198.51.100.1 192.0.2.1:80", "\"192.0.2.1:80\" stands where `to` is expected"),
@@ -354,6 +370,7 @@ fn completion_offers_words_and_keywords() {
         ["frame", "to", "tcp", "udp", "syn", "data", "fin", "rst", "via", "vlan"]
     );
     assert_eq!(complete("trace 198.51.100.1 to 192.0.2.1:80 v"), ["via", "vlan"]);
+    assert_eq!(complete("show history www l"), ["last"]);
     assert_eq!(complete("show f"), ["flow", "flows"]);
     assert_eq!(complete("nonsense "), Vec::<&str>::new());
     assert!(complete("").contains(&"configure"));

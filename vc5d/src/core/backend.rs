@@ -7,19 +7,22 @@ use std::time::{Duration, Instant};
 use vc5_health::{ProbeEvent, Verdict, aggregate};
 
 use crate::config::model::AdminState;
+use crate::snapshot::BackendState;
 
 /// The verdict of one check and its last result.
 #[derive(Clone, Debug)]
 pub(crate) struct CheckEntry {
     pub(crate) verdict: Verdict,
     pub(crate) last: Option<ProbeEvent>,
+    /// The last probe that failed: when it ended, and what it found.
+    pub(crate) last_failure: Option<(Instant, String)>,
     /// It came to a backend that had a verdict already: until then, undecided does not count.
     late_until: Option<Instant>,
 }
 
 impl CheckEntry {
     fn new(late_until: Option<Instant>) -> Self {
-        Self { verdict: Verdict::Unknown, last: None, late_until }
+        Self { verdict: Verdict::Unknown, last: None, last_failure: None, late_until }
     }
 
     fn counts(&self, now: Instant) -> bool {
@@ -86,6 +89,9 @@ impl BackendEntry {
         if event.verdict != Verdict::Unknown {
             check.verdict = event.verdict;
         }
+        if !event.outcome.ok {
+            check.last_failure = Some((event.at, event.outcome.diagnostic.clone()));
+        }
         check.last = Some(event);
         self.settle(now)
     }
@@ -113,9 +119,36 @@ impl BackendEntry {
         changed
     }
 
-    /// What the failing check found last.
+    /// What the failing check found when it failed last.
     pub(crate) fn failure(&self) -> Option<&str> {
-        let failing = self.checks.values().find(|check| check.verdict == Verdict::Down)?;
-        failing.last.as_ref().map(|event| event.outcome.diagnostic.as_str())
+        self.failing().map(|(_, diagnostic)| diagnostic)
+    }
+
+    fn failing(&self) -> Option<(&str, &str)> {
+        let down = |(_, check): &(&String, &CheckEntry)| check.verdict == Verdict::Down;
+        let (name, check) = self.checks.iter().find(down)?;
+        check.last_failure.as_ref().map(|(_, diagnostic)| (name.as_str(), diagnostic.as_str()))
+    }
+
+    /// Its state in one word: the verdict with the administrator's word.
+    pub(crate) fn state(&self) -> BackendState {
+        match (self.admin, self.verdict) {
+            (AdminState::Disabled, _) => BackendState::Disabled,
+            (AdminState::Drain, _) => BackendState::Draining,
+            (AdminState::Enabled, Verdict::Up) => BackendState::Up,
+            (AdminState::Enabled, Verdict::Down) => BackendState::Down,
+            (AdminState::Enabled, Verdict::Unknown) => BackendState::Unknown,
+        }
+    }
+
+    /// Why its verdict is what it is.
+    pub(crate) fn cause(&self) -> String {
+        match (self.verdict, self.failing()) {
+            (Verdict::Down, Some((check, why))) => format!("check {check}: {why}"),
+            (Verdict::Down, None) => "a check is down".to_owned(),
+            (Verdict::Up, _) if self.checks.is_empty() => "it has no checks".to_owned(),
+            (Verdict::Up, _) => "every check passes".to_owned(),
+            (Verdict::Unknown, _) => "a check has no verdict".to_owned(),
+        }
     }
 }

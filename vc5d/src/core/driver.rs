@@ -13,8 +13,9 @@ use vc5_bgp::speaker::Speaker;
 use vc5_health::ProbeEvent;
 use vc5_xdp::{Dataplane, Event as DataplaneEvent};
 
+use super::history::History;
 use super::state::{Effect, State};
-use super::view::View;
+use super::view::{Clock, View};
 use crate::config::model::Config;
 use crate::gate::FLUSH_LIMIT;
 use crate::telemetry::Metrics;
@@ -75,6 +76,7 @@ pub struct Core {
     urgent: bool,
     /// Before its first configuration the core would not know what a probe is about.
     configured: bool,
+    history: History,
     dataplane_lives: bool,
 }
 
@@ -90,6 +92,7 @@ impl Core {
             dirty: false,
             urgent: false,
             configured: false,
+            history: History::default(),
         }
     }
 
@@ -118,6 +121,7 @@ impl Core {
                 request = self.parts.requests.recv() => match request {
                     Some(Request::Configure(config, done)) => {
                         self.configured = true;
+                        self.history.limit(config.control.history);
                         self.step(|state, now| state.configure(now, &config));
                         self.settle();
                         self.draw();
@@ -189,10 +193,24 @@ impl Core {
 
     fn draw(&mut self) {
         let now = Instant::now();
-        self.parts.view.send_replace(Arc::new(self.state.view(now)));
+        self.remember();
+        let view = View { history: self.history.publish(), ..self.state.view(now) };
+        self.parts.view.send_replace(Arc::new(view));
         self.drawn = now;
         self.dirty = false;
         self.urgent = false;
+    }
+
+    /// Keeps what has changed since the last time.
+    fn remember(&mut self) {
+        let events = self.state.take_events();
+        if events.is_empty() {
+            return;
+        }
+        let clock = Clock::now();
+        for event in events {
+            self.history.push(event, &clock);
+        }
     }
 
     fn carry_out(&mut self, effect: Effect) {

@@ -5,6 +5,8 @@
 
 mod backend;
 mod driver;
+mod history;
+mod notes;
 mod service;
 mod state;
 #[cfg(test)]
@@ -13,6 +15,7 @@ mod view;
 mod vip;
 
 pub use driver::{Core, Parts, Request as CoreRequest};
+pub use notes::Event;
 pub(crate) use service::label as service_label;
 pub use state::{Effect, State};
 pub use view::{Clock, View};

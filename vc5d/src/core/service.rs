@@ -3,11 +3,16 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use vc5_health::ProbeEvent;
 use vc5_health::aggregate::{self, ServiceState};
 use vc5_xdp::{OnDown, Ports};
 
 use super::backend::BackendEntry;
+use super::notes::{ABSENT, Change, Notes};
 use crate::config::model::{AdminState, Config, Protocol, Service};
+
+/// The cause of what a new configuration changes.
+pub(crate) const CONFIGURED: &str = "the configuration was changed";
 
 /// One service of a VIP.
 #[derive(Clone, Debug)]
@@ -58,8 +63,12 @@ impl ServiceEntry {
         service: &Service,
         config: &Config,
         now: Instant,
+        notes: &mut Notes,
     ) {
         let learn_time = config.router.learn_time;
+        let known_service = !self.backends.is_empty();
+        let label = self.label();
+        let change = |from, to| Change { at: now, from, to };
         let mut old = std::mem::take(&mut self.backends);
         self.need = service.need;
         self.on_down = service.on_down;
@@ -69,17 +78,30 @@ impl ServiceEntry {
             self.ttl = pool.ttl;
             for backend in pool.backends_for(vip) {
                 let known = old.iter().position(|b| b.address == backend.address);
-                let mut entry = match known {
-                    Some(at) => old.swap_remove(at),
-                    None => BackendEntry::new(backend.address, &service.checks, now),
+                let (mut entry, before) = match known {
+                    Some(at) => {
+                        let entry = old.swap_remove(at);
+                        let before = entry.state().word();
+                        (entry, before)
+                    }
+                    None => (BackendEntry::new(backend.address, &service.checks, now), ABSENT),
                 };
                 entry.set_admin(backend.state, now);
                 entry.set_checks(&service.checks, now, learn_time);
                 entry.weight = backend.weight;
+                // A new service says enough by itself: its backends are new too.
+                if known_service {
+                    let change = change(before, entry.state().word());
+                    notes.backend(&label, backend.address, change, CONFIGURED.to_owned());
+                }
                 self.backends.push(entry);
             }
         }
-        self.settle(now);
+        for gone in old {
+            let change = change(gone.state().word(), ABSENT);
+            notes.backend(&label, gone.address, change, CONFIGURED.to_owned());
+        }
+        self.settle(now, notes);
     }
 
     /// Its enabled backends taken together.
@@ -95,14 +117,16 @@ impl ServiceEntry {
     }
 
     /// Works the state out anew; true when it changed.
-    pub(crate) fn settle(&mut self, now: Instant) -> bool {
+    pub(crate) fn settle(&mut self, now: Instant, notes: &mut Notes) -> bool {
         let state = match self.health().state {
             ServiceState::Unknown if now >= self.deadline => ServiceState::Down,
             state => state,
         };
         let changed = state != self.state;
         if changed {
+            let change = Change { at: now, from: word(self.state), to: word(state) };
             self.state = state;
+            notes.service(&self.label(), change, self.tally());
             self.since = now;
             self.late &= state == ServiceState::Unknown;
         }
@@ -116,14 +140,39 @@ impl ServiceEntry {
     }
 
     /// Lets time pass; true when the state changed.
-    pub(crate) fn timeout(&mut self, now: Instant) -> bool {
+    pub(crate) fn timeout(&mut self, now: Instant, notes: &mut Notes) -> bool {
         if self.poll_timeout().is_none_or(|at| at > now) {
             return false;
         }
+        let label = self.label();
         for backend in &mut self.backends {
-            backend.settle(now);
+            let before = backend.state().word();
+            if backend.settle(now) {
+                let change = Change { at: now, from: before, to: backend.state().word() };
+                notes.backend(&label, backend.address, change, backend.cause());
+            }
         }
-        self.settle(now)
+        self.settle(now, notes)
+    }
+
+    /// Takes a probe's result on one of its backends; says what it is now if the verdict changed.
+    pub(crate) fn probed(
+        &mut self,
+        at: usize,
+        event: ProbeEvent,
+        now: Instant,
+        notes: &mut Notes,
+    ) -> Option<&BackendEntry> {
+        let label = self.label();
+        let backend = self.backends.get_mut(at)?;
+        let before = backend.state().word();
+        if !backend.probed(event, now) {
+            return None;
+        }
+        let change = Change { at: now, from: before, to: backend.state().word() };
+        notes.backend(&label, backend.address, change, backend.cause());
+        self.settle(now, notes);
+        self.backends.get(at)
     }
 
     /// Undecided on a VIP that stood before it came: nothing has been promised for its port yet.
@@ -133,11 +182,28 @@ impl ServiceEntry {
 
     /// Why it is down, in words.
     pub(crate) fn complaint(&self) -> String {
+        format!("service {} has {}", self.label(), self.tally())
+    }
+
+    /// How its backends stand, and what one that fails says.
+    fn tally(&self) -> String {
         let failing = self.backends.iter().find_map(|b| Some((b.address, b.failure()?)));
         let detail = failing.map(|(a, why)| format!(" ({a}: {why})")).unwrap_or_default();
         let (healthy, need, all) = (self.healthy(), self.need, self.backends.len());
-        let label = self.label();
-        format!("service {label} has {healthy} of {all} backends up and needs {need}{detail}")
+        format!("{healthy} of {all} backends up and needs {need}{detail}")
+    }
+
+    /// Its state in one word.
+    pub(crate) fn word(&self) -> &'static str {
+        word(self.state)
+    }
+}
+
+fn word(state: ServiceState) -> &'static str {
+    match state {
+        ServiceState::Unknown => "unknown",
+        ServiceState::Up => "up",
+        ServiceState::Down => "down",
     }
 }
 

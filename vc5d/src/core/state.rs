@@ -9,9 +9,12 @@ use std::time::Instant;
 use vc5_health::{ProbeEvent, ProbeKey};
 use vc5_xdp::{Desired, Event as DataplaneEvent, RealState};
 
+use super::notes::{ABSENT, Change, Event};
+use super::service::CONFIGURED;
 use super::vip::VipEntry;
 use crate::config::model::{Config, DataplaneMode};
 use crate::gate::{Action, Input, Ready, State as GateState};
+use crate::snapshot::Subject;
 
 /// Something the driver must do.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +95,8 @@ pub struct State {
     /// Names of VIPs that were switched off at the control socket.
     disabled: BTreeSet<String>,
     stopping: bool,
+    /// Changes of VIPs that are gone, until they are taken.
+    events: Vec<Event>,
 }
 
 impl State {
@@ -110,6 +115,7 @@ impl State {
             learning: Learning::NotYet,
             disabled: BTreeSet::new(),
             stopping: false,
+            events: Vec::new(),
         }
     }
 
@@ -159,11 +165,10 @@ impl State {
         let Some(vip) = self.vips.get_mut(v) else { return Vec::new() };
         let Some(service) = vip.services.get_mut(s) else { return Vec::new() };
         let label = service.label();
-        let Some(backend) = service.backends.get_mut(b) else { return Vec::new() };
         let (cause, diagnostic) = (event.at, event.outcome.diagnostic.clone());
-        if !backend.probed(event, now) {
+        let Some(backend) = service.probed(b, event, now, &mut vip.notes) else {
             return Vec::new();
-        }
+        };
         let note = Effect::Backend {
             vip: vip.name.clone(),
             service: label,
@@ -172,7 +177,6 @@ impl State {
             diagnostic,
         };
         let mut effects = Vec::new();
-        service.settle(now);
         let health = Input::Health(vip.health());
         let action = vip.gate(now, health);
         effects.extend(effect(vip, action, now, cause));
@@ -279,6 +283,19 @@ impl State {
         effects
     }
 
+    /// Changes since the last time with their causes, in the order of time.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.collect();
+        self.events.sort_by_key(|event| event.at);
+        std::mem::take(&mut self.events)
+    }
+
+    fn collect(&mut self) {
+        for vip in &mut self.vips {
+            self.events.extend(vip.notes.drain());
+        }
+    }
+
     fn first_ready(&self) -> Ready {
         if self.dataplane {
             Ready::No("the dataplane has not acknowledged its rings yet".to_owned())
@@ -308,6 +325,11 @@ impl State {
     fn finish(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
         let gone = |v: &VipEntry| v.removed && v.gate.state() == GateState::Down;
         if self.vips.iter().any(gone) {
+            for vip in self.vips.iter_mut().filter(|vip| gone(vip)) {
+                let change = Change { at: vip.since, from: "down", to: ABSENT };
+                vip.notes.vip(Subject::Route, change, CONFIGURED.to_owned());
+            }
+            self.collect();
             self.vips.retain(|v| !gone(v));
             self.reindex();
         }

@@ -9,7 +9,7 @@ use super::backend::{BackendEntry, CheckEntry};
 use super::service::ServiceEntry;
 use super::state::State;
 use super::vip::VipEntry;
-use crate::config::model::{AdminState, Protocol};
+use crate::config::model::Protocol;
 use crate::gate::{Admin, State as GateState};
 use crate::snapshot;
 
@@ -22,6 +22,8 @@ pub struct View {
     pub applied: u64,
     /// The dataplane's last error, if its newest state could not be applied.
     pub apply_error: Option<String>,
+    /// The last changes.
+    pub history: snapshot::History,
 }
 
 /// Tells wall-clock time for moments of the monotonic clock.
@@ -47,13 +49,14 @@ impl Clock {
 }
 
 impl State {
-    /// Draws the picture.
+    /// Draws the picture; the history is left to be filled in.
     pub fn view(&self, now: Instant) -> View {
         let clock = Clock::now();
         View {
             vips: self.vips.iter().map(|vip| vip_view(vip, now, &clock)).collect(),
             applied: self.applied,
             apply_error: self.apply_error.clone(),
+            history: snapshot::History::default(),
         }
     }
 }
@@ -95,18 +98,11 @@ fn service_view(service: &ServiceEntry, clock: &Clock) -> snapshot::Service {
 }
 
 fn backend_view(backend: &BackendEntry, clock: &Clock) -> snapshot::Backend {
-    let state = match (backend.admin, backend.verdict) {
-        (AdminState::Disabled, _) => snapshot::BackendState::Disabled,
-        (AdminState::Drain, _) => snapshot::BackendState::Draining,
-        (AdminState::Enabled, Verdict::Up) => snapshot::BackendState::Up,
-        (AdminState::Enabled, Verdict::Down) => snapshot::BackendState::Down,
-        (AdminState::Enabled, Verdict::Unknown) => snapshot::BackendState::Unknown,
-    };
     let checks = backend.checks.iter().map(|(name, c)| (name.clone(), check_view(c, clock)));
     snapshot::Backend {
         address: backend.address,
         weight: backend.weight,
-        state,
+        state: backend.state(),
         since: clock.unix(backend.since),
         checks: checks.collect(),
         mac: None,
@@ -130,5 +126,9 @@ fn check_view(check: &CheckEntry, clock: &Clock) -> snapshot::CheckResult {
         at: last.map_or(0.0, |event| clock.unix(event.at)),
         passed: last.map_or(0, |event| event.passed),
         failed: last.map_or(0, |event| event.failed),
+        last_failure: check.last_failure.as_ref().map(|(at, diagnostic)| snapshot::CheckFailure {
+            at: clock.unix(*at),
+            diagnostic: diagnostic.clone(),
+        }),
     }
 }

@@ -8,9 +8,11 @@ use vc5_health::aggregate::{self, ServiceState};
 use vc5_xdp::{BackendSpec, L4, RealState, ServiceSpec, Unknown, VipSpec};
 
 use super::backend::BackendEntry;
-use super::service::ServiceEntry;
+use super::notes::{ABSENT, Change, Notes};
+use super::service::{CONFIGURED, ServiceEntry};
 use crate::config::model::{AdminState, Config, Protocol, Vip};
 use crate::gate::{Action, Admin, Gate, Health, Input, Ready, State};
+use crate::snapshot::Subject;
 
 /// One VIP address.
 #[derive(Clone, Debug)]
@@ -31,11 +33,16 @@ pub(crate) struct VipEntry {
     /// Last state handed to the dataplane, and the sequence number it went out with.
     pub(crate) sent: Option<VipSpec>,
     pub(crate) sent_seq: u64,
+    /// Changes that the core has not taken yet.
+    pub(crate) notes: Notes,
 }
 
 impl VipEntry {
     /// A new VIP is down. `ready` is [`Ready::Yes`] where there is no dataplane to wait for.
     pub(crate) fn new(vip: &Vip, address: IpAddr, now: Instant, ready: Ready) -> Self {
+        let mut notes = Notes::new(&vip.name, address);
+        let change = Change { at: now, from: ABSENT, to: "down" };
+        notes.vip(Subject::Route, change, "a new VIP is down".to_owned());
         Self {
             name: vip.name.clone(),
             address,
@@ -48,6 +55,7 @@ impl VipEntry {
             disabled: false,
             sent: None,
             sent_seq: 0,
+            notes,
         }
     }
 
@@ -60,6 +68,7 @@ impl VipEntry {
         learn_time: Duration,
     ) {
         self.name.clone_from(&vip.name);
+        self.notes.rename(&vip.name);
         self.removed = false;
         self.unknown = vip.unknown_port;
         let late = self.gate.state() == State::Announced;
@@ -71,8 +80,12 @@ impl VipEntry {
                 Some(at) => old.swap_remove(at),
                 None => ServiceEntry::new(service, now, learn_time, late),
             };
-            entry.configure(self.address, service, config, now);
+            entry.configure(self.address, service, config, now, &mut self.notes);
             self.services.push(entry);
+        }
+        for gone in old {
+            let change = Change { at: now, from: gone.word(), to: ABSENT };
+            self.notes.service(&gone.label(), change, CONFIGURED.to_owned());
         }
     }
 
@@ -91,9 +104,17 @@ impl VipEntry {
 
     /// Asks the gate; keeps the time of its last change of state.
     pub(crate) fn gate(&mut self, now: Instant, input: Input) -> Option<Action> {
-        let before = self.gate.state();
+        let before = (self.gate.state(), health_word(self.gate.health()));
+        let flushed = input == Input::Flushed;
         let action = self.gate.handle(now, input);
-        self.note_change(before, now);
+        let change = Change { at: now, from: before.1, to: health_word(self.gate.health()) };
+        let cause = match self.gate.health() {
+            Health::Up => "every service is up".to_owned(),
+            Health::Unknown => "a service is undecided".to_owned(),
+            Health::Down(why) => why.clone(),
+        };
+        self.notes.vip(Subject::Vip, change, cause);
+        self.note_change(before.0, now, if flushed { ON_THE_WIRE } else { "" });
         action
     }
 
@@ -101,20 +122,29 @@ impl VipEntry {
     pub(crate) fn timeout(&mut self, now: Instant) -> Option<Action> {
         let mut changed = false;
         for service in &mut self.services {
-            changed |= service.timeout(now);
+            changed |= service.timeout(now, &mut self.notes);
         }
         let health = self.health();
         let first = changed.then(|| self.gate(now, Input::Health(health))).flatten();
         let before = self.gate.state();
         let second = self.gate.handle_timeout(now);
-        self.note_change(before, now);
+        self.note_change(before, now, NOT_TAKEN);
         first.or(second)
     }
 
-    fn note_change(&mut self, before: State, now: Instant) {
-        if std::mem::discriminant(&before) != std::mem::discriminant(&self.gate.state()) {
-            self.since = now;
+    /// Keeps the time and the cause of a change of the route; `ended` says how a withdrawal ended.
+    fn note_change(&mut self, before: State, now: Instant, ended: &str) {
+        let after = self.gate.state();
+        if std::mem::discriminant(&before) == std::mem::discriminant(&after) {
+            return;
         }
+        self.since = now;
+        let change = Change { at: now, from: route_word(before), to: route_word(after) };
+        let cause = match (before, after) {
+            (State::Withdrawing { .. }, State::Down) => ended.to_owned(),
+            _ => self.gate.cause(now),
+        };
+        self.notes.vip(Subject::Route, change, cause);
     }
 
     /// When [`VipEntry::timeout`] wants to be called.
@@ -192,6 +222,29 @@ fn real_state(backend: &BackendEntry, undecided: RealState) -> RealState {
         (AdminState::Enabled | AdminState::Drain, Verdict::Down) | (AdminState::Disabled, _) => {
             RealState::Down
         }
+    }
+}
+
+/// How a withdrawal ended in good order.
+const ON_THE_WIRE: &str = "the withdrawal is on the wire";
+
+/// How it ended without an answer.
+const NOT_TAKEN: &str = "a neighbour has not taken the withdrawal in time";
+
+fn route_word(state: State) -> &'static str {
+    match state {
+        State::Down => "down",
+        State::Waiting { .. } => "waiting",
+        State::Announced => "announced",
+        State::Withdrawing { .. } => "withdrawing",
+    }
+}
+
+fn health_word(health: &Health) -> &'static str {
+    match health {
+        Health::Unknown => "unknown",
+        Health::Up => "up",
+        Health::Down(_) => "down",
     }
 }
 

@@ -134,6 +134,11 @@ impl Gate {
         self.admin
     }
 
+    /// Health as the gate holds it.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
     /// True while routers may still send to this node: no ring of the VIP may be emptied.
     pub fn holds_rings(&self) -> bool {
         matches!(self.state, State::Announced | State::Withdrawing { .. })

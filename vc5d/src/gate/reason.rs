@@ -25,18 +25,27 @@ impl fmt::Display for Reason {
 impl Gate {
     /// Why the route stands where it does.
     pub fn reason(&self, now: Instant) -> Reason {
-        Reason(match self.state {
-            State::Announced => "announced: every service is up".to_owned(),
+        let stand = match self.state {
+            State::Announced => "announced",
+            State::Withdrawing { .. } => "being withdrawn",
+            State::Waiting { .. } | State::Down => "not announced",
+        };
+        Reason(format!("{stand}: {}", self.cause(now)))
+    }
+
+    /// What makes the route stand there.
+    pub fn cause(&self, now: Instant) -> String {
+        match self.state {
+            State::Announced => "every service is up".to_owned(),
             State::Waiting { since } => match &self.ready {
-                Ready::No(why) => format!("not announced: healthy, but {why}"),
+                Ready::No(why) => format!("healthy, but {why}"),
                 Ready::Yes => {
                     let left = (since + self.up_delay).saturating_duration_since(now);
-                    format!("not announced: healthy, up-delay ends in {:.1} s", left.as_secs_f64())
+                    format!("healthy, up-delay ends in {:.1} s", left.as_secs_f64())
                 }
             },
-            State::Withdrawing { .. } => format!("being withdrawn: {}", self.obstacle()),
-            State::Down => format!("not announced: {}", self.obstacle()),
-        })
+            State::Withdrawing { .. } | State::Down => self.obstacle(),
+        }
     }
 
     /// The first thing that speaks against the route.

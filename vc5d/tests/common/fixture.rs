@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use vc5_xdp::Ports;
 
 use super::snapshot::{
-    Backend, BackendState, CheckResult, DaemonState, Dataplane, Interface, Leaving, Peer,
-    PeerChannel, PeerCounters, PeerSession, Route, RouteChanges, Service, Snapshot, Status,
-    Traffic, Vip, VipState,
+    Backend, BackendState, CheckFailure, CheckResult, DaemonState, Dataplane, Event, History,
+    Interface, Leaving, Peer, PeerChannel, PeerCounters, PeerSession, Route, RouteChanges, Service,
+    Snapshot, Status, Subject, Traffic, Vip, VipState,
 };
 
 /// The present of this picture: 2026-11-24 09:00:00 UTC.
@@ -33,6 +33,7 @@ pub(crate) fn snapshot() -> Snapshot {
         routes: routes(),
         vips: vips(),
         dataplane: Some(dataplane()),
+        history: history(),
     }
 }
 
@@ -189,6 +190,8 @@ fn check(up: Option<bool>, ok: Option<bool>, diagnostic: &str) -> CheckResult {
         at: if probed { NOW - 1.5 } else { 0.0 },
         passed: if ok == Some(true) { 300 } else { 0 },
         failed: if ok == Some(false) { 42 } else { 0 },
+        last_failure: (ok == Some(false))
+            .then(|| CheckFailure { at: NOW - 1.5, diagnostic: diagnostic.into() }),
     }
 }
 
@@ -274,6 +277,39 @@ fn vips() -> Vec<Vip> {
             vec![service(Ports::Range(8000, 8099), "tcp", vec![off])],
         ),
     ]
+}
+
+/// A backend fails and one VIP goes with it; then all is well again.
+fn history() -> History {
+    let event = |number, subject, from, to, cause: &str| Event {
+        number,
+        at: NOW - 1000.0 + number as f64 / 8.0,
+        subject,
+        vip: "www".into(),
+        vip_address: "192.168.101.1".parse().unwrap(),
+        service: matches!(subject, Subject::Backend | Subject::Service).then(|| "80/tcp".into()),
+        backend: (subject == Subject::Backend).then(|| "10.1.10.12".parse().unwrap()),
+        from,
+        to,
+        cause: cause.into(),
+    };
+    let refused = "0 of 3 backends up and needs 1 (10.1.10.12: connection refused)";
+    let service = format!("service 80/tcp has {refused}");
+    let other = Event {
+        vip: "dns".into(),
+        vip_address: "192.168.101.53".parse().unwrap(),
+        ..event(1, Subject::Route, "absent", "down", "a new VIP is down")
+    };
+    let events = [
+        other,
+        event(2, Subject::Backend, "up", "down", "check alive: connection refused"),
+        event(3, Subject::Service, "up", "down", refused),
+        event(4, Subject::Vip, "up", "down", &service),
+        event(5, Subject::Route, "announced", "withdrawing", &service),
+        event(6, Subject::Route, "withdrawing", "down", "the withdrawal is on the wire"),
+        event(7, Subject::Route, "waiting", "announced", "every service is up"),
+    ];
+    events.into_iter().map(std::sync::Arc::new).collect()
 }
 
 fn dataplane() -> Dataplane {

@@ -76,8 +76,12 @@ pub(super) fn control(mut table: Table<'_>) -> Control {
         }
         Some(path)
     });
+    let history = table.get("history").and_then(|field| field.number(0..=1_000_000_usize));
     table.end();
-    Control { socket: socket.unwrap_or_else(|| PathBuf::from("/run/vc5/vc5.ctl")) }
+    Control {
+        socket: socket.unwrap_or_else(|| PathBuf::from("/run/vc5/vc5.ctl")),
+        history: history.unwrap_or(4096),
+    }
 }
 
 pub(super) fn metrics(mut table: Table<'_>) -> Metrics {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::super::clock::Clock;
 use super::super::reply::{Reply, code};
 use super::find_vips;
-use crate::snapshot::{Backend, BackendState, CheckResult, Service, Snapshot, Vip, VipState};
+use crate::snapshot::{Backend, CheckResult, Service, Snapshot, Vip, VipState};
 
 /// Slots of a ring in all.
 const RING_SLOTS: f64 = 65536.0;
@@ -97,7 +97,7 @@ pub(super) fn backends(snapshot: &Snapshot, clock: &Clock) -> Reply {
             let text = row(
                 &backend.address.to_string(),
                 &endpoint(vip, service),
-                backend_state(backend.state),
+                backend.state.word(),
                 &backend.weight.to_string(),
                 &clock.table(backend.since),
                 &checks.join("; "),
@@ -131,7 +131,7 @@ fn backend_line(backend: &Backend, clock: &Clock) -> String {
     format!(
         "    {} {} since {}, weight {}, {share:.1} % of the ring, MAC {}",
         backend.address,
-        backend_state(backend.state),
+        backend.state.word(),
         clock.table(backend.since),
         backend.weight,
         backend.mac.as_deref().unwrap_or("unknown")
@@ -173,15 +173,5 @@ fn state(state: VipState) -> &'static str {
         VipState::Up => "up",
         VipState::Withdrawing => "withdrawing",
         VipState::Disabled => "disabled",
-    }
-}
-
-fn backend_state(state: BackendState) -> &'static str {
-    match state {
-        BackendState::Unknown => "unknown",
-        BackendState::Up => "up",
-        BackendState::Down => "down",
-        BackendState::Draining => "draining",
-        BackendState::Disabled => "disabled",
     }
 }

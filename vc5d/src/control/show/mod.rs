@@ -3,7 +3,9 @@
 mod answers;
 mod answers_json;
 mod counters;
+mod explain;
 mod health;
+mod history;
 mod json;
 mod machine;
 mod protocols;
@@ -30,6 +32,8 @@ pub fn text(snapshot: &Snapshot, what: &Show, clock: &Clock) -> Reply {
         Show::Vip(name) => health::vip(snapshot, name, clock),
         Show::Services => health::services(snapshot, clock),
         Show::Backends => health::backends(snapshot, clock),
+        Show::History(query) => history::history(snapshot, query, clock),
+        Show::Explain(name) => explain::explain(snapshot, name, clock),
         Show::Interfaces => machine::interfaces(snapshot),
         Show::Counters => counters::counters(snapshot),
         Show::Symbols => protocols::symbols(snapshot),

@@ -1,5 +1,6 @@
 //! The core as a pure machine, on a virtual clock.
 
+mod causes;
 mod forwarding;
 
 use std::net::{IpAddr, Ipv4Addr};
