@@ -302,6 +302,8 @@ pub enum VipState {
 pub struct Vip {
     /// `[vip.NAME]`
     pub name: String,
+    /// The VIPs with which it moves.
+    pub group: Option<String>,
     /// The address.
     pub address: IpAddr,
     /// Its gate.
@@ -330,6 +332,10 @@ pub struct Service {
     pub up: bool,
     /// Backends needed.
     pub need: u32,
+    /// The VIP depends on it.
+    pub gating: bool,
+    /// Too few backends are up to be believed: the last good ones are used on.
+    pub panic: bool,
     /// Backends healthy and enabled.
     pub healthy: u32,
     /// When `up` last changed.
@@ -338,6 +344,18 @@ pub struct Service {
     pub backends: Vec<Backend>,
     /// Dataplane counters.
     pub traffic: Traffic,
+}
+
+impl Service {
+    /// Its state in one word.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match (self.up, self.panic) {
+            (true, false) => "up",
+            (true, true) => "panic",
+            (false, _) => "down",
+        }
+    }
 }
 
 /// As in the configuration.

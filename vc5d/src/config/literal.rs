@@ -41,6 +41,13 @@ pub(super) fn show_duration(duration: Duration) -> String {
     }
 }
 
+/// Reads `"50%"`, from 1 to 100.
+pub(super) fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').and_then(|digits| digits.parse().ok());
+    let valid = number.filter(|number| (1..=100).contains(number));
+    valid.ok_or_else(|| format!("`{text}` is not a percentage, \"1%\" to \"100%\""))
+}
+
 /// Reads one element of a BIRD prefix set: `P`, `P+` or `P{shortest,longest}`.
 pub(super) fn prefix_match(text: &str) -> Result<PrefixMatch, String> {
     let shape = || {

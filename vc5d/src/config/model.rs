@@ -13,6 +13,8 @@ use vc5_bgp::session::{GracefulRestart, Password, PrefixLimit};
 use vc5_bgp::wire::{BgpRole, ExtendedCommunity, LargeCommunity};
 use vc5_xdp::{OnDown, Ports, Unknown};
 
+use crate::gate::DampingSettings;
+
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -400,6 +402,29 @@ pub enum Protocol {
     Udp,
 }
 
+/// How many backends of a service have to be healthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// So many.
+    Count(u32),
+    /// This part of the configured ones, in percent from 1 to 100, rounded up.
+    Percent(u8),
+}
+
+impl Need {
+    /// How many those are of `all`, at least 1.
+    #[must_use]
+    pub fn of(self, all: usize) -> u32 {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => {
+                let count = (all * usize::from(percent)).div_ceil(100).max(1);
+                u32::try_from(count).unwrap_or(u32::MAX)
+            }
+        }
+    }
+}
+
 /// One `[[vip.NAME.service]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -410,7 +435,11 @@ pub struct Service {
     /// `pool`
     pub pool: String,
     /// `need`: healthy backends without which the service is down; default 1.
-    pub need: u32,
+    pub need: Need,
+    /// `gating`: the VIP is announced only while it is up; default true.
+    pub gating: bool,
+    /// `panic-threshold`: with a smaller part of its backends up, the last good ones are used on; in percent.
+    pub panic_threshold: Option<u8>,
     /// `sticky`: the addresses alone choose the backend.
     pub sticky: bool,
     /// `on-down`; default that of the pool.
@@ -428,6 +457,12 @@ pub struct Vip {
     pub addresses: Vec<IpAddr>,
     /// `up-delay`: how long it must have been healthy before it is announced; default 5 s.
     pub up_delay: Duration,
+    /// `down-delay`: how long it may be unhealthy before it is withdrawn; default 0 s.
+    pub down_delay: Duration,
+    /// `damping`; default none.
+    pub damping: Option<DampingSettings>,
+    /// `group`: VIPs of one group are announced and withdrawn together.
+    pub group: Option<String>,
     /// `state`
     pub state: AdminState,
     /// `unknown-port`: what becomes of packets that are for none of the services; default `drop`.

@@ -39,6 +39,8 @@ pub(crate) struct BackendEntry {
     pub(crate) checks: BTreeMap<String, CheckEntry>,
     pub(crate) verdict: Verdict,
     pub(crate) since: Instant,
+    /// It was up when its service last had enough backends not to panic.
+    pub(crate) good: bool,
     /// When the verdict was last worked out.
     settled: Instant,
 }
@@ -55,6 +57,7 @@ impl BackendEntry {
             checks,
             verdict: Verdict::Unknown,
             since: now,
+            good: false,
             settled: now,
         };
         entry.settle(now);

@@ -5,6 +5,7 @@
 
 mod backend;
 mod driver;
+mod group;
 mod history;
 mod notes;
 mod service;

@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use vc5_health::ProbeEvent;
 use vc5_health::aggregate::{self, ServiceState};
+use vc5_health::{ProbeEvent, Verdict};
 use vc5_xdp::{OnDown, Ports};
 
 use super::backend::BackendEntry;
 use super::notes::{ABSENT, Change, Notes};
-use crate::config::model::{AdminState, Config, Protocol, Service};
+use crate::config::model::{AdminState, Config, Need, Protocol, Service};
 
 /// The cause of what a new configuration changes.
 pub(crate) const CONFIGURED: &str = "the configuration was changed";
@@ -20,7 +20,12 @@ pub(crate) struct ServiceEntry {
     pub(crate) ports: Ports,
     pub(crate) protocol: Protocol,
     pub(crate) pool: String,
-    pub(crate) need: u32,
+    pub(crate) need: Need,
+    /// The VIP depends on it.
+    pub(crate) gating: bool,
+    panic_threshold: Option<u8>,
+    /// Too few backends are up to be believed: the last good ones are used on.
+    pub(crate) panicking: bool,
     pub(crate) ttl: Option<u8>,
     pub(crate) on_down: OnDown,
     pub(crate) sticky: bool,
@@ -40,6 +45,9 @@ impl ServiceEntry {
             protocol: service.protocol,
             pool: service.pool.clone(),
             need: service.need,
+            gating: service.gating,
+            panic_threshold: service.panic_threshold,
+            panicking: false,
             ttl: None,
             on_down: service.on_down,
             sticky: service.sticky,
@@ -71,6 +79,8 @@ impl ServiceEntry {
         let change = |from, to| Change { at: now, from, to };
         let mut old = std::mem::take(&mut self.backends);
         self.need = service.need;
+        self.gating = service.gating;
+        self.panic_threshold = service.panic_threshold;
         self.on_down = service.on_down;
         self.sticky = service.sticky;
         self.pool.clone_from(&service.pool);
@@ -106,27 +116,61 @@ impl ServiceEntry {
 
     /// Its enabled backends taken together.
     fn health(&self) -> aggregate::Health {
-        let need = usize::try_from(self.need).unwrap_or(usize::MAX);
-        let enabled = self.backends.iter().filter(|b| b.admin == AdminState::Enabled);
-        aggregate::service(need, enabled.map(|b| b.verdict))
+        let need = usize::try_from(self.needed()).unwrap_or(usize::MAX);
+        let kept = |b: &BackendEntry| if self.keeps(b) { Verdict::Up } else { b.verdict };
+        aggregate::service(need, self.enabled().map(kept))
+    }
+
+    fn enabled(&self) -> impl Iterator<Item = &BackendEntry> {
+        self.backends.iter().filter(|b| b.admin == AdminState::Enabled)
+    }
+
+    /// Backends that have to be healthy.
+    pub(crate) fn needed(&self) -> u32 {
+        self.need.of(self.backends.len())
+    }
+
+    /// Whether a backend is used although it is down, because too many are.
+    pub(crate) fn keeps(&self, backend: &BackendEntry) -> bool {
+        self.panicking && backend.good && backend.admin == AdminState::Enabled
+    }
+
+    /// Remembers which backends are good while enough are up; with fewer, these are used on.
+    fn settle_panic(&mut self) {
+        let threshold = usize::from(self.panic_threshold.unwrap_or(0));
+        let (up, all) = (self.healthy() as usize, self.enabled().count());
+        if up * 100 < threshold * all {
+            let any_good = self.enabled().any(|b| b.good);
+            self.panicking = any_good;
+            return;
+        }
+        self.panicking = false;
+        for backend in &mut self.backends {
+            backend.good = backend.verdict == Verdict::Up;
+        }
     }
 
     /// Backends that are healthy and enabled.
     pub(crate) fn healthy(&self) -> u32 {
-        u32::try_from(self.health().up).unwrap_or(u32::MAX)
+        let up = self.enabled().filter(|b| b.verdict == Verdict::Up).count();
+        u32::try_from(up).unwrap_or(u32::MAX)
     }
 
     /// Works the state out anew; true when it changed.
     pub(crate) fn settle(&mut self, now: Instant, notes: &mut Notes) -> bool {
+        let before = self.word();
+        self.settle_panic();
         let state = match self.health().state {
             ServiceState::Unknown if now >= self.deadline => ServiceState::Down,
             state => state,
         };
         let changed = state != self.state;
-        if changed {
-            let change = Change { at: now, from: word(self.state), to: word(state) };
-            self.state = state;
+        self.state = state;
+        let change = Change { at: now, from: before, to: self.word() };
+        if change.from != change.to {
             notes.service(&self.label(), change, self.tally());
+        }
+        if changed {
             self.since = now;
             self.late &= state == ServiceState::Unknown;
         }
@@ -189,21 +233,18 @@ impl ServiceEntry {
     fn tally(&self) -> String {
         let failing = self.backends.iter().find_map(|b| Some((b.address, b.failure()?)));
         let detail = failing.map(|(a, why)| format!(" ({a}: {why})")).unwrap_or_default();
-        let (healthy, need, all) = (self.healthy(), self.need, self.backends.len());
+        let (healthy, need, all) = (self.healthy(), self.needed(), self.backends.len());
         format!("{healthy} of {all} backends up and needs {need}{detail}")
     }
 
     /// Its state in one word.
     pub(crate) fn word(&self) -> &'static str {
-        word(self.state)
-    }
-}
-
-fn word(state: ServiceState) -> &'static str {
-    match state {
-        ServiceState::Unknown => "unknown",
-        ServiceState::Up => "up",
-        ServiceState::Down => "down",
+        match self.state {
+            ServiceState::Unknown => "unknown",
+            ServiceState::Up if self.panicking => "panic",
+            ServiceState::Up => "up",
+            ServiceState::Down => "down",
+        }
     }
 }
 

@@ -125,7 +125,7 @@ impl State {
             self.learning = Learning::Until(now + config.router.learn_time);
         }
         let mut old = std::mem::take(&mut self.vips);
-        let mut effects = Vec::new();
+        let (mut effects, mut renamed) = (Vec::new(), Vec::new());
         self.disabled.retain(|name| config.vips.contains_key(name));
         for vip in config.vips.values() {
             let disabled = self.disabled.contains(&vip.name);
@@ -134,21 +134,29 @@ impl State {
                     Some(at) => old.swap_remove(at),
                     None => VipEntry::new(vip, *address, now, self.first_ready()),
                 };
-                let renamed = entry.name != vip.name;
+                let before = entry.name.clone();
                 entry.configure(vip, config, now, config.router.learn_time);
                 for input in entry.gate_inputs(vip, disabled) {
                     let action = entry.gate(now, input);
                     effects.extend(effect(&entry, action, now, now));
                 }
-                let health = Input::Health(entry.health());
-                let action = entry.gate(now, health);
-                effects.extend(effect(&entry, action, now, now));
-                if renamed && entry.gate.state() == GateState::Announced {
-                    effects.push(Effect::Rename { address: *address, name: vip.name.clone() });
-                }
+                renamed.extend((entry.name != before).then_some(*address));
                 self.vips.push(entry);
             }
         }
+        // Health comes when all are there: that of a group is that of its members.
+        for at in 0..self.vips.len() {
+            effects.extend(self.regate(at, now, now));
+        }
+        let standing = |vip: &&VipEntry| {
+            vip.gate.state() == GateState::Announced && renamed.contains(&vip.address)
+        };
+        effects.extend(
+            self.vips
+                .iter()
+                .filter(standing)
+                .map(|vip| Effect::Rename { address: vip.address, name: vip.name.clone() }),
+        );
         for mut entry in old {
             entry.removed = true;
             let action = entry.gate(now, Input::Removed(true));
@@ -176,10 +184,7 @@ impl State {
             verdict: backend.verdict,
             diagnostic,
         };
-        let mut effects = Vec::new();
-        let health = Input::Health(vip.health());
-        let action = vip.gate(now, health);
-        effects.extend(effect(vip, action, now, cause));
+        let mut effects = self.regate(v, now, cause);
         effects.push(note);
         self.finish(effects)
     }
@@ -244,8 +249,13 @@ impl State {
             self.learning = Learning::Over;
         }
         let mut effects = Vec::new();
+        for at in 0..self.vips.len() {
+            if self.vips.get_mut(at).is_some_and(|vip| vip.services_timeout(now)) {
+                effects.extend(self.regate(at, now, now));
+            }
+        }
         for vip in &mut self.vips {
-            let action = vip.timeout(now);
+            let action = vip.gate_timeout(now);
             effects.extend(effect(vip, action, now, now));
         }
         self.finish(effects)
@@ -254,7 +264,7 @@ impl State {
     /// The administrator switches a VIP off or on; says whether there is one of that name.
     pub fn switch(&mut self, now: Instant, name: &str, disabled: bool) -> (bool, Vec<Effect>) {
         let mut effects = Vec::new();
-        let mut known = false;
+        let (mut known, mut groups) = (false, BTreeSet::new());
         if disabled {
             self.disabled.insert(name.to_owned());
         } else {
@@ -262,12 +272,19 @@ impl State {
         }
         for vip in self.vips.iter_mut().filter(|v| v.name == name && !v.removed) {
             known = true;
+            groups.extend(vip.group.clone());
             vip.disabled = disabled;
             let action = vip.gate(now, Input::Admin(vip.effective_admin()));
             effects.extend(effect(vip, action, now, now));
         }
         if !known {
             self.disabled.remove(name);
+        }
+        for group in groups {
+            let member = |vip: &VipEntry| vip.group.as_ref() == Some(&group) && !vip.removed;
+            if let Some(at) = self.vips.iter().position(member) {
+                effects.extend(self.regate(at, now, now));
+            }
         }
         (known, self.finish(effects))
     }
@@ -408,7 +425,12 @@ impl State {
     }
 }
 
-fn effect(vip: &VipEntry, action: Option<Action>, now: Instant, cause: Instant) -> Option<Effect> {
+pub(super) fn effect(
+    vip: &VipEntry,
+    action: Option<Action>,
+    now: Instant,
+    cause: Instant,
+) -> Option<Effect> {
     let (address, reason) = (vip.address, vip.gate.reason(now).to_string());
     Some(match action? {
         Action::Withdraw => Effect::Withdraw { address, cause, reason },

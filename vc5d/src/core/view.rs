@@ -71,6 +71,7 @@ fn vip_view(vip: &VipEntry, now: Instant, clock: &Clock) -> snapshot::Vip {
     };
     snapshot::Vip {
         name: vip.name.clone(),
+        group: vip.group.clone(),
         address: vip.address,
         state,
         since: clock.unix(vip.since),
@@ -89,7 +90,9 @@ fn service_view(service: &ServiceEntry, clock: &Clock) -> snapshot::Service {
         },
         pool: service.pool.clone(),
         up: service.state == ServiceState::Up,
-        need: service.need,
+        need: service.needed(),
+        gating: service.gating,
+        panic: service.panicking,
         healthy: service.healthy(),
         since: clock.unix(service.since),
         backends: service.backends.iter().map(|b| backend_view(b, clock)).collect(),

@@ -11,7 +11,7 @@ use super::backend::BackendEntry;
 use super::notes::{ABSENT, Change, Notes};
 use super::service::{CONFIGURED, ServiceEntry};
 use crate::config::model::{AdminState, Config, Protocol, Vip};
-use crate::gate::{Action, Admin, Gate, Health, Input, Ready, State};
+use crate::gate::{Action, Admin, Gate, Health, Input, Ready, State, Timing};
 use crate::snapshot::Subject;
 
 /// One VIP address.
@@ -20,6 +20,8 @@ pub(crate) struct VipEntry {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
     pub(crate) gate: Gate,
+    /// VIPs with which it moves.
+    pub(crate) group: Option<String>,
     pub(crate) since: Instant,
     pub(crate) services: Vec<ServiceEntry>,
     /// What becomes of packets that are for none of them.
@@ -46,7 +48,8 @@ impl VipEntry {
         Self {
             name: vip.name.clone(),
             address,
-            gate: Gate::new(vip.up_delay, admin(vip.state), ready),
+            gate: Gate::new(timing(vip), admin(vip.state), ready),
+            group: vip.group.clone(),
             since: now,
             services: Vec::new(),
             unknown: vip.unknown_port,
@@ -71,6 +74,7 @@ impl VipEntry {
         self.notes.rename(&vip.name);
         self.removed = false;
         self.unknown = vip.unknown_port;
+        self.group.clone_from(&vip.group);
         let late = self.gate.state() == State::Announced;
         let mut old = std::mem::take(&mut self.services);
         for service in &vip.services {
@@ -94,7 +98,7 @@ impl VipEntry {
         self.configured = admin(vip.state);
         self.disabled = disabled;
         let admin = Input::Admin(self.effective_admin());
-        [Input::Removed(false), Input::UpDelay(vip.up_delay), admin]
+        [Input::Removed(false), Input::Timing(timing(vip)), admin]
     }
 
     /// The administrator's word: `disable` at the control socket goes above the configuration.
@@ -118,18 +122,21 @@ impl VipEntry {
         action
     }
 
-    /// Lets time pass for the services and the gate.
-    pub(crate) fn timeout(&mut self, now: Instant) -> Option<Action> {
+    /// Lets time pass for the services; true when the health may have changed.
+    pub(crate) fn services_timeout(&mut self, now: Instant) -> bool {
         let mut changed = false;
         for service in &mut self.services {
             changed |= service.timeout(now, &mut self.notes);
         }
-        let health = self.health();
-        let first = changed.then(|| self.gate(now, Input::Health(health))).flatten();
+        changed
+    }
+
+    /// Lets time pass for the gate.
+    pub(crate) fn gate_timeout(&mut self, now: Instant) -> Option<Action> {
         let before = self.gate.state();
-        let second = self.gate.handle_timeout(now);
+        let action = self.gate.handle_timeout(now);
         self.note_change(before, now, NOT_TAKEN);
-        first.or(second)
+        action
     }
 
     /// Keeps the time and the cause of a change of the route; `ended` says how a withdrawal ended.
@@ -147,19 +154,20 @@ impl VipEntry {
         self.notes.vip(Subject::Route, change, cause);
     }
 
-    /// When [`VipEntry::timeout`] wants to be called.
+    /// When [`VipEntry::services_timeout`] and [`VipEntry::gate_timeout`] want to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let services = self.services.iter().filter_map(ServiceEntry::poll_timeout);
         services.chain(self.gate.poll_timeout()).min()
     }
 
-    /// Every service gates; an undecided one that came late does not.
+    /// Of its services that gate; an undecided one that came late does not yet.
     pub(crate) fn health(&self) -> Health {
-        if let Some(down) = self.services.iter().find(|s| s.state == ServiceState::Down) {
+        let gating = || self.services.iter().filter(|s| s.gating);
+        if let Some(down) = gating().find(|s| s.state == ServiceState::Down) {
             return Health::Down(down.complaint());
         }
-        let gating = self.services.iter().filter(|s| !s.is_pending()).map(|s| s.state);
-        match aggregate::vip(gating).state {
+        let decided = gating().filter(|s| !s.is_pending()).map(|s| s.state);
+        match aggregate::vip(decided).state {
             ServiceState::Up => Health::Up,
             ServiceState::Unknown | ServiceState::Down => Health::Unknown,
         }
@@ -170,12 +178,14 @@ impl VipEntry {
     /// While routers may still send here, a service that has lost its last live backend keeps the state it had.
     pub(crate) fn spec(&self, undecided: RealState) -> VipSpec {
         let held = self.gate.holds_rings();
-        let services = self.services.iter().filter(|s| !s.is_pending()).map(|service| {
+        let services = self.services.iter().filter(|s| !s.is_pending()).filter_map(|service| {
             let spec = self.service_spec(service, undecided);
             let lost = !spec.backends.iter().any(|b| b.state == RealState::Live);
             match (held && lost).then(|| self.sent_service(&spec)).flatten() {
-                Some(before) => ServiceSpec { serving: true, ..before.clone() },
-                None => spec,
+                Some(before) => Some(ServiceSpec { serving: true, ..before.clone() }),
+                // The VIP must not wait for the ring of a service that it does not depend on.
+                None if lost && !service.gating => None,
+                None => Some(spec),
             }
         });
         VipSpec {
@@ -195,7 +205,11 @@ impl VipEntry {
         let closed =
             (self.gate.admin() == Admin::Disabled || self.removed) && !self.gate.holds_rings();
         let backends = service.backends.iter().map(|backend| {
-            let state = if closed { RealState::Down } else { real_state(backend, undecided) };
+            let state = match closed {
+                true => RealState::Down,
+                false if service.keeps(backend) => RealState::Live,
+                false => real_state(backend, undecided),
+            };
             BackendSpec { address: backend.address, weight: backend.weight, state }
         });
         ServiceSpec {
@@ -246,6 +260,10 @@ fn health_word(health: &Health) -> &'static str {
         Health::Up => "up",
         Health::Down(_) => "down",
     }
+}
+
+fn timing(vip: &Vip) -> Timing {
+    Timing { up_delay: vip.up_delay, down_delay: vip.down_delay, damping: vip.damping }
 }
 
 fn admin(state: AdminState) -> Admin {

@@ -6,12 +6,17 @@
 //! after its route is withdrawn (on the wire of every Established neighbour, or [`FLUSH_LIMIT`] later, so that a stuck
 //! neighbour cannot hold a ring).
 
+mod damping;
 mod reason;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod timing_tests;
 
 use std::time::{Duration, Instant};
 
+use damping::Damping;
+pub use damping::Settings as DampingSettings;
 pub use reason::Reason;
 
 /// How long a withdrawal may take to reach the wire before it counts as done.
@@ -48,6 +53,17 @@ pub enum Ready {
     No(String),
 }
 
+/// How fast a route follows the facts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// How long the VIP has to be healthy without a break before it is announced.
+    pub up_delay: Duration,
+    /// How long it may be unhealthy without a break before it is withdrawn.
+    pub down_delay: Duration,
+    /// What becomes of a route that comes and goes; `None`: nothing.
+    pub damping: Option<DampingSettings>,
+}
+
 /// What can happen to a gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -59,8 +75,8 @@ pub enum Input {
     Ready(Ready),
     /// The last withdrawal is on the wire of every Established neighbour.
     Flushed,
-    /// `up-delay` was changed.
-    UpDelay(Duration),
+    /// Delays or damping were changed.
+    Timing(Timing),
     /// The VIP went from the configuration, or came back to it before it was gone.
     Removed(bool),
     /// The daemon stops: withdraw and stay withdrawn.
@@ -104,21 +120,26 @@ pub struct Gate {
     healthy_since: Option<Instant>,
     admin: Admin,
     ready: Ready,
-    up_delay: Duration,
+    /// Not healthy without a break since then.
+    unhealthy_since: Option<Instant>,
+    timing: Timing,
+    damping: Option<Damping>,
     removed: bool,
     stopping: bool,
 }
 
 impl Gate {
     /// A new gate is down.
-    pub fn new(up_delay: Duration, admin: Admin, ready: Ready) -> Self {
+    pub fn new(timing: Timing, admin: Admin, ready: Ready) -> Self {
         Self {
             state: State::Down,
             health: Health::Unknown,
             healthy_since: None,
             admin,
             ready,
-            up_delay,
+            unhealthy_since: None,
+            timing,
+            damping: None,
             removed: false,
             stopping: false,
         }
@@ -156,15 +177,15 @@ impl Gate {
     pub fn handle(&mut self, now: Instant, input: Input) -> Option<Action> {
         match input {
             Input::Health(health) => {
-                self.healthy_since = match health {
-                    Health::Up => self.healthy_since.or(Some(now)),
-                    Health::Unknown | Health::Down(_) => None,
+                (self.healthy_since, self.unhealthy_since) = match health {
+                    Health::Up => (self.healthy_since.or(Some(now)), None),
+                    Health::Unknown | Health::Down(_) => (None, self.unhealthy_since.or(Some(now))),
                 };
                 self.health = health;
             }
             Input::Admin(admin) => self.admin = admin,
             Input::Ready(ready) => self.ready = ready,
-            Input::UpDelay(up_delay) => self.up_delay = up_delay,
+            Input::Timing(timing) => self.set_timing(now, timing),
             Input::Removed(removed) => self.removed = removed,
             Input::Stop => self.stopping = true,
             Input::Flushed => {
@@ -180,9 +201,10 @@ impl Gate {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             // A gate that waits for the dataplane alone is woken by the dataplane.
-            State::Waiting { since } if self.ready == Ready::Yes => Some(since + self.up_delay),
+            State::Waiting { since } if self.ready == Ready::Yes => Some(self.opens_at(since)),
             State::Withdrawing { until } => Some(until),
-            State::Waiting { .. } | State::Down | State::Announced => None,
+            State::Announced => self.closes_at(),
+            State::Waiting { .. } | State::Down => None,
         }
     }
 
@@ -205,7 +227,7 @@ impl Gate {
                 self.settle(now)
             }
             (State::Waiting { since }, Some(_)) => {
-                let open = self.ready == Ready::Yes && now >= since + self.up_delay;
+                let open = self.ready == Ready::Yes && now >= self.opens_at(since);
                 open.then(|| {
                     self.state = State::Announced;
                     Action::Announce
@@ -215,8 +237,9 @@ impl Gate {
                 self.state = State::Down;
                 None
             }
-            (State::Announced, Some(_)) if self.ready == Ready::Yes => None,
+            (State::Announced, _) if self.holds(now) => None,
             (State::Announced, _) => {
+                self.note_flap(now);
                 self.state = State::Withdrawing { until: now + FLUSH_LIMIT };
                 Some(Action::Withdraw)
             }
@@ -227,9 +250,46 @@ impl Gate {
 
     /// Since when everything but the dataplane has spoken for the route, if it does.
     fn wanted_since(&self) -> Option<Instant> {
-        if self.stopping || self.removed || self.admin != Admin::Enabled {
-            return None;
+        if self.unwanted() { None } else { self.healthy_since }
+    }
+
+    /// Somebody wants the route gone, however healthy the VIP is.
+    fn unwanted(&self) -> bool {
+        self.stopping || self.removed || self.admin != Admin::Enabled
+    }
+
+    /// Whether a route that stands goes on standing. Only failing health has to last for `down-delay`.
+    fn holds(&self, now: Instant) -> bool {
+        let closed = self.closes_at().is_some_and(|at| now >= at);
+        !self.unwanted() && self.ready == Ready::Yes && !closed
+    }
+
+    /// When a VIP that has been healthy since then may be announced, as far as time goes.
+    fn opens_at(&self, since: Instant) -> Instant {
+        let suppressed = self.damping.and_then(|damping| damping.suppressed_until(since));
+        (since + self.timing.up_delay).max(suppressed.unwrap_or(since))
+    }
+
+    /// When bad health will have lasted for `down-delay`.
+    fn closes_at(&self) -> Option<Instant> {
+        self.unhealthy_since.map(|since| since + self.timing.down_delay)
+    }
+
+    fn set_timing(&mut self, now: Instant, timing: Timing) {
+        self.timing = timing;
+        match (&mut self.damping, timing.damping) {
+            (Some(damping), Some(settings)) => damping.set(settings, now),
+            (damping, None) => *damping = None,
+            (None, Some(_)) => {}
         }
-        self.healthy_since
+    }
+
+    /// Counts a withdrawal that nobody asked for.
+    fn note_flap(&mut self, now: Instant) {
+        if let Some(settings) = self.timing.damping
+            && !self.unwanted()
+        {
+            self.damping.get_or_insert_with(|| Damping::new(settings, now)).flap(now);
+        }
     }
 }

@@ -7,7 +7,8 @@ use super::*;
 const DELAY: Duration = Duration::from_secs(5);
 
 fn gate() -> Gate {
-    Gate::new(DELAY, Admin::Enabled, Ready::No("rings not in place".into()))
+    let timing = Timing { up_delay: DELAY, ..Timing::default() };
+    Gate::new(timing, Admin::Enabled, Ready::No("rings not in place".into()))
 }
 
 fn announced(start: Instant) -> Gate {

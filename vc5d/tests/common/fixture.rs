@@ -221,6 +221,8 @@ fn service(ports: Ports, protocol: &str, backends: Vec<Backend>) -> Service {
         pool: "web".into(),
         up: healthy > 0,
         need: 1,
+        gating: true,
+        panic: false,
         healthy: healthy as u32,
         since: NOW - 800.0,
         backends,
@@ -247,6 +249,7 @@ fn vips() -> Vec<Vip> {
     let off = backend("2001:db8:10::15", BackendState::Disabled, good());
     let vip = |name: &str, address: &str, state, reason: &str, services| Vip {
         name: name.into(),
+        group: None,
         address: address.parse().unwrap(),
         state,
         since: NOW - 700.0,

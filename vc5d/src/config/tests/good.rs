@@ -1,5 +1,6 @@
 //! Good files against the model.
 
+use crate::gate::DampingSettings;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -251,7 +252,9 @@ fn pools_checks_and_vips_arrive() {
         ports: Ports::One(53),
         protocol: Protocol::Udp,
         pool: "web".into(),
-        need: 1,
+        need: Need::Count(1),
+        gating: true,
+        panic_threshold: None,
         sticky: false,
         on_down: OnDown::Stick,
         checks: vec![],
@@ -266,11 +269,26 @@ fn pools_checks_and_vips_arrive() {
         name: "www".into(),
         addresses: vec![ip("192.168.101.1"), ip("192.168.101.2")],
         up_delay: seconds(7),
+        down_delay: seconds(2),
+        damping: Some(DampingSettings {
+            half_life: seconds(60),
+            penalty: 500,
+            suppress: 1500,
+            reuse: 300,
+            max_suppress: seconds(600),
+        }),
+        group: Some("front".into()),
         state: AdminState::Drain,
         unknown_port: Unknown::Reject,
         services: vec![
-            Service { need: 2, sticky: true, on_down: OnDown::Reselect, ..tcp(Ports::One(80)) },
-            udp.clone(),
+            Service {
+                need: Need::Percent(50),
+                panic_threshold: Some(30),
+                sticky: true,
+                on_down: OnDown::Reselect,
+                ..tcp(Ports::One(80))
+            },
+            Service { gating: false, ..udp.clone() },
             tcp(Ports::Range(8000, 8099)),
         ],
     };
@@ -278,6 +296,9 @@ fn pools_checks_and_vips_arrive() {
         name: "www6".into(),
         addresses: vec![ip("2001:db8:101::1")],
         up_delay: seconds(5),
+        down_delay: seconds(0),
+        damping: None,
+        group: None,
         state: AdminState::Enabled,
         unknown_port: Unknown::Drop,
         services: vec![Service { ports: Ports::All, ..udp }],

@@ -57,9 +57,9 @@ pub(super) fn document(snapshot: &Snapshot, vip: &Vip) -> Value {
 fn route_line(snapshot: &Snapshot, vip: &Vip, clock: &Clock) -> String {
     let stands = if route(snapshot, vip).is_some() { "stands" } else { "does not stand" };
     format!(
-        "The route {} of VIP {} {stands} since {} ({}): {}",
-        IpNet::from(vip.address),
+        "VIP {}: the route {} {stands}; so since {} ({}): {}",
         vip.name,
+        IpNet::from(vip.address),
         clock.table(vip.since),
         clock.ago(vip.since),
         vip.reason
@@ -121,16 +121,21 @@ fn last_change<'a>(snapshot: &'a Snapshot, vip: &Vip) -> Option<&'a Event> {
 
 fn service_line(service: &Service, clock: &Clock) -> String {
     format!(
-        "service {}/{} is {} since {} ({}): {} of {} backends of pool {} healthy, needs {}",
+        "service {}/{} is {} since {} ({}): {} of {} backends of pool {} healthy, needs {}{}",
         service.ports,
         service.protocol,
-        if service.up { "up" } else { "down" },
+        service.word(),
         clock.table(service.since),
         clock.ago(service.since),
         service.healthy,
         service.backends.len(),
         service.pool,
-        service.need
+        service.need,
+        match (service.gating, service.panic) {
+            (_, true) => "; too few are up to be believed, the last good ones are used on",
+            (false, _) => "; the VIP does not depend on it",
+            (true, false) => "",
+        }
     )
 }
 

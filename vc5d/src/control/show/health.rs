@@ -66,7 +66,7 @@ pub(super) fn services(snapshot: &Snapshot, clock: &Clock) -> Reply {
             &vip.name,
             &endpoint(vip, service),
             &service.pool,
-            up(service.up),
+            service.word(),
             &healthy,
             &clock.table(service.since),
         );
@@ -114,15 +114,16 @@ fn each_service(snapshot: &Snapshot) -> impl Iterator<Item = (&Vip, &Service)> {
 
 fn service_line(service: &Service, clock: &Clock) -> String {
     format!(
-        "  {}/{} pool {}: {} since {}, {} of {} healthy, need {}",
+        "  {}/{} pool {}: {} since {}, {} of {} healthy, need {}{}",
         service.protocol,
         service.ports,
         service.pool,
-        up(service.up),
+        service.word(),
         clock.table(service.since),
         service.healthy,
         service.backends.len(),
-        service.need
+        service.need,
+        if service.gating { "" } else { ", not gating" }
     )
 }
 

@@ -417,12 +417,15 @@ fn the_documentation_names_every_json_field() {
         "vips",
         "services",
         "backends",
+        "history",
         "interfaces",
         "counters",
     ] {
         let document: String = plain(&format!("json show {command}")).concat();
         fields(&serde_json::from_str(&document).unwrap(), &mut found);
     }
+    let document: String = plain("json explain www").concat();
+    fields(&serde_json::from_str(&document).unwrap(), &mut found);
     for (_, answer) in answers() {
         fields(&super::answers_json::answer(&answer), &mut found);
     }

@@ -2,6 +2,7 @@
 
 mod causes;
 mod forwarding;
+mod gating;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
