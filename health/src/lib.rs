@@ -24,7 +24,7 @@ pub mod prober;
 pub mod schedule;
 pub mod verdict;
 
-pub use check::{Check, CheckKind, Probe, ProbeKey, ProbePath};
+pub use check::{Check, CheckKind, HttpCheck, Probe, ProbeKey, ProbePath};
 pub use error::Error;
 pub use path::{Report, check_paths};
 pub use probe::Outcome;

@@ -70,13 +70,10 @@ pub async fn run(target: Target, check: &Check, vip: IpAddr) -> Finished {
     let clock = Clock { begun: Instant::now(), timeout: check.timeout };
     match &check.kind {
         CheckKind::Tcp => tcp::probe(target, clock).await,
-        CheckKind::Http { host, path, method, expect } => {
-            let request = http::request(host.as_deref(), vip, target.address.port(), path, method);
-            match request {
-                Ok(request) => http::probe(target, clock, request, expect).await,
-                Err(error) => clock.failed(format!("cannot make the request: {error}")),
-            }
-        }
+        CheckKind::Http(check) => match http::request(check, vip, target.address.port()) {
+            Ok(request) => http::probe(target, clock, request, check).await,
+            Err(error) => clock.failed(format!("cannot make the request: {error}")),
+        },
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use vc5_health::{
-    Check, CheckKind, Probe, ProbeEvent, ProbeKey, ProbePath, Prober, ProberConfig, Verdict,
+    Check, CheckKind, HttpCheck, Probe, ProbeEvent, ProbeKey, ProbePath, Prober, ProberConfig,
+    Verdict,
 };
 
 use crate::lab::{Lab, VIP4, VIP6};
@@ -24,7 +25,7 @@ pub(crate) fn tcp() -> CheckKind {
 }
 
 pub(crate) fn http(path: &str) -> CheckKind {
-    CheckKind::Http { host: None, path: path.into(), method: "GET".into(), expect: vec![] }
+    CheckKind::Http(HttpCheck { path: path.into(), ..HttpCheck::default() })
 }
 
 /// A probe that decides at once and repeats quickly. `label` is its check's name.
@@ -121,6 +122,31 @@ fn probes_through_the_vip_tell_the_backends_apart() {
         assert_eq!(of("1 by tcp"), (Verdict::Up, "connected"));
         assert_eq!(of("2 by tcp"), (Verdict::Up, "connected"));
         assert_eq!(of("direct"), (Verdict::Up, "200 OK"));
+    }
+}
+
+#[test]
+fn the_body_of_the_chosen_backend_is_looked_into() {
+    let lab = Lab::new();
+    let _servers = (lab.serve("b1", 80), lab.serve("b2", 80));
+    let wanted = |text: &str| {
+        CheckKind::Http(HttpCheck {
+            expect: vec![(200, 299), (404, 404)],
+            body: Some(text.into()),
+            ..HttpCheck::default()
+        })
+    };
+    for (vip, b1, b2) in FAMILIES {
+        let found = outcomes(
+            &lab,
+            vec![
+                probe("1", ProbePath::Dsr, vip, b1, wanted("b1")),
+                probe("2", ProbePath::Dsr, vip, b2, wanted("b1")),
+            ],
+        );
+        assert_eq!((found["1"].0, found["1"].1.as_str()), (Verdict::Up, "404 Not Found"));
+        let why = "\"b1\" is not in the 2 bytes of the body";
+        assert_eq!((found["2"].0, found["2"].1.as_str()), (Verdict::Down, why));
     }
 }
 

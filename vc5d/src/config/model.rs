@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vc5_bgp::session::{GracefulRestart, Password, PrefixLimit};
 use vc5_bgp::wire::{BgpRole, ExtendedCommunity, LargeCommunity};
+pub use vc5_health::CheckKind;
 use vc5_xdp::{OnDown, Ports, Unknown};
 
 use crate::gate::DampingSettings;
@@ -343,24 +344,6 @@ impl Pool {
         };
         self.backends.iter().filter(fits)
     }
-}
-
-/// What a check does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CheckKind {
-    /// `tcp`: the handshake completes.
-    Tcp,
-    /// `http`: one request.
-    Http {
-        /// `host`: default the VIP.
-        host: Option<String>,
-        /// `path`: default `/`.
-        path: String,
-        /// `method`: GET or HEAD, default GET.
-        method: String,
-        /// `expect`: inclusive ranges of status codes, default 200 to 200.
-        expect: Vec<(u16, u16)>,
-    },
 }
 
 /// `[check.NAME]`

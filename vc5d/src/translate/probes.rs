@@ -1,4 +1,4 @@
-use vc5_health::{Check, CheckKind, Probe, ProbeKey, ProbePath, ProberConfig};
+use vc5_health::{Check, Probe, ProbeKey, ProbePath, ProberConfig};
 
 use crate::config::model::{self, AdminState, Config, ProbeSettings};
 use crate::core::service_label;
@@ -50,17 +50,8 @@ pub fn probes(config: &Config) -> Vec<Probe> {
 }
 
 fn translate(check: &model::Check) -> Check {
-    let kind = match &check.kind {
-        model::CheckKind::Tcp => CheckKind::Tcp,
-        model::CheckKind::Http { host, path, method, expect } => CheckKind::Http {
-            host: host.clone(),
-            path: path.clone(),
-            method: method.clone(),
-            expect: expect.clone(),
-        },
-    };
     Check {
-        kind,
+        kind: check.kind.clone(),
         interval: check.interval,
         timeout: check.timeout,
         rise: check.rise,

@@ -10,16 +10,14 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, Parts, SendRequest};
-use hyper::{Request, Response, StatusCode, header};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::{Clock, Finished, Target, socket};
-use crate::check::request_target;
-
-/// A body is read up to here, in bytes, and no further: a check is not a download.
-const BODY_CAP: usize = 64 * 1024;
+use crate::check::http::{HttpCheck, request_target};
 
 /// The most that a response header may take, in bytes.
 const HEADER_CAP: usize = 64 * 1024;
@@ -30,22 +28,30 @@ type Driver = Pin<Box<dyn Future<Output = hyper::Result<Parts<TokioIo<TcpStream>
 
 /// The request that a check sends.
 pub(super) fn request(
-    host: Option<&str>,
+    check: &HttpCheck,
     vip: IpAddr,
     port: u16,
-    path: &str,
-    method: &str,
 ) -> Result<Request<Empty<Bytes>>, String> {
-    let host = host.map_or_else(|| default_host(vip, port), str::to_owned);
-    let target = request_target(path).ok_or("invalid path")?;
-    Request::builder()
-        .method(method)
+    let host = check.host.clone().unwrap_or_else(|| default_host(vip, port));
+    let target = request_target(&check.path).ok_or("invalid path")?;
+    let mut request = Request::builder()
+        .method(check.method.as_str())
         .uri(target)
         .header(header::HOST, host)
         .header(header::USER_AGENT, concat!("vc5/", env!("CARGO_PKG_VERSION")))
         .header(header::CONNECTION, "close")
         .body(Empty::new())
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    let headers = request.headers_mut();
+    if check.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) {
+        headers.remove(header::USER_AGENT);
+    }
+    for (name, value) in &check.headers {
+        let name: HeaderName = name.parse().map_err(|_| format!("invalid header name {name:?}"))?;
+        let value = HeaderValue::from_str(value).map_err(|error| error.to_string())?;
+        headers.append(name, value);
+    }
+    Ok(request)
 }
 
 /// RFC 9110 section 7.2: the port is left out where it is the scheme's own.
@@ -62,7 +68,7 @@ pub(super) async fn probe(
     target: Target,
     clock: Clock,
     request: Request<Empty<Bytes>>,
-    expect: &[(u16, u16)],
+    check: &HttpCheck,
 ) -> Finished {
     let stream = match clock.stage("connecting", socket::connect(target)).await {
         Ok(stream) => stream,
@@ -75,7 +81,7 @@ pub(super) async fn probe(
     };
     let mut driver = Some(Box::pin(connection.without_shutdown()) as Driver);
     let mut parts = None;
-    let exchange = exchange(clock, sender, request, expect);
+    let exchange = exchange(clock, sender, request, check);
     let (diagnostic, whole) = match drive(&mut driver, &mut parts, exchange).await {
         Ok(passed) => passed,
         Err(diagnostic) => return clock.failed(diagnostic),
@@ -96,15 +102,15 @@ async fn exchange(
     clock: Clock,
     mut sender: SendRequest<Empty<Bytes>>,
     request: Request<Empty<Bytes>>,
-    expect: &[(u16, u16)],
+    check: &HttpCheck,
 ) -> Result<(String, bool), String> {
     let asking = async { sender.send_request(request).await.map_err(|error| describe(&error)) };
     let response = clock.stage("waiting for the response", asking).await?;
     let status = response.status();
-    if !accepts(expect, status) {
-        return Err(format!("got {}, expected {}", status.as_u16(), list(expect)));
+    if !accepts(&check.expect, status) {
+        return Err(format!("got {}, expected {}", status.as_u16(), list(&check.expect)));
     }
-    let whole = clock.stage("reading the body", read_body(response)).await?;
+    let whole = clock.stage("reading the body", read_body(response, check)).await?;
     Ok((status_line(status), whole))
 }
 
@@ -128,18 +134,32 @@ async fn drive<T>(
     }
 }
 
-/// Reads and drops the body up to the cap; returns whether that was all of it.
-async fn read_body(response: Response<Incoming>) -> Result<bool, String> {
+/// Reads the body up to the limit and looks for what must be in it; returns whether that was all of
+/// it. Where nothing is looked for, nothing is kept.
+async fn read_body(response: Response<Incoming>, check: &HttpCheck) -> Result<bool, String> {
     let mut body = response.into_body();
-    let mut read = 0;
-    while read < BODY_CAP {
-        match body.frame().await {
-            Some(Ok(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
-            Some(Err(error)) => return Err(format!("{} while reading the body", describe(&error))),
-            None => return Ok(true),
+    let (mut read, mut kept) = (0, Vec::new());
+    let whole = loop {
+        if read >= check.body_limit {
+            break body.is_end_stream();
         }
+        let data = match body.frame().await {
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Err(error)) => return Err(format!("{} while reading the body", describe(&error))),
+            None => break true,
+        };
+        let part = data.get(..check.body_limit - read).unwrap_or(&data);
+        read += data.len();
+        if check.body.is_some() {
+            kept.extend_from_slice(part);
+        }
+    };
+    let Some(wanted) = &check.body else { return Ok(whole) };
+    if kept.windows(wanted.len().max(1)).any(|window| window == wanted.as_bytes()) {
+        return Ok(whole);
     }
-    Ok(body.is_end_stream())
+    let part = if read > kept.len() || !whole { "first " } else { "" };
+    Err(format!("{wanted:?} is not in the {part}{} bytes of the body", kept.len()))
 }
 
 /// Waits for the server's FIN. What comes before it is left unread: such a server does not close.

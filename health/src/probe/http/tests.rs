@@ -50,13 +50,12 @@ async fn serve_on(host: &str, answer: Vec<u8>, then: Then) -> (SocketAddr, JoinH
 }
 
 fn check(expect: &[(u16, u16)], timeout: Duration) -> Check {
-    let kind = CheckKind::Http {
-        host: None,
-        path: "/alive".into(),
-        method: "GET".into(),
-        expect: expect.to_vec(),
-    };
-    Check { kind, interval: timeout, timeout, rise: 1, fall: 1 }
+    let expect = expect.to_vec();
+    check_of(HttpCheck { path: "/alive".into(), expect, ..HttpCheck::default() }, timeout)
+}
+
+fn check_of(http: HttpCheck, timeout: Duration) -> Check {
+    Check { kind: CheckKind::Http(http), interval: timeout, timeout, rise: 1, fall: 1 }
 }
 
 async fn ask(answer: impl Into<Vec<u8>>, then: Then, check: &Check) -> (Outcome, Seen) {
@@ -102,15 +101,14 @@ async fn a_body_without_length_ends_with_the_connection() {
 
 #[tokio::test]
 async fn head_has_no_body_and_the_host_is_sent_as_given() {
-    let mut check = check(&[], LONG);
-    check.kind = CheckKind::Http {
+    let http = HttpCheck {
         host: Some("www.example".into()),
         path: "alive?deep=1".into(),
         method: "HEAD".into(),
-        expect: vec![],
+        ..HttpCheck::default()
     };
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
-    let (outcome, seen) = ask(answer, Then::Close, &check).await;
+    let (outcome, seen) = ask(answer, Then::Close, &check_of(http, LONG)).await;
     assert_eq!((outcome.ok, outcome.diagnostic.as_str()), (true, "200 OK"));
     assert!(seen.request.starts_with("HEAD /alive?deep=1 HTTP/1.1\r\n"), "{}", seen.request);
     assert!(seen.request.contains("host: www.example\r\n"), "{}", seen.request);
@@ -165,9 +163,103 @@ async fn an_answer_that_does_not_come_times_out_by_stage() {
 #[tokio::test]
 async fn a_large_body_is_not_read_to_its_end() {
     let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n".to_vec();
-    answer.resize(answer.len() + 2 * BODY_CAP, b'x');
+    answer.resize(answer.len() + 2 * HttpCheck::default().body_limit, b'x');
     let (outcome, _) = ask(answer, Then::StayOpen, &check(&[], LONG)).await;
     assert_eq!((outcome.ok, outcome.diagnostic.as_str()), (true, "200 OK"));
+}
+
+/// Asks with this text wanted in the body, up to this limit.
+async fn ask_for_body(answer: impl Into<Vec<u8>>, wanted: &str, limit: usize) -> (bool, String) {
+    let http = HttpCheck { body: Some(wanted.into()), body_limit: limit, ..HttpCheck::default() };
+    let (outcome, _) = ask(answer, Then::Close, &check_of(http, LONG)).await;
+    (outcome.ok, outcome.diagnostic)
+}
+
+#[tokio::test]
+async fn the_body_must_hold_what_is_wanted() {
+    let plain = "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nstatus: up\n";
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   8\r\nstatus: \r\n3\r\nup\n\r\n0\r\n\r\n";
+    let to_the_end = "HTTP/1.0 200 OK\r\n\r\nstatus: up\n";
+    for answer in [plain, chunked, to_the_end] {
+        assert_eq!(ask_for_body(answer, ": up", 100).await, (true, "200 OK".into()));
+        assert_eq!(
+            ask_for_body(answer, "down", 100).await,
+            (false, "\"down\" is not in the 11 bytes of the body".into())
+        );
+        assert_eq!(ask_for_body(answer, "up\n", 11).await, (true, "200 OK".into()));
+        assert_eq!(
+            ask_for_body(answer, "up\n", 10).await,
+            (false, "\"up\\n\" is not in the first 10 bytes of the body".into())
+        );
+    }
+    assert_eq!(
+        ask_for_body("HTTP/1.1 204 No Content\r\n\r\n", "up", 10).await,
+        (false, "got 204, expected 200".into())
+    );
+}
+
+/// A server that never stops sending: the limit ends it, not the timeout.
+#[tokio::test]
+async fn an_endless_body_is_given_up_at_the_limit() {
+    for host in ["127.0.0.1", "::1"] {
+        let listener = TcpListener::bind((host, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
+        });
+        let target = Target { address, source: None, mark: None, ttl: None };
+        let http = HttpCheck { body: Some("y".into()), ..HttpCheck::default() };
+        let finished = run(target, &check_of(http, LONG), address.ip()).await;
+        assert_eq!(
+            finished.outcome.diagnostic,
+            "\"y\" is not in the first 65536 bytes of the body"
+        );
+        drop(finished);
+        server.await.unwrap();
+    }
+}
+
+/// The server ends its direction at once but still reads.
+#[tokio::test]
+async fn a_half_closed_server_without_an_answer_fails() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut request = Vec::new();
+        let _ = stream.read_to_end(&mut request).await;
+    });
+    let target = Target { address, source: None, mark: None, ttl: None };
+    let finished = run(target, &check(&[], LONG), address.ip()).await;
+    assert_eq!(finished.outcome.diagnostic, "connection closed too early");
+    finished.close().await;
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn headers_are_sent_as_given() {
+    let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let http = HttpCheck {
+        headers: vec![
+            field("X-Probe", "1"),
+            field("x-probe", "2"),
+            field("User-Agent", "mine"),
+            field("Authorization", "Bearer abc"),
+        ],
+        ..HttpCheck::default()
+    };
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let (outcome, seen) = ask(answer, Then::Close, &check_of(http, LONG)).await;
+    assert!(outcome.ok, "{outcome:?}");
+    let request = seen.request.to_ascii_lowercase();
+    for line in ["x-probe: 1", "x-probe: 2", "user-agent: mine", "authorization: bearer abc"] {
+        assert!(request.contains(&format!("\r\n{line}\r\n")), "{request}");
+    }
+    assert!(!request.contains("vc5/"), "{request}");
 }
 
 #[tokio::test]

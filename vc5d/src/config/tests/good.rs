@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use vc5_bgp::session::{GracefulRestart, LimitAction, Password, PrefixLimit};
 use vc5_bgp::wire::BgpRole;
+use vc5_health::HttpCheck;
 use vc5_xdp::{OnDown, Ports, Unknown};
 
 use super::super::model::*;
@@ -226,12 +227,15 @@ fn pools_checks_and_vips_arrive() {
     assert_eq!(config.pools.into_values().collect::<Vec<_>>(), [pool]);
     let alive = Check {
         name: "alive".into(),
-        kind: CheckKind::Http {
+        kind: CheckKind::Http(HttpCheck {
             host: Some("www.example.org".into()),
             path: "/alive".into(),
-            method: "HEAD".into(),
+            headers: vec![("X-Probe".into(), "vc5".into())],
             expect: vec![(204, 204), (300, 399)],
-        },
+            body: Some("ready".into()),
+            body_limit: 4096,
+            ..HttpCheck::default()
+        }),
         port: Some(8080),
         interval: seconds(1),
         timeout: Duration::from_millis(250),

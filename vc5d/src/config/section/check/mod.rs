@@ -1,0 +1,72 @@
+//! `[check.NAME]`.
+
+mod http;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::model::{Check, CheckKind};
+use super::super::read::{Field, Table};
+use super::{collect, milliseconds, port, seconds};
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Tcp,
+    Http,
+    /// A type that is planned.
+    Later,
+}
+
+const KINDS: [(&str, Kind); 2] = [("tcp", Kind::Tcp), ("http", Kind::Http)];
+const LATER: [&str; 5] = ["https", "syn", "dns", "udp", "script"];
+
+/// Keys that only some types have.
+const OWNERS: [(&[&str], &[Kind], &str); 1] =
+    [(&http::KEYS, &[Kind::Http], "belongs to type = \"http\"")];
+
+pub(super) fn checks(table: Table<'_>) -> BTreeMap<String, Check> {
+    collect(table, "check.NAME", check)
+}
+
+fn check(name: &str, mut table: Table<'_>) -> Option<Check> {
+    let kind = table.need("type").and_then(|field| kind(&field));
+    // All keys are read whatever the type, so that each is known, and wrong where it is wrong.
+    let http = http::read(&mut table);
+    if let Some(kind) = kind.filter(|kind| *kind != Kind::Later) {
+        for (keys, _, message) in OWNERS.iter().filter(|(_, owners, _)| !owners.contains(&kind)) {
+            table.misplaced(keys, message);
+        }
+    }
+    let port = table.get("port").and_then(|field| port(&field));
+    let longest = seconds(3600);
+    let interval =
+        table.get("interval").and_then(|field| field.duration(milliseconds(50)..=longest));
+    let timeout = table.get("timeout").and_then(|field| field.duration(milliseconds(10)..=longest));
+    let count = |field: Field<'_>| field.number(1..=100_u32);
+    let rise = table.get("rise").and_then(count);
+    let fall = table.get("fall").and_then(count);
+    table.end();
+    let kind = match kind? {
+        Kind::Tcp => CheckKind::Tcp,
+        Kind::Http => CheckKind::Http(http),
+        Kind::Later => return None,
+    };
+    Some(Check {
+        name: name.to_owned(),
+        kind,
+        port,
+        interval: interval.unwrap_or(seconds(2)),
+        timeout: timeout.unwrap_or(Duration::from_secs(1)),
+        rise: rise.unwrap_or(3),
+        fall: fall.unwrap_or(2),
+    })
+}
+
+fn kind(field: &Field<'_>) -> Option<Kind> {
+    let text = field.text()?;
+    if LATER.contains(&text) {
+        field.fail::<()>(&format!("\"{text}\" is not supported yet; use \"tcp\" or \"http\""));
+        return Some(Kind::Later);
+    }
+    field.word(&KINDS)
+}
