@@ -4,6 +4,7 @@
 //! task, the core, holds the state and decides; routes go to `vc5-bgp`, forwarding state to `vc5-xdp`; immutable
 //! snapshots go out to every reader.
 
+pub mod admin;
 pub mod client;
 pub mod config;
 pub mod control;

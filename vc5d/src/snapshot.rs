@@ -12,6 +12,8 @@ use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 use vc5_xdp::Ports;
 
+pub use crate::admin::{Off, Word};
+
 /// Everything.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Snapshot {
@@ -312,6 +314,8 @@ pub struct Vip {
     pub since: f64,
     /// Why it is or is not announced, in one line.
     pub reason: String,
+    /// The administrator's word at the control socket, if one stands.
+    pub admin: Option<Word>,
     /// Its services, in the order of the file.
     pub services: Vec<Service>,
     /// Dataplane counters.
@@ -405,6 +409,8 @@ pub struct Backend {
     pub weight: u32,
     /// The verdict with the administrator's word.
     pub state: BackendState,
+    /// The administrator's word at the control socket, if one stands.
+    pub admin: Option<Word>,
     /// When that state was entered.
     pub since: f64,
     /// By check name.

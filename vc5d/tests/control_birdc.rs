@@ -73,6 +73,7 @@ async fn core(mut requests: mpsc::Receiver<Request>) {
                 let text = format!("{action:?} {names:?} {message:?}");
                 Ok(Outcome::new(code::DISABLED, text).done())
             }
+            Order::Admin { target, .. } => Ok(Outcome::new(code::DISABLED, target.to_string())),
             Order::Down => Ok(Outcome::new(code::SHUTDOWN, "Shutdown requested")),
         };
         let _ = reply.send(outcome);

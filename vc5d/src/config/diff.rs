@@ -143,6 +143,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("router.as", old.router.local_as != new.router.local_as),
         ("router.listen", old.router.listen != new.router.listen),
         ("control.socket", old.control.socket != new.control.socket),
+        ("control.state-directory", old.control.state_directory != new.control.state_directory),
         ("metrics.listen", old.metrics != new.metrics),
         ("dataplane.mode", a.mode != b.mode),
         ("dataplane.interfaces", a.interfaces != b.interfaces),

@@ -11,7 +11,7 @@ use vc5_xdp::Ports;
 use super::model::PrefixMatch;
 
 /// Reads `"250ms"`, `"9s"`, `"5m"`, `"1h"`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = text.strip_prefix(digits)?;
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

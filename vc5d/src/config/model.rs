@@ -61,6 +61,8 @@ pub struct Router {
 pub struct Control {
     /// Path of the Unix socket; default `/run/vc5/vc5.ctl`.
     pub socket: PathBuf,
+    /// `state-directory`: what outlives the daemon; default `/var/lib/vc5`.
+    pub state_directory: PathBuf,
     /// `history`: how many changes are kept for `show history`, 0 to 1000000; default 4096.
     pub history: usize,
 }

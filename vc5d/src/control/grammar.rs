@@ -9,14 +9,15 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use vc5_xdp::{TraceQuestion, Tuple};
 
+use super::admin_words as admin;
 use super::clock::TimeFormat;
-use super::command::{Action, Command, NamePattern};
+use super::command::{Action, AdminAction, Command, NamePattern};
 use super::packet_words::{self as packet, ServiceFilter};
 pub use super::words::Error;
 use super::words::{Arguments, Choice, Word, choose, split};
 
 /// Longest message of an administrator in bytes (RFC 9003 section 2).
-const MAX_MESSAGE: usize = 255;
+pub(super) const MAX_MESSAGE: usize = 255;
 
 /// The meaning of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,6 +172,8 @@ impl PartialEq for Spec {
 
 impl Eq for Spec {}
 
+const BACKEND: &str = "POOL/ADDRESS [for TIME] [\"REASON\"]";
+const VIP: &str = "NAME [for TIME] [\"REASON\"]";
 const NAMES: &str = "NAME|\"PATTERN\"|all [\"MESSAGE\"]";
 
 /// All commands, sorted by their words.
@@ -192,12 +195,30 @@ pub const COMMANDS: &[Spec] = &[
     spec(&["disable"], NAMES, &["all"], "Switch neighbours or VIPs off", |a| {
         protocol(a, Action::Disable)
     }),
+    spec(&["disable", "backend"], BACKEND, &["for"], "Take a backend out of use", |a| {
+        admin::backend(a, AdminAction::Disable)
+    }),
+    spec(&["disable", "vip"], VIP, &["for"], "Withdraw a VIP and keep it down", |a| {
+        admin::vip(a, AdminAction::Disable)
+    }),
     spec(&["down"], "", &[], "Withdraw everything and stop the daemon", |a| {
         a.end().map(|()| Line::Daemon(Command::Down))
+    }),
+    spec(&["drain", "backend"], BACKEND, &["for"], "Give a backend no new flows", |a| {
+        admin::backend(a, AdminAction::Drain)
+    }),
+    spec(&["drain", "vip"], VIP, &["for"], "Withdraw a VIP and let its flows go on", |a| {
+        admin::vip(a, AdminAction::Drain)
     }),
     spec(&["echo"], "off", &["off"], "Accepted for BIRD's clients; no log is sent here", echo),
     spec(&["enable"], NAMES, &["all"], "Switch neighbours or VIPs on", |a| {
         protocol(a, Action::Enable)
+    }),
+    spec(&["enable", "backend"], "POOL/ADDRESS", &[], "Take drain or disable back", |a| {
+        admin::backend(a, AdminAction::Enable)
+    }),
+    spec(&["enable", "vip"], "NAME", &[], "Take drain or disable back", |a| {
+        admin::vip(a, AdminAction::Enable)
     }),
     spec(&["exit"], "", &[], "End this session", |a| a.end().map(|()| Line::Quit)),
     spec(

@@ -1,6 +1,7 @@
 use vc5_xdp::{L4, TcpKind};
 
 use super::*;
+use crate::admin::Target;
 
 fn status() -> Line {
     show(Show::Status)
@@ -21,6 +22,16 @@ fn glob(pattern: &str) -> NamePattern {
 fn act(action: Action, names: NamePattern, message: Option<&str>) -> Line {
     let message = message.map(str::to_owned);
     Line::Daemon(Command::Protocol { action, names, message })
+}
+
+fn admin(action: AdminAction, target: Target, lasts: Option<u64>, reason: Option<&str>) -> Line {
+    let lasts = lasts.map(std::time::Duration::from_secs);
+    let reason = reason.map(str::to_owned);
+    Line::Daemon(Command::Admin { action, target, lasts, reason })
+}
+
+fn backend(address: &str) -> Target {
+    Target::Backend { pool: "web".into(), address: address.parse().unwrap() }
 }
 
 fn configure(file: Option<&str>, soft: bool) -> Line {
@@ -261,6 +272,25 @@ fn changing() {
         }),
         ("restart www soon".to_owned(), act(Restart, name("www"), Some("soon"))),
         (format!("disable a \"{long}\""), act(Disable, name("a"), Some(&long))),
+        ("drain backend web/10.1.10.11 for 30m \"kernel upgrade\"".to_owned(), {
+            admin(AdminAction::Drain, backend("10.1.10.11"), Some(1800), Some("kernel upgrade"))
+        }),
+        ("disable backend web/2001:db8::1".to_owned(), {
+            admin(AdminAction::Disable, backend("2001:db8::1"), None, None)
+        }),
+        ("drain vip www".to_owned(), {
+            admin(AdminAction::Drain, Target::Vip("www".into()), None, None)
+        }),
+        ("disable vip www \"for\" ".to_owned(), {
+            admin(AdminAction::Disable, Target::Vip("www".into()), None, Some("for"))
+        }),
+        ("enable vip www".to_owned(), {
+            admin(AdminAction::Enable, Target::Vip("www".into()), None, None)
+        }),
+        ("enable backend web/10.1.10.11".to_owned(), {
+            admin(AdminAction::Enable, backend("10.1.10.11"), None, None)
+        }),
+        ("disable \"vip\"".to_owned(), act(Disable, name("vip"), None)),
         ("down".to_owned(), Line::Daemon(Command::Down)),
         ("restrict".to_owned(), Line::Restrict),
         ("echo off".to_owned(), Line::EchoOff),
@@ -304,6 +334,15 @@ fn errors_name_the_word() {
         ("disable", "disable: a name, a \"PATTERN\" or all is missing"),
         ("disable a b c", "disable: \"c\" is not expected here"),
         (&long, "is longer than 255 bytes"),
+        ("drain www", "drain: \"www\" is none of backend, vip"),
+        ("drain vip", "drain vip: the VIP's name is missing"),
+        ("drain backend web", "drain backend: \"web\" is not POOL/ADDRESS"),
+        ("drain backend web/x", "drain backend: \"web/x\" is not POOL/ADDRESS"),
+        ("drain vip www for", "drain vip: a time such as 30m is missing"),
+        ("drain vip www for 0s", "drain vip: \"0s\" is no time such as 30m"),
+        ("drain vip www for 1d", "drain vip: \"1d\" is no time such as 30m"),
+        ("drain vip www a b", "drain vip: \"b\" is not expected here"),
+        ("enable vip www now", "enable vip: \"now\" is not expected here"),
         ("configure maybe", "configure: \"maybe\" is not expected here"),
         ("configure soft soft", "configure: \"soft\" is not expected here"),
         ("configure check soft", "configure check: \"soft\" is not expected here"),
@@ -354,7 +393,7 @@ fn help_lists_what_can_follow() {
     assert_eq!(words("?"), words("help"));
     assert_eq!(words("show pro ?"), ["show protocols", "show protocols all"]);
     assert_eq!(words("help conf"), ["configure", "configure check"]);
-    assert_eq!(words("disable tor1 ?"), ["disable"]);
+    assert_eq!(words("disable tor1 ?"), ["disable", "disable backend", "disable vip"]);
 }
 
 #[test]
@@ -371,6 +410,8 @@ fn completion_offers_words_and_keywords() {
     );
     assert_eq!(complete("trace 198.51.100.1 to 192.0.2.1:80 v"), ["via", "vlan"]);
     assert_eq!(complete("show history www l"), ["last"]);
+    assert_eq!(complete("drain "), ["backend", "vip"]);
+    assert_eq!(complete("drain vip www f"), ["for"]);
     assert_eq!(complete("show f"), ["flow", "flows"]);
     assert_eq!(complete("nonsense "), Vec::<&str>::new());
     assert!(complete("").contains(&"configure"));

@@ -5,6 +5,7 @@
 //! a reply, [`reply`] frames it, [`session`] keeps what a client has set. [`server`] is the thin driver around
 //! them. Readers are answered from the newest snapshot; only commands that change something reach the core.
 
+mod admin_words;
 pub mod clock;
 pub mod command;
 mod follow;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use vc5_health::{ProbeEvent, Verdict, aggregate};
 
+use crate::admin::Word;
 use crate::config::model::AdminState;
 use crate::snapshot::BackendState;
 
@@ -35,7 +36,10 @@ impl CheckEntry {
 pub(crate) struct BackendEntry {
     pub(crate) address: IpAddr,
     pub(crate) weight: u32,
+    /// The administrator's word: the stricter of the configuration's and that at the control socket.
     pub(crate) admin: AdminState,
+    configured: AdminState,
+    pub(crate) word: Option<Word>,
     pub(crate) checks: BTreeMap<String, CheckEntry>,
     pub(crate) verdict: Verdict,
     pub(crate) since: Instant,
@@ -54,6 +58,8 @@ impl BackendEntry {
             address,
             weight: 1,
             admin: AdminState::Enabled,
+            configured: AdminState::Enabled,
+            word: None,
             checks,
             verdict: Verdict::Unknown,
             since: now,
@@ -75,14 +81,21 @@ impl BackendEntry {
         self.settle(now);
     }
 
-    /// The administrator's word. A backend that was switched off was not probed: it has to prove itself anew.
-    pub(crate) fn set_admin(&mut self, admin: AdminState, now: Instant) {
+    /// `state` in the configuration. A backend that was switched off there was not probed: it has to prove itself anew.
+    pub(crate) fn set_configured(&mut self, admin: AdminState, now: Instant) {
         let off = |state| state == AdminState::Disabled;
-        if off(self.admin) != off(admin) {
+        if off(self.configured) != off(admin) {
             self.checks.values_mut().for_each(|check| *check = CheckEntry::new(None));
             self.settle(now);
         }
-        self.admin = admin;
+        self.configured = admin;
+        self.admin = Word::applied_to(self.word.as_ref(), admin);
+    }
+
+    /// The administrator's word at the control socket. Probes go on meanwhile.
+    pub(crate) fn set_word(&mut self, word: Option<Word>) {
+        self.admin = Word::applied_to(word.as_ref(), self.configured);
+        self.word = word;
     }
 
     /// Takes a probe's result; true when the verdict on the backend changed.

@@ -16,6 +16,7 @@ use vc5_xdp::{Dataplane, Event as DataplaneEvent};
 use super::history::History;
 use super::state::{Effect, State};
 use super::view::{Clock, View};
+use crate::admin::Words;
 use crate::config::model::Config;
 use crate::gate::FLUSH_LIMIT;
 use crate::telemetry::Metrics;
@@ -40,6 +41,15 @@ pub enum Request {
         disabled: bool,
         /// The answer.
         reply: oneshot::Sender<bool>,
+    },
+    /// The administrator's words on backends and VIPs, all that stand; answered when their effects are under way.
+    Admin {
+        /// The words.
+        words: Arc<Words>,
+        /// Why words are gone that stood.
+        cause: &'static str,
+        /// The answer.
+        done: oneshot::Sender<()>,
     },
     /// Withdraw everything and end; answered when it is on the wire, or [`FLUSH_LIMIT`] later.
     Stop(oneshot::Sender<()>),
@@ -137,6 +147,12 @@ impl Core {
                         self.settle();
                         self.draw();
                         let _ = reply.send(known);
+                    }
+                    Some(Request::Admin { words, cause, done }) => {
+                        self.step(|state, now| state.set_words(now, words, cause));
+                        self.settle();
+                        self.draw();
+                        let _ = done.send(());
                     }
                     Some(Request::Stop(done)) => {
                         self.stop().await;

@@ -9,6 +9,7 @@ use vc5_xdp::{OnDown, Ports};
 
 use super::backend::BackendEntry;
 use super::notes::{ABSENT, Change, Notes};
+use crate::admin::{Word, Words};
 use crate::config::model::{AdminState, Config, Need, Protocol, Service};
 
 /// The cause of what a new configuration changes.
@@ -70,6 +71,7 @@ impl ServiceEntry {
         vip: IpAddr,
         service: &Service,
         config: &Config,
+        words: &Words,
         now: Instant,
         notes: &mut Notes,
     ) {
@@ -96,7 +98,8 @@ impl ServiceEntry {
                     }
                     None => (BackendEntry::new(backend.address, &service.checks, now), ABSENT),
                 };
-                entry.set_admin(backend.state, now);
+                entry.set_configured(backend.state, now);
+                entry.set_word(words.backend(&service.pool, backend.address).cloned());
                 entry.set_checks(&service.checks, now, learn_time);
                 entry.weight = backend.weight;
                 // A new service says enough by itself: its backends are new too.
@@ -110,6 +113,29 @@ impl ServiceEntry {
         for gone in old {
             let change = change(gone.state().word(), ABSENT);
             notes.backend(&label, gone.address, change, CONFIGURED.to_owned());
+        }
+        self.settle(now, notes);
+    }
+
+    /// The administrator's words have changed; `cause` is why those are gone that are.
+    pub(crate) fn set_words(
+        &mut self,
+        words: &Words,
+        now: Instant,
+        cause: &str,
+        notes: &mut Notes,
+    ) {
+        let label = self.label();
+        for backend in &mut self.backends {
+            let before = backend.state().word();
+            backend.set_word(words.backend(&self.pool, backend.address).cloned());
+            let change = Change { at: now, from: before, to: backend.state().word() };
+            if change.from != change.to {
+                backend.since = now;
+                let word = backend.word.as_ref();
+                let cause = word.map_or_else(|| cause.to_owned(), Word::cause);
+                notes.backend(&label, backend.address, change, cause);
+            }
         }
         self.settle(now, notes);
     }

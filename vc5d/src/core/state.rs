@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use vc5_health::{ProbeEvent, ProbeKey};
@@ -12,6 +13,7 @@ use vc5_xdp::{Desired, Event as DataplaneEvent, RealState};
 use super::notes::{ABSENT, Change, Event};
 use super::service::CONFIGURED;
 use super::vip::VipEntry;
+use crate::admin::Words;
 use crate::config::model::{Config, DataplaneMode};
 use crate::gate::{Action, Input, Ready, State as GateState};
 use crate::snapshot::Subject;
@@ -92,6 +94,8 @@ pub struct State {
     sent: Option<Desired>,
     /// While they come in, a backend without one may have flows of an earlier run, and stays as that run left it.
     learning: Learning,
+    /// The administrator's words on backends and VIPs.
+    words: Arc<Words>,
     /// Names of VIPs that were switched off at the control socket.
     disabled: BTreeSet<String>,
     stopping: bool,
@@ -113,6 +117,7 @@ impl State {
             apply_error: None,
             sent: None,
             learning: Learning::NotYet,
+            words: Arc::default(),
             disabled: BTreeSet::new(),
             stopping: false,
             events: Vec::new(),
@@ -135,7 +140,7 @@ impl State {
                     None => VipEntry::new(vip, *address, now, self.first_ready()),
                 };
                 let before = entry.name.clone();
-                entry.configure(vip, config, now, config.router.learn_time);
+                entry.configure(vip, config, &self.words, now);
                 for input in entry.gate_inputs(vip, disabled) {
                     let action = entry.gate(now, input);
                     effects.extend(effect(&entry, action, now, now));
@@ -289,6 +294,20 @@ impl State {
         (known, self.finish(effects))
     }
 
+    /// The administrator's words have changed. `cause` is why words are gone that stood.
+    pub fn set_words(&mut self, now: Instant, words: Arc<Words>, cause: &str) -> Vec<Effect> {
+        self.words = words;
+        let mut effects = Vec::new();
+        for at in 0..self.vips.len() {
+            if let Some(vip) = self.vips.get_mut(at) {
+                let action = vip.set_words(&self.words, now, cause);
+                effects.extend(effect(vip, action, now, now));
+            }
+            effects.extend(self.regate(at, now, now));
+        }
+        self.finish(effects)
+    }
+
     /// The daemon stops: everything is withdrawn; the dataplane is left as it is.
     pub fn stop(&mut self, now: Instant) -> Vec<Effect> {
         self.stopping = true;
@@ -431,7 +450,7 @@ pub(super) fn effect(
     now: Instant,
     cause: Instant,
 ) -> Option<Effect> {
-    let (address, reason) = (vip.address, vip.gate.reason(now).to_string());
+    let (address, reason) = (vip.address, vip.reason(now));
     Some(match action? {
         Action::Withdraw => Effect::Withdraw { address, cause, reason },
         Action::Announce => Effect::Announce { address, name: vip.name.clone(), reason },

@@ -75,7 +75,8 @@ fn vip_view(vip: &VipEntry, now: Instant, clock: &Clock) -> snapshot::Vip {
         address: vip.address,
         state,
         since: clock.unix(vip.since),
-        reason: vip.gate.reason(now).to_string(),
+        reason: vip.reason(now),
+        admin: vip.word.clone(),
         services: vip.services.iter().map(|s| service_view(s, clock)).collect(),
         traffic: snapshot::Traffic::default(),
     }
@@ -106,6 +107,7 @@ fn backend_view(backend: &BackendEntry, clock: &Clock) -> snapshot::Backend {
         address: backend.address,
         weight: backend.weight,
         state: backend.state(),
+        admin: backend.word.clone(),
         since: clock.unix(backend.since),
         checks: checks.collect(),
         mac: None,

@@ -1,7 +1,7 @@
 //! One VIP address: its services, its gate, and the forwarding state that follows from both.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use vc5_health::Verdict;
 use vc5_health::aggregate::{self, ServiceState};
@@ -10,6 +10,7 @@ use vc5_xdp::{BackendSpec, L4, RealState, ServiceSpec, Unknown, VipSpec};
 use super::backend::BackendEntry;
 use super::notes::{ABSENT, Change, Notes};
 use super::service::{CONFIGURED, ServiceEntry};
+use crate::admin::{Word, Words};
 use crate::config::model::{AdminState, Config, Protocol, Vip};
 use crate::gate::{Action, Admin, Gate, Health, Input, Ready, State, Timing};
 use crate::snapshot::Subject;
@@ -29,8 +30,10 @@ pub(crate) struct VipEntry {
     /// Gone from the configuration; it lives on until its withdrawal is on the wire.
     pub(crate) removed: bool,
     /// `state` in the configuration.
-    pub(crate) configured: Admin,
-    /// Switched off at the control socket.
+    pub(crate) configured: AdminState,
+    /// The administrator's word at the control socket.
+    pub(crate) word: Option<Word>,
+    /// Switched off at the control socket until the daemon ends.
     pub(crate) disabled: bool,
     /// Last state handed to the dataplane, and the sequence number it went out with.
     pub(crate) sent: Option<VipSpec>,
@@ -54,7 +57,8 @@ impl VipEntry {
             services: Vec::new(),
             unknown: vip.unknown_port,
             removed: false,
-            configured: admin(vip.state),
+            configured: vip.state,
+            word: None,
             disabled: false,
             sent: None,
             sent_seq: 0,
@@ -63,13 +67,9 @@ impl VipEntry {
     }
 
     /// Takes over the configuration; known services and backends keep their state.
-    pub(crate) fn configure(
-        &mut self,
-        vip: &Vip,
-        config: &Config,
-        now: Instant,
-        learn_time: Duration,
-    ) {
+    pub(crate) fn configure(&mut self, vip: &Vip, config: &Config, words: &Words, now: Instant) {
+        let learn_time = config.router.learn_time;
+        self.word = words.vip(&vip.name).cloned();
         self.name.clone_from(&vip.name);
         self.notes.rename(&vip.name);
         self.removed = false;
@@ -84,7 +84,7 @@ impl VipEntry {
                 Some(at) => old.swap_remove(at),
                 None => ServiceEntry::new(service, now, learn_time, late),
             };
-            entry.configure(self.address, service, config, now, &mut self.notes);
+            entry.configure(self.address, service, config, words, now, &mut self.notes);
             self.services.push(entry);
         }
         for gone in old {
@@ -95,15 +95,39 @@ impl VipEntry {
 
     /// The gate's inputs that a new configuration changes.
     pub(crate) fn gate_inputs(&mut self, vip: &Vip, disabled: bool) -> [Input; 3] {
-        self.configured = admin(vip.state);
+        self.configured = vip.state;
         self.disabled = disabled;
         let admin = Input::Admin(self.effective_admin());
         [Input::Removed(false), Input::Timing(timing(vip)), admin]
     }
 
-    /// The administrator's word: `disable` at the control socket goes above the configuration.
+    /// The administrator's word: the strictest of the configuration's and those at the control socket.
     pub(crate) fn effective_admin(&self) -> Admin {
-        if self.disabled { Admin::Disabled } else { self.configured }
+        match self.disabled {
+            true => Admin::Disabled,
+            false => admin(Word::applied_to(self.word.as_ref(), self.configured)),
+        }
+    }
+
+    /// The administrator's words have changed.
+    pub(crate) fn set_words(&mut self, words: &Words, now: Instant, cause: &str) -> Option<Action> {
+        self.word = words.vip(&self.name).cloned();
+        for service in &mut self.services {
+            service.set_words(words, now, cause, &mut self.notes);
+        }
+        self.gate(now, Input::Admin(self.effective_admin()))
+    }
+
+    /// Why the route stands where it does, with the administrator's own words where they are the reason.
+    pub(crate) fn reason(&self, now: Instant) -> String {
+        format!("{}{}", self.gate.reason(now), self.own_words())
+    }
+
+    /// `: kernel upgrade`, when the administrator's word keeps the VIP down and says why.
+    fn own_words(&self) -> String {
+        let off = self.gate.admin() != Admin::Enabled && !self.removed;
+        let reason = self.word.as_ref().filter(|_| off).and_then(|word| word.reason.as_deref());
+        reason.map(|why| format!(": {why}")).unwrap_or_default()
     }
 
     /// Asks the gate; keeps the time of its last change of state.
@@ -149,7 +173,7 @@ impl VipEntry {
         let change = Change { at: now, from: route_word(before), to: route_word(after) };
         let cause = match (before, after) {
             (State::Withdrawing { .. }, State::Down) => ended.to_owned(),
-            _ => self.gate.cause(now),
+            _ => format!("{}{}", self.gate.cause(now), self.own_words()),
         };
         self.notes.vip(Subject::Route, change, cause);
     }

@@ -230,7 +230,8 @@ async fn serve(
         core: core_requests.clone(),
         commands: command_queue,
         status,
-    });
+    })
+    .await;
     let ended = tokio::select! {
         ended = manager.run(signals) => {
             let (done, withdrawn) = oneshot::channel();

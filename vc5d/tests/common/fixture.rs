@@ -6,8 +6,8 @@ use vc5_xdp::Ports;
 
 use super::snapshot::{
     Backend, BackendState, CheckFailure, CheckResult, DaemonState, Dataplane, Event, History,
-    Interface, Leaving, Peer, PeerChannel, PeerCounters, PeerSession, Route, RouteChanges, Service,
-    Snapshot, Status, Subject, Traffic, Vip, VipState,
+    Interface, Leaving, Off, Peer, PeerChannel, PeerCounters, PeerSession, Route, RouteChanges,
+    Service, Snapshot, Status, Subject, Traffic, Vip, VipState, Word,
 };
 
 /// The present of this picture: 2026-11-24 09:00:00 UTC.
@@ -200,6 +200,7 @@ fn backend(address: &str, state: BackendState, result: CheckResult) -> Backend {
         address: address.parse().unwrap(),
         weight: 1,
         state,
+        admin: None,
         since: NOW - 900.0,
         checks: [("alive".into(), result)].into(),
         mac: Some("02:00:00:00:00:0a".into()),
@@ -245,7 +246,15 @@ fn vips() -> Vec<Vip> {
         mac: None,
         ..backend("10.1.10.13", BackendState::Unknown, check(None, None, ""))
     };
-    let drained = backend("10.1.10.14", BackendState::Draining, good());
+    let drained = Backend {
+        admin: Some(Word {
+            state: Off::Drain,
+            reason: Some("kernel upgrade".into()),
+            since: NOW - 900.0,
+            until: Some(NOW + 900.0),
+        }),
+        ..backend("10.1.10.14", BackendState::Draining, good())
+    };
     let off = backend("2001:db8:10::15", BackendState::Disabled, good());
     let vip = |name: &str, address: &str, state, reason: &str, services| Vip {
         name: name.into(),
@@ -254,6 +263,7 @@ fn vips() -> Vec<Vip> {
         state,
         since: NOW - 700.0,
         reason: reason.into(),
+        admin: None,
         services,
         traffic: total(),
     };

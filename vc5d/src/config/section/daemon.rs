@@ -76,10 +76,12 @@ pub(super) fn control(mut table: Table<'_>) -> Control {
         }
         Some(path)
     });
+    let state_directory = table.get("state-directory").and_then(|field| field.absolute_path());
     let history = table.get("history").and_then(|field| field.number(0..=1_000_000_usize));
     table.end();
     Control {
         socket: socket.unwrap_or_else(|| PathBuf::from("/run/vc5/vc5.ctl")),
+        state_directory: state_directory.unwrap_or_else(|| PathBuf::from("/var/lib/vc5")),
         history: history.unwrap_or(4096),
     }
 }

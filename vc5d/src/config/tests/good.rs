@@ -318,6 +318,7 @@ fn defaults() {
     assert_eq!(config.router.learn_time, seconds(10));
     assert_eq!(config.control.socket, Path::new("/run/vc5/vc5.ctl"));
     assert_eq!(config.control.history, 4096);
+    assert_eq!(config.control.state_directory, Path::new("/var/lib/vc5"));
     assert_eq!(config.metrics.listen, Some("127.0.0.1:9324".parse().unwrap()));
     assert_eq!(config.dataplane.pin_path, Path::new("/sys/fs/bpf/vc5"));
     assert_eq!(config.dataplane.on_stop, OnStop::Keep);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::clock::Clock;
 use super::super::reply::{Reply, code};
-use super::find_vips;
+use super::{find_vips, health};
 use crate::snapshot::{
     Backend, BackendState, CheckResult, Event, Route, Service, Snapshot, Subject, Vip, VipState,
 };
@@ -24,6 +24,9 @@ pub(super) fn explain(snapshot: &Snapshot, name: &str, clock: &Clock) -> Reply {
         say(route_line(snapshot, vip, clock));
         for line in neighbour_lines(snapshot, vip) {
             say(format!("  {line}"));
+        }
+        if let Some(said) = &vip.admin {
+            say(format!("  {}", health::word(said, clock)));
         }
         if let Some(event) = last_change(snapshot, vip) {
             say(format!(
@@ -151,7 +154,9 @@ fn backend_lines(service: &Service, clock: &Clock) -> Vec<String> {
     for backend in rest {
         let (since, ago) = (clock.table(backend.since), clock.ago(backend.since));
         let word = backend.state.word();
-        lines.push(format!("backend {} is {word} since {since} ({ago})", backend.address));
+        let said = backend.admin.as_ref().map(|said| format!(": {}", health::word(said, clock)));
+        let said = said.unwrap_or_default();
+        lines.push(format!("backend {} is {word} since {since} ({ago}){said}", backend.address));
         let checks = backend.checks.iter().filter(|(_, check)| check.up != Some(true));
         lines.extend(checks.map(|(name, check)| format!("  {}", check_line(name, check, clock))));
     }

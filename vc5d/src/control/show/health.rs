@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::super::clock::Clock;
 use super::super::reply::{Reply, code};
 use super::find_vips;
+use crate::admin::Word;
 use crate::snapshot::{Backend, CheckResult, Service, Snapshot, Vip, VipState};
 
 /// Slots of a ring in all.
@@ -37,6 +38,9 @@ pub(super) fn vip(snapshot: &Snapshot, name: &str, clock: &Clock) -> Reply {
         let state = state(vip.state);
         let text = format!("{} {} {state} since {since}: {}", vip.name, vip.address, vip.reason);
         reply.push(code::VIP_DETAIL, text);
+        if let Some(said) = &vip.admin {
+            reply.push(code::VIP_DETAIL, format!("  {}", word(said, clock)));
+        }
         for service in &vip.services {
             reply.push(code::VIP_DETAIL, service_line(service, clock));
             for backend in &service.backends {
@@ -130,13 +134,20 @@ fn service_line(service: &Service, clock: &Clock) -> String {
 fn backend_line(backend: &Backend, clock: &Clock) -> String {
     let share = f64::from(backend.ring_slots) * 100.0 / RING_SLOTS;
     format!(
-        "    {} {} since {}, weight {}, {share:.1} % of the ring, MAC {}",
+        "    {} {} since {}, weight {}, {share:.1} % of the ring, MAC {}{}",
         backend.address,
         backend.state.word(),
         clock.table(backend.since),
         backend.weight,
-        backend.mac.as_deref().unwrap_or("unknown")
+        backend.mac.as_deref().unwrap_or("unknown"),
+        backend.admin.as_ref().map(|w| format!(", {}", word(w, clock))).unwrap_or_default()
     )
+}
+
+/// `drained by the administrator at ... until ...: kernel upgrade`
+pub(super) fn word(word: &Word, clock: &Clock) -> String {
+    let until = word.until.map(|at| format!(" until {}", clock.table(at))).unwrap_or_default();
+    format!("{} (since {}{until})", word.cause(), clock.table(word.since))
 }
 
 fn last(check: &CheckResult, clock: &Clock) -> String {

@@ -1,5 +1,6 @@
 //! The core as a pure machine, on a virtual clock.
 
+mod admin;
 mod causes;
 mod forwarding;
 mod gating;
