@@ -11,7 +11,7 @@
 //! | [`verdict`] | outcomes to `Up` and `Down` by rise and fall (sans-IO) |
 //! | [`schedule`] | when each probe starts (sans-IO) |
 //! | [`aggregate`] | checks to backend to service to VIP (pure) |
-//! | [`probe`] | one TCP or HTTP probe over one fresh socket |
+//! | [`probe`] | one probe of any kind over one fresh socket |
 //! | [`path`] | marks, rules and routes that lead a probe to its backend |
 //! | [`prober`] | the driver that joins them: the public handle |
 
@@ -24,7 +24,7 @@ pub mod prober;
 pub mod schedule;
 pub mod verdict;
 
-pub use check::{Check, CheckKind, HttpCheck, Probe, ProbeKey, ProbePath};
+pub use check::{Check, CheckKind, HttpCheck, Probe, ProbeKey, ProbePath, UdpCheck};
 pub use error::Error;
 pub use path::{Report, check_paths};
 pub use probe::Outcome;

@@ -1,11 +1,13 @@
 //! What to probe, how often, and by which path.
 
 pub mod http;
+pub mod udp;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 pub use self::http::HttpCheck;
+pub use self::udp::UdpCheck;
 use crate::error::Error;
 
 /// The longest interval and timeout: any later time is one that the clock can still name.
@@ -18,7 +20,7 @@ pub struct ProbeKey {
     pub vip: IpAddr,
     /// The backend that must answer.
     pub backend: IpAddr,
-    /// The TCP port that is probed.
+    /// The port that is probed.
     pub port: u16,
     /// The caller's label of the service, such as `80/tcp`. Not interpreted.
     pub service: String,
@@ -68,6 +70,8 @@ pub enum CheckKind {
     Tcp,
     /// An HTTP/1.1 request is answered with an expected status.
     Http(HttpCheck),
+    /// A UDP datagram is answered.
+    Udp(UdpCheck),
 }
 
 impl CheckKind {
@@ -76,6 +80,7 @@ impl CheckKind {
         match self {
             Self::Tcp => Ok(()),
             Self::Http(http) => http.validate(),
+            Self::Udp(udp) => udp.validate(),
         }
     }
 }

@@ -7,6 +7,7 @@
 mod http;
 mod socket;
 mod tcp;
+mod udp;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -74,6 +75,7 @@ pub async fn run(target: Target, check: &Check, vip: IpAddr) -> Finished {
             Ok(request) => http::probe(target, clock, request, check).await,
             Err(error) => clock.failed(format!("cannot make the request: {error}")),
         },
+        CheckKind::Udp(check) => udp::probe(target, clock, check).await,
     }
 }
 

@@ -2,32 +2,65 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use super::Target;
 
 /// Connects to the target. The stream closes by RST until [`close_orderly`] is called on it.
 pub(super) async fn connect(target: Target) -> Result<TcpStream, String> {
-    let socket = open(target)?;
+    let socket = stream(target)?;
     socket.connect(target.address).await.map_err(|error| describe(&error))
 }
 
-fn open(target: Target) -> Result<TcpSocket, String> {
-    let step = |doing: &'static str| {
-        move |error: io::Error| format!("cannot {doing}: {}", describe(&error))
+/// A UDP socket that talks to the target only.
+pub(super) async fn udp(target: Target) -> Result<UdpSocket, String> {
+    let socket = open(target, Type::DGRAM, Protocol::UDP)?;
+    report_errors(&socket, target.address).map_err(step("ask for ICMP errors"))?;
+    let socket = UdpSocket::from_std(socket.into()).map_err(|error| describe(&error))?;
+    socket.connect(target.address).await.map_err(|error| describe(&error))?;
+    Ok(socket)
+}
+
+/// Has every ICMP error fail the socket at once. Without this UDP takes notice of closed ports
+/// only, and neither of unreachable hosts nor of neighbours that do not answer.
+fn report_errors(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    let (level, name) = match address {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVERR),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
     };
-    let kind = Type::STREAM.nonblocking().cloexec();
-    let socket = Socket::new(Domain::for_address(target.address), kind, Some(Protocol::TCP))
-        .map_err(step("open a socket"))?;
+    let on: libc::c_int = 1;
+    let length = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: the option is an int, and `on` and its length are of one that lives through the call.
+    let set = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const on).cast(), length)
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn step(doing: &'static str) -> impl FnOnce(io::Error) -> String {
+    move |error| format!("cannot {doing}: {}", describe(&error))
+}
+
+fn stream(target: Target) -> Result<TcpSocket, String> {
+    let socket = open(target, Type::STREAM, Protocol::TCP)?;
     socket.set_linger(Some(Duration::ZERO)).map_err(step("set SO_LINGER"))?;
+    Ok(TcpSocket::from_std_stream(socket.into()))
+}
+
+/// A socket that is marked and bound as the target says, not connected yet.
+fn open(target: Target, kind: Type, protocol: Protocol) -> Result<Socket, String> {
+    let kind = kind.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(target.address), kind, Some(protocol))
+        .map_err(step("open a socket"))?;
     if let Some(mark) = target.mark {
         socket.set_mark(mark).map_err(step("mark the socket"))?;
     }
     if let Some(ttl) = target.ttl {
-        // Before the connect, so that the first SYN has it.
+        // Before the connect, so that the first packet has it.
         let set = match target.address {
             SocketAddr::V4(_) => socket.set_ttl_v4(ttl.into()),
             SocketAddr::V6(_) => socket.set_unicast_hops_v6(ttl.into()),
@@ -41,7 +74,7 @@ fn open(target: Target) -> Result<TcpSocket, String> {
             _ => format!("cannot bind to {source}: {}", describe(&error)),
         })?;
     }
-    Ok(TcpSocket::from_std_stream(socket.into()))
+    Ok(socket)
 }
 
 /// Lets the stream close by FIN. Only for one whose peer has closed already: then this end goes
@@ -68,7 +101,7 @@ mod tests {
         for (address, ttl) in [("127.0.0.1:1", Some(1)), ("[::1]:1", Some(255)), ("[::1]:1", None)]
         {
             let address: SocketAddr = address.parse().unwrap();
-            let socket = open(Target { address, source: None, mark: None, ttl }).unwrap();
+            let socket = stream(Target { address, source: None, mark: None, ttl }).unwrap();
             let socket = SockRef::from(&socket);
             let found = if address.is_ipv4() { socket.ttl_v4() } else { socket.unicast_hops_v6() };
             let fresh = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap().unicast_hops_v6();

@@ -5,6 +5,7 @@
 // The exemption in clippy.toml reaches test functions, but not what they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod kinds;
 mod lab;
 mod paths;
 mod probes;

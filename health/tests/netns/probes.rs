@@ -82,7 +82,10 @@ pub(crate) async fn wait_for(
 
 /// Runs these probes in the balancer until each has ended once. Gives verdict and diagnostic by
 /// label.
-fn outcomes(lab: &Lab, probes: Vec<Probe>) -> HashMap<String, (Verdict, String, Duration)> {
+pub(crate) fn outcomes(
+    lab: &Lab,
+    probes: Vec<Probe>,
+) -> HashMap<String, (Verdict, String, Duration)> {
     lab.run("lb", async move {
         let (prober, mut events) = Prober::start(config()).await.unwrap();
         let keys = probes.len();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vc5_bgp::session::{GracefulRestart, LimitAction, Password, PrefixLimit};
 use vc5_bgp::wire::BgpRole;
-use vc5_health::HttpCheck;
+use vc5_health::{HttpCheck, UdpCheck};
 use vc5_xdp::{OnDown, Ports, Unknown};
 
 use super::super::model::*;
@@ -251,7 +251,12 @@ fn pools_checks_and_vips_arrive() {
         rise: 3,
         fall: 2,
     };
-    assert_eq!(config.checks.into_values().collect::<Vec<_>>(), [alive, spare]);
+    let echo = Check {
+        name: "echo".into(),
+        kind: CheckKind::Udp(UdpCheck { send: b"ping".to_vec(), receive: Some(vec![0, 255]) }),
+        ..spare.clone()
+    };
+    assert_eq!(config.checks.into_values().collect::<Vec<_>>(), [alive, echo, spare]);
     let udp = Service {
         ports: Ports::One(53),
         protocol: Protocol::Udp,

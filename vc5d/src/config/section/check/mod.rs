@@ -1,6 +1,7 @@
 //! `[check.NAME]`.
 
 mod http;
+mod udp;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,16 +14,19 @@ use super::{collect, milliseconds, port, seconds};
 enum Kind {
     Tcp,
     Http,
+    Udp,
     /// A type that is planned.
     Later,
 }
 
-const KINDS: [(&str, Kind); 2] = [("tcp", Kind::Tcp), ("http", Kind::Http)];
-const LATER: [&str; 5] = ["https", "syn", "dns", "udp", "script"];
+const KINDS: [(&str, Kind); 3] = [("tcp", Kind::Tcp), ("http", Kind::Http), ("udp", Kind::Udp)];
+const LATER: [&str; 4] = ["https", "syn", "dns", "script"];
 
 /// Keys that only some types have.
-const OWNERS: [(&[&str], &[Kind], &str); 1] =
-    [(&http::KEYS, &[Kind::Http], "belongs to type = \"http\"")];
+const OWNERS: [(&[&str], &[Kind], &str); 2] = [
+    (&http::KEYS, &[Kind::Http], "belongs to type = \"http\""),
+    (&udp::KEYS, &[Kind::Udp], "belongs to type = \"udp\""),
+];
 
 pub(super) fn checks(table: Table<'_>) -> BTreeMap<String, Check> {
     collect(table, "check.NAME", check)
@@ -32,6 +36,7 @@ fn check(name: &str, mut table: Table<'_>) -> Option<Check> {
     let kind = table.need("type").and_then(|field| kind(&field));
     // All keys are read whatever the type, so that each is known, and wrong where it is wrong.
     let http = http::read(&mut table);
+    let udp = udp::read(&mut table);
     if let Some(kind) = kind.filter(|kind| *kind != Kind::Later) {
         for (keys, _, message) in OWNERS.iter().filter(|(_, owners, _)| !owners.contains(&kind)) {
             table.misplaced(keys, message);
@@ -49,6 +54,7 @@ fn check(name: &str, mut table: Table<'_>) -> Option<Check> {
     let kind = match kind? {
         Kind::Tcp => CheckKind::Tcp,
         Kind::Http => CheckKind::Http(http),
+        Kind::Udp => CheckKind::Udp(udp),
         Kind::Later => return None,
     };
     Some(Check {
@@ -65,7 +71,9 @@ fn check(name: &str, mut table: Table<'_>) -> Option<Check> {
 fn kind(field: &Field<'_>) -> Option<Kind> {
     let text = field.text()?;
     if LATER.contains(&text) {
-        field.fail::<()>(&format!("\"{text}\" is not supported yet; use \"tcp\" or \"http\""));
+        let words: Vec<_> = KINDS.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        let words = words.join(", ");
+        field.fail::<()>(&format!("\"{text}\" is not supported yet; there are {words}"));
         return Some(Kind::Later);
     }
     field.word(&KINDS)
