@@ -444,6 +444,8 @@ pub struct Vip {
     pub up_delay: Duration,
     /// `down-delay`: how long it may be unhealthy before it is withdrawn; default 0 s.
     pub down_delay: Duration,
+    /// `drain-time`: how long it stands with GRACEFUL_SHUTDOWN when it is drained; default 10 s.
+    pub drain_time: Duration,
     /// `damping`; default none.
     pub damping: Option<DampingSettings>,
     /// `group`: VIPs of one group are announced and withdrawn together.

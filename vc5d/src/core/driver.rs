@@ -236,11 +236,12 @@ impl Core {
                 tracing::warn!(target: "gate", vip = %address, "{reason}");
             }
             Effect::Announce { address, name, reason } => {
-                self.parts.speaker.announce(translate::local_route(address, &name));
+                self.parts.speaker.announce(translate::local_route(address, &name, false));
                 tracing::info!(target: "gate", vip = %address, name, "{reason}");
             }
-            Effect::Rename { address, name } => {
-                self.parts.speaker.announce(translate::local_route(address, &name));
+            Effect::Update { address, name, draining } => {
+                self.parts.speaker.announce(translate::local_route(address, &name, draining));
+                tracing::info!(target: "gate", vip = %address, name, draining, "announced anew");
             }
             Effect::Apply { seq, desired } => {
                 if let Some(dataplane) = &self.parts.dataplane {

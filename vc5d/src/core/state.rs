@@ -30,12 +30,14 @@ pub enum Effect {
         /// The gate's reason, for the record.
         reason: String,
     },
-    /// The VIP of a standing route has another name now, for filters that ask for it.
-    Rename {
+    /// Announce a route that stands anew, with another name of its VIP or as one that is drained.
+    Update {
         /// The VIP.
         address: IpAddr,
-        /// Its new name.
+        /// Its name, for filters that ask for it.
         name: String,
+        /// Routers shall prefer others (RFC 8326).
+        draining: bool,
     },
     /// Announce the route.
     Announce {
@@ -156,12 +158,7 @@ impl State {
         let standing = |vip: &&VipEntry| {
             vip.gate.state() == GateState::Announced && renamed.contains(&vip.address)
         };
-        effects.extend(
-            self.vips
-                .iter()
-                .filter(standing)
-                .map(|vip| Effect::Rename { address: vip.address, name: vip.name.clone() }),
-        );
+        effects.extend(self.vips.iter().filter(standing).map(update));
         for mut entry in old {
             entry.removed = true;
             let action = entry.gate(now, Input::Removed(true));
@@ -454,5 +451,11 @@ pub(super) fn effect(
     Some(match action? {
         Action::Withdraw => Effect::Withdraw { address, cause, reason },
         Action::Announce => Effect::Announce { address, name: vip.name.clone(), reason },
+        Action::Update => update(vip),
     })
+}
+
+fn update(vip: &VipEntry) -> Effect {
+    let draining = vip.gate.is_draining();
+    Effect::Update { address: vip.address, name: vip.name.clone(), draining }
 }

@@ -143,6 +143,12 @@ impl VipEntry {
         };
         self.notes.vip(Subject::Vip, change, cause);
         self.note_change(before.0, now, if flushed { ON_THE_WIRE } else { "" });
+        if action == Some(Action::Update) {
+            let words = ["announced", "draining"];
+            let [from, to] = if self.gate.is_draining() { words } else { [words[1], words[0]] };
+            let cause = format!("{}{}", self.gate.cause(now), self.own_words());
+            self.notes.vip(Subject::Route, Change { at: now, from, to }, cause);
+        }
         action
     }
 
@@ -287,7 +293,12 @@ fn health_word(health: &Health) -> &'static str {
 }
 
 fn timing(vip: &Vip) -> Timing {
-    Timing { up_delay: vip.up_delay, down_delay: vip.down_delay, damping: vip.damping }
+    Timing {
+        up_delay: vip.up_delay,
+        down_delay: vip.down_delay,
+        drain_time: vip.drain_time,
+        damping: vip.damping,
+    }
 }
 
 fn admin(state: AdminState) -> Admin {

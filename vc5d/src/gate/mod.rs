@@ -60,6 +60,8 @@ pub struct Timing {
     pub up_delay: Duration,
     /// How long it may be unhealthy without a break before it is withdrawn.
     pub down_delay: Duration,
+    /// How long a drained route stands with GRACEFUL_SHUTDOWN before it is withdrawn (RFC 8326).
+    pub drain_time: Duration,
     /// What becomes of a route that comes and goes; `None`: nothing.
     pub damping: Option<DampingSettings>,
 }
@@ -88,6 +90,8 @@ pub enum Input {
 pub enum Action {
     /// Announce it.
     Announce,
+    /// It stands, and goes on standing: announce it anew, as [`Gate::is_draining`] says.
+    Update,
     /// Withdraw it, before anything else that the same event causes.
     Withdraw,
 }
@@ -124,6 +128,8 @@ pub struct Gate {
     unhealthy_since: Option<Instant>,
     timing: Timing,
     damping: Option<Damping>,
+    /// When the route that stands began to be drained.
+    draining_since: Option<Instant>,
     removed: bool,
     stopping: bool,
 }
@@ -140,6 +146,7 @@ impl Gate {
             unhealthy_since: None,
             timing,
             damping: None,
+            draining_since: None,
             removed: false,
             stopping: false,
         }
@@ -153,6 +160,11 @@ impl Gate {
     /// The administrator's word as the gate holds it.
     pub fn admin(&self) -> Admin {
         self.admin
+    }
+
+    /// The route stands, but routers shall prefer others: it is going to be withdrawn.
+    pub fn is_draining(&self) -> bool {
+        self.state == State::Announced && self.draining_since.is_some()
     }
 
     /// Health as the gate holds it.
@@ -175,6 +187,7 @@ impl Gate {
 
     /// Takes an input; says what must be done to the route.
     pub fn handle(&mut self, now: Instant, input: Input) -> Option<Action> {
+        let before = self.is_draining();
         match input {
             Input::Health(health) => {
                 (self.healthy_since, self.unhealthy_since) = match health {
@@ -183,7 +196,7 @@ impl Gate {
                 };
                 self.health = health;
             }
-            Input::Admin(admin) => self.admin = admin,
+            Input::Admin(admin) => self.set_admin(now, admin),
             Input::Ready(ready) => self.ready = ready,
             Input::Timing(timing) => self.set_timing(now, timing),
             Input::Removed(removed) => self.removed = removed,
@@ -194,7 +207,9 @@ impl Gate {
                 }
             }
         }
-        self.settle(now)
+        let action = self.settle(now);
+        let changed = self.state == State::Announced && self.is_draining() != before;
+        action.or(changed.then_some(Action::Update))
     }
 
     /// When [`Gate::handle_timeout`] wants to be called.
@@ -203,7 +218,7 @@ impl Gate {
             // A gate that waits for the dataplane alone is woken by the dataplane.
             State::Waiting { since } if self.ready == Ready::Yes => Some(self.opens_at(since)),
             State::Withdrawing { until } => Some(until),
-            State::Announced => self.closes_at(),
+            State::Announced => self.closes_at().into_iter().chain(self.drained_at()).min(),
             State::Waiting { .. } | State::Down => None,
         }
     }
@@ -220,7 +235,7 @@ impl Gate {
 
     /// The state that follows from what is known now.
     fn settle(&mut self, now: Instant) -> Option<Action> {
-        let wanted_since = self.wanted_since();
+        let wanted_since = self.wanted_since(now);
         match (self.state, wanted_since) {
             (State::Down, Some(since)) => {
                 self.state = State::Waiting { since };
@@ -240,6 +255,7 @@ impl Gate {
             (State::Announced, _) if self.holds(now) => None,
             (State::Announced, _) => {
                 self.note_flap(now);
+                self.draining_since = None;
                 self.state = State::Withdrawing { until: now + FLUSH_LIMIT };
                 Some(Action::Withdraw)
             }
@@ -249,19 +265,35 @@ impl Gate {
     }
 
     /// Since when everything but the dataplane has spoken for the route, if it does.
-    fn wanted_since(&self) -> Option<Instant> {
-        if self.unwanted() { None } else { self.healthy_since }
+    fn wanted_since(&self, now: Instant) -> Option<Instant> {
+        if self.unwanted(now) { None } else { self.healthy_since }
     }
 
     /// Somebody wants the route gone, however healthy the VIP is.
-    fn unwanted(&self) -> bool {
-        self.stopping || self.removed || self.admin != Admin::Enabled
+    fn unwanted(&self, now: Instant) -> bool {
+        let off = match self.admin {
+            Admin::Enabled => false,
+            Admin::Drain => self.drained_at().is_none_or(|at| now >= at),
+            Admin::Disabled => true,
+        };
+        self.stopping || self.removed || off
+    }
+
+    /// When a route that is being drained has stood for long enough.
+    fn drained_at(&self) -> Option<Instant> {
+        self.draining_since.map(|since| since + self.timing.drain_time)
+    }
+
+    fn set_admin(&mut self, now: Instant, admin: Admin) {
+        let drains = admin == Admin::Drain && self.state == State::Announced;
+        self.draining_since = drains.then(|| self.draining_since.unwrap_or(now));
+        self.admin = admin;
     }
 
     /// Whether a route that stands goes on standing. Only failing health has to last for `down-delay`.
     fn holds(&self, now: Instant) -> bool {
         let closed = self.closes_at().is_some_and(|at| now >= at);
-        !self.unwanted() && self.ready == Ready::Yes && !closed
+        !self.unwanted(now) && self.ready == Ready::Yes && !closed
     }
 
     /// When a VIP that has been healthy since then may be announced, as far as time goes.
@@ -287,7 +319,7 @@ impl Gate {
     /// Counts a withdrawal that nobody asked for.
     fn note_flap(&mut self, now: Instant) {
         if let Some(settings) = self.timing.damping
-            && !self.unwanted()
+            && !self.unwanted(now)
         {
             self.damping.get_or_insert_with(|| Damping::new(settings, now)).flap(now);
         }

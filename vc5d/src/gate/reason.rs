@@ -46,6 +46,10 @@ impl Gate {
     }
 
     fn standing(&self, now: Instant) -> String {
+        if let Some(at) = self.drained_at() {
+            let left = at.saturating_duration_since(now).as_secs_f64();
+            return format!("drained by the administrator, to be withdrawn in {left:.1} s");
+        }
         match self.closes_at() {
             None => "every service is up".to_owned(),
             Some(at) => {

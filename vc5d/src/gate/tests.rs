@@ -200,6 +200,7 @@ proptest! {
                     prop_assert!(gate.holds_rings());
                     standing = false;
                 }
+                Some(Action::Update) => prop_assert!(false, "without a drain-time nothing is drained"),
                 None => {}
             }
             let speaks_for = ready && enabled && healthy_since.is_some();

@@ -36,7 +36,7 @@ fn announced(timing: Timing, now: Instant) -> Gate {
 #[test]
 fn bad_health_has_to_last_for_the_down_delay() {
     let start = Instant::now();
-    let timing = Timing { up_delay: UP_DELAY, down_delay: DOWN_DELAY, damping: None };
+    let timing = Timing { up_delay: UP_DELAY, down_delay: DOWN_DELAY, ..Timing::default() };
     let mut gate = announced(timing, start);
     assert_eq!(gate.handle(start, down()), None);
     assert_eq!(gate.poll_timeout(), Some(start + DOWN_DELAY));
@@ -52,7 +52,7 @@ fn bad_health_has_to_last_for_the_down_delay() {
 #[test]
 fn nothing_but_bad_health_is_delayed() {
     let start = Instant::now();
-    let timing = Timing { up_delay: UP_DELAY, down_delay: DOWN_DELAY, damping: None };
+    let timing = Timing { up_delay: UP_DELAY, down_delay: DOWN_DELAY, ..Timing::default() };
     let lost = Input::Ready(Ready::No("the dataplane is gone".into()));
     for input in [Input::Admin(Admin::Disabled), Input::Removed(true), Input::Stop, lost] {
         let mut gate = announced(timing, start);
@@ -94,6 +94,42 @@ fn what_the_administrator_does_is_no_flap() {
     }
 }
 
+#[test]
+fn a_drained_route_stands_for_the_drain_time_and_then_goes() {
+    let start = Instant::now();
+    let timing = Timing { drain_time: MINUTE, damping: Some(DAMPING), ..Timing::default() };
+    let mut gate = announced(timing, start);
+    assert_eq!(gate.handle(start, Input::Admin(Admin::Drain)), Some(Action::Update));
+    assert!(gate.is_draining());
+    assert_eq!(gate.poll_timeout(), Some(start + MINUTE));
+    let reason = gate.reason(start).to_string();
+    assert_eq!(reason, "announced: drained by the administrator, to be withdrawn in 60.0 s");
+    let half = start + MINUTE / 2;
+    assert_eq!(gate.handle(half, Input::Admin(Admin::Drain)), None, "said twice is said once");
+    assert_eq!(gate.handle(half, Input::Admin(Admin::Enabled)), Some(Action::Update));
+    assert!(!gate.is_draining());
+    assert_eq!(gate.poll_timeout(), None);
+    assert_eq!(gate.handle(half, Input::Admin(Admin::Drain)), Some(Action::Update));
+    assert_eq!(gate.handle_timeout(start + MINUTE), None, "it began anew");
+    assert_eq!(gate.handle_timeout(half + MINUTE), Some(Action::Withdraw));
+    gate.handle(half + MINUTE, Input::Flushed);
+    assert_eq!(gate.handle_timeout(half + 10 * MINUTE), None);
+    assert!(gate.holds_rings());
+    let again = gate.handle(half + 10 * MINUTE, Input::Admin(Admin::Enabled));
+    assert_eq!(again, Some(Action::Announce), "a drain is no flap");
+}
+
+#[test]
+fn a_drained_route_whose_vip_fails_goes_at_once() {
+    let start = Instant::now();
+    let mut gate = announced(Timing { drain_time: MINUTE, ..Timing::default() }, start);
+    gate.handle(start, Input::Admin(Admin::Drain));
+    assert_eq!(gate.handle(start, down()), Some(Action::Withdraw));
+    gate.handle(start, Input::Flushed);
+    assert_eq!(gate.handle(start, up()), None, "it does not come back to be drained");
+    assert_eq!(gate.handle_timeout(start + 10 * MINUTE), None);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Up,
@@ -131,7 +167,12 @@ struct World {
 impl World {
     fn new() -> Self {
         let now = Instant::now();
-        let timing = Timing { up_delay: UP_DELAY, down_delay: DOWN_DELAY, damping: Some(DAMPING) };
+        let timing = Timing {
+            up_delay: UP_DELAY,
+            down_delay: DOWN_DELAY,
+            drain_time: Duration::ZERO,
+            damping: Some(DAMPING),
+        };
         Self {
             now,
             gate: Gate::new(timing, Admin::Enabled, Ready::Yes),
@@ -185,6 +226,7 @@ impl World {
                 self.withdrawals.push(self.now);
                 self.suppressed |= self.penalty() > 2000.0;
             }
+            Some(Action::Update) => panic!("nobody drains"),
             None => {}
         }
         let beyond = !self.good && lasted >= DOWN_DELAY;

@@ -20,12 +20,13 @@ pub fn peers(config: &Config) -> Vec<PeerConfig> {
     config.bgp.values().map(|protocol| peer(config, protocol)).collect()
 }
 
-/// The route of a VIP. Its name goes along, so that filters can ask for it.
-pub fn local_route(address: IpAddr, name: &str) -> LocalRoute {
+/// The route of a VIP. Its name goes along, so that filters can ask for it. One that is drained asks routers to prefer
+/// others (RFC 8326 section 4).
+pub fn local_route(address: IpAddr, name: &str, draining: bool) -> LocalRoute {
     LocalRoute {
         prefix: IpNet::from(address),
         med: None,
-        communities: Vec::new(),
+        communities: draining.then_some(Community::GRACEFUL_SHUTDOWN).into_iter().collect(),
         tag: Some(name.to_owned()),
     }
 }

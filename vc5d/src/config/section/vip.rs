@@ -37,6 +37,8 @@ fn vip(name: &str, mut table: Table<'_>, context: &Context<'_>, owners: &mut Own
         table.get("up-delay").and_then(|field| field.duration(seconds(0)..=seconds(3600)));
     let down_delay =
         table.get("down-delay").and_then(|field| field.duration(seconds(0)..=seconds(3600)));
+    let drain_time =
+        table.get("drain-time").and_then(|field| field.duration(seconds(0)..=seconds(3600)));
     let damping = table.get("damping").and_then(|field| damping(&field));
     let group = table.get("group").and_then(|field| field.text().map(str::to_owned));
     let state = table.get("state").and_then(|field| field.word(&STATES));
@@ -51,6 +53,7 @@ fn vip(name: &str, mut table: Table<'_>, context: &Context<'_>, owners: &mut Own
         addresses,
         up_delay: up_delay.unwrap_or(seconds(5)),
         down_delay: down_delay.unwrap_or_default(),
+        drain_time: drain_time.unwrap_or(seconds(10)),
         damping,
         group,
         state: state.unwrap_or(AdminState::Enabled),

@@ -80,6 +80,29 @@ fn a_disabled_vip_says_who_and_why() {
 }
 
 #[test]
+fn a_drained_vip_is_announced_anew_and_then_withdrawn() {
+    let mut world = World::up();
+    world.state.take_events();
+    let effects = say(&mut world, &[(Target::Vip("www".into()), Off::Drain)]);
+    let update = |draining| Effect::Update { address: VIP.into(), name: "www".into(), draining };
+    assert_eq!(effects, [update(true)]);
+    assert_eq!(say(&mut world, &[]), [update(false)]);
+    say(&mut world, &[(Target::Vip("www".into()), Off::Drain)]);
+    world.wait(Duration::from_secs(9));
+    assert!(world.standing);
+    world.wait(Duration::from_secs(1));
+    assert!(!world.standing);
+    world.flushed();
+    assert_eq!((world.live(80), world.live(443)), (2, 2), "what still arrives is forwarded");
+    let events = world.state.take_events();
+    let route = events.iter().filter(|event| event.subject == Subject::Route);
+    let told: Vec<_> = route.map(|event| (event.from, event.to)).collect();
+    let (on, off) = (("draining", "announced"), ("announced", "draining"));
+    let gone = [("announced", "withdrawing"), ("withdrawing", "down")];
+    assert_eq!(told, [off, on, off, gone[0], gone[1]]);
+}
+
+#[test]
 fn words_outlive_a_reload_and_count_from_the_start() {
     let mut world = World::new(DataplaneMode::Auto);
     let words = [(backend("10.0.0.2"), Off::Disabled), (Target::Vip("www".into()), Off::Drain)];

@@ -99,7 +99,7 @@ impl World {
                     self.standing = true;
                 }
                 Effect::Apply { seq, desired } => self.sent = Some((*seq, desired.clone())),
-                Effect::Rename { .. } => assert!(self.standing),
+                Effect::Update { .. } => assert!(self.standing),
                 Effect::Backend { .. } => {}
             }
         }
@@ -390,7 +390,7 @@ fn a_renamed_vip_keeps_its_route_under_the_new_name() {
     renamed.vips.insert("web".into(), vip);
     let effects = world.configure(&renamed);
     let name = "web".to_owned();
-    assert_eq!(effects, [Effect::Rename { address: IpAddr::V4(VIP), name }]);
+    assert_eq!(effects, [Effect::Update { address: IpAddr::V4(VIP), name, draining: false }]);
     assert!(world.standing);
 }
 
