@@ -24,7 +24,10 @@ pub mod prober;
 pub mod schedule;
 pub mod verdict;
 
-pub use check::{Check, CheckKind, HttpCheck, Probe, ProbeKey, ProbePath, UdpCheck};
+pub use check::{
+    Check, CheckKind, HttpCheck, Identity, Probe, ProbeKey, ProbePath, Tls, TlsSettings, UdpCheck,
+    Verify,
+};
 pub use error::Error;
 pub use path::{Report, check_paths};
 pub use probe::Outcome;

@@ -1,12 +1,14 @@
 //! What to probe, how often, and by which path.
 
 pub mod http;
+pub mod tls;
 pub mod udp;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 pub use self::http::HttpCheck;
+pub use self::tls::{Identity, Tls, TlsSettings, Verify};
 pub use self::udp::UdpCheck;
 use crate::error::Error;
 
@@ -70,6 +72,10 @@ pub enum CheckKind {
     Tcp,
     /// An HTTP/1.1 request is answered with an expected status.
     Http(HttpCheck),
+    /// As [`CheckKind::Http`], over TLS.
+    Https(HttpCheck, Tls),
+    /// A TLS handshake completes. The connection is closed by RST then.
+    Tls(Tls),
     /// A UDP datagram is answered.
     Udp(UdpCheck),
 }
@@ -78,8 +84,8 @@ impl CheckKind {
     /// Says which value cannot be used.
     fn validate(&self) -> Result<(), String> {
         match self {
-            Self::Tcp => Ok(()),
-            Self::Http(http) => http.validate(),
+            Self::Tcp | Self::Tls(_) => Ok(()),
+            Self::Http(http) | Self::Https(http, _) => http.validate(),
             Self::Udp(udp) => udp.validate(),
         }
     }

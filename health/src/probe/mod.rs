@@ -7,6 +7,7 @@
 mod http;
 mod socket;
 mod tcp;
+mod tls;
 mod udp;
 
 use std::future::Future;
@@ -17,6 +18,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::check::{Check, CheckKind};
+
+const CLOSED_EARLY: &str = "connection closed too early";
 
 /// What one probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,10 +74,9 @@ pub async fn run(target: Target, check: &Check, vip: IpAddr) -> Finished {
     let clock = Clock { begun: Instant::now(), timeout: check.timeout };
     match &check.kind {
         CheckKind::Tcp => tcp::probe(target, clock).await,
-        CheckKind::Http(check) => match http::request(check, vip, target.address.port()) {
-            Ok(request) => http::probe(target, clock, request, check).await,
-            Err(error) => clock.failed(format!("cannot make the request: {error}")),
-        },
+        CheckKind::Http(check) => http::probe(target, clock, check, None, vip).await,
+        CheckKind::Https(check, tls) => http::probe(target, clock, check, Some(tls), vip).await,
+        CheckKind::Tls(tls) => tls::probe(target, clock, tls, vip).await,
         CheckKind::Udp(check) => udp::probe(target, clock, check).await,
     }
 }

@@ -13,24 +13,42 @@ use hyper::client::conn::http1::{self, Parts, SendRequest};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
-use super::{Clock, Finished, Target, socket};
+use super::{CLOSED_EARLY, Clock, Finished, Target, socket, tls};
 use crate::check::http::{HttpCheck, request_target};
+use crate::check::tls::Tls;
 
 /// The most that a response header may take, in bytes.
 const HEADER_CAP: usize = 64 * 1024;
 
-const CLOSED_EARLY: &str = "connection closed too early";
+type Driver<S> = Pin<Box<dyn Future<Output = hyper::Result<Parts<TokioIo<S>>>> + Send>>;
 
-type Driver = Pin<Box<dyn Future<Output = hyper::Result<Parts<TokioIo<TcpStream>>>> + Send>>;
+/// What HTTP is carried by.
+trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The connection under it.
+    fn into_tcp(self) -> TcpStream;
+}
+
+impl Transport for TcpStream {
+    fn into_tcp(self) -> TcpStream {
+        self
+    }
+}
+
+impl Transport for TlsStream<TcpStream> {
+    fn into_tcp(self) -> TcpStream {
+        self.into_inner().0
+    }
+}
 
 /// The request that a check sends.
-pub(super) fn request(
+fn request(
     check: &HttpCheck,
     vip: IpAddr,
-    port: u16,
+    port: Option<u16>,
 ) -> Result<Request<Empty<Bytes>>, String> {
     let host = check.host.clone().unwrap_or_else(|| default_host(vip, port));
     let target = request_target(&check.path).ok_or("invalid path")?;
@@ -55,31 +73,55 @@ pub(super) fn request(
 }
 
 /// RFC 9110 section 7.2: the port is left out where it is the scheme's own.
-fn default_host(vip: IpAddr, port: u16) -> String {
+fn default_host(vip: IpAddr, port: Option<u16>) -> String {
     let host = match vip {
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => format!("[{v6}]"),
     };
-    if port == 80 { host } else { format!("{host}:{port}") }
+    match port {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    }
 }
 
 /// Asks on a fresh connection and judges the answer.
 pub(super) async fn probe(
     target: Target,
     clock: Clock,
+    check: &HttpCheck,
+    tls: Option<&Tls>,
+    vip: IpAddr,
+) -> Finished {
+    let own = if tls.is_some() { 443 } else { 80 };
+    let port = Some(target.address.port()).filter(|port| *port != own);
+    let request = match request(check, vip, port) {
+        Ok(request) => request,
+        Err(error) => return clock.failed(format!("cannot make the request: {error}")),
+    };
+    let Some(tls) = tls else {
+        return match clock.stage("connecting", socket::connect(target)).await {
+            Ok(stream) => ask(clock, stream, request, check).await,
+            Err(diagnostic) => clock.failed(diagnostic),
+        };
+    };
+    match tls::connect(target, clock, tls, check.host.as_deref(), vip).await {
+        Ok(stream) => ask(clock, stream, request, check).await,
+        Err(diagnostic) => clock.failed(diagnostic),
+    }
+}
+
+async fn ask<S: Transport>(
+    clock: Clock,
+    stream: S,
     request: Request<Empty<Bytes>>,
     check: &HttpCheck,
 ) -> Finished {
-    let stream = match clock.stage("connecting", socket::connect(target)).await {
-        Ok(stream) => stream,
-        Err(diagnostic) => return clock.failed(diagnostic),
-    };
     let handshake = http1::Builder::new().max_buf_size(HEADER_CAP).handshake(TokioIo::new(stream));
     let (sender, connection) = match handshake.await {
         Ok(both) => both,
         Err(error) => return clock.failed(describe(&error)),
     };
-    let mut driver = Some(Box::pin(connection.without_shutdown()) as Driver);
+    let mut driver = Some(Box::pin(connection.without_shutdown()) as Driver<S>);
     let mut parts = None;
     let exchange = exchange(clock, sender, request, check);
     let (diagnostic, whole) = match drive(&mut driver, &mut parts, exchange).await {
@@ -115,9 +157,9 @@ async fn exchange(
 }
 
 /// Runs `work` to its end while the connection is driven beside it.
-async fn drive<T>(
-    driver: &mut Option<Driver>,
-    parts: &mut Option<Parts<TokioIo<TcpStream>>>,
+async fn drive<S, T>(
+    driver: &mut Option<Driver<S>>,
+    parts: &mut Option<Parts<TokioIo<S>>>,
     work: impl Future<Output = T>,
 ) -> T {
     tokio::pin!(work);
@@ -163,13 +205,18 @@ async fn read_body(response: Response<Incoming>, check: &HttpCheck) -> Result<bo
 }
 
 /// Waits for the server's FIN. What comes before it is left unread: such a server does not close.
-async fn close(driver: Option<Driver>, parts: Option<Parts<TokioIo<TcpStream>>>) {
+async fn close<S: Transport>(driver: Option<Driver<S>>, parts: Option<Parts<TokioIo<S>>>) {
     let parts = match driver {
         Some(driver) => driver.await.ok(),
         None => parts,
     };
     let Some(parts) = parts else { return };
     let mut stream = parts.io.into_inner();
+    // Over TLS this may be the end that the server announces before its FIN.
+    if matches!(stream.read(&mut [0]).await, Ok(read) if read > 0) {
+        return;
+    }
+    let mut stream = stream.into_tcp();
     if matches!(stream.read(&mut [0]).await, Ok(0)) {
         socket::close_orderly(&stream);
     }
@@ -204,7 +251,7 @@ fn describe(error: &hyper::Error) -> String {
     if let Some(io) = error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
         match io.kind() {
             io::ErrorKind::UnexpectedEof => CLOSED_EARLY.into(),
-            _ => socket::describe(io),
+            _ => tls::describe(io),
         }
     } else if error.is_incomplete_message() {
         CLOSED_EARLY.into()

@@ -279,7 +279,7 @@ async fn an_ipv6_service_is_asked_by_its_address_in_brackets() {
 #[test]
 fn the_default_host_is_the_vip() {
     let host = |vip: &str, port| default_host(vip.parse().unwrap(), port);
-    assert_eq!(host("192.0.2.1", 80), "192.0.2.1");
-    assert_eq!(host("2001:db8::1", 80), "[2001:db8::1]");
-    assert_eq!(host("2001:db8::1", 8080), "[2001:db8::1]:8080");
+    assert_eq!(host("192.0.2.1", None), "192.0.2.1");
+    assert_eq!(host("2001:db8::1", None), "[2001:db8::1]");
+    assert_eq!(host("2001:db8::1", Some(8080)), "[2001:db8::1]:8080");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vc5_bgp::session::{GracefulRestart, LimitAction, Password, PrefixLimit};
 use vc5_bgp::wire::BgpRole;
-use vc5_health::{HttpCheck, UdpCheck};
+use vc5_health::{HttpCheck, Tls, TlsSettings, UdpCheck, Verify};
 use vc5_xdp::{OnDown, Ports, Unknown};
 
 use super::super::model::*;
@@ -256,7 +256,17 @@ fn pools_checks_and_vips_arrive() {
         kind: CheckKind::Udp(UdpCheck { send: b"ping".to_vec(), receive: Some(vec![0, 255]) }),
         ..spare.clone()
     };
-    assert_eq!(config.checks.into_values().collect::<Vec<_>>(), [alive, echo, spare]);
+    let settings = TlsSettings {
+        server_name: Some("www.example.org".into()),
+        verify: Verify::Pinned(vec![[0xab; 32]]),
+        identity: None,
+    };
+    let secure = Check {
+        name: "secure".into(),
+        kind: CheckKind::Tls(Tls::new(settings).unwrap()),
+        ..spare.clone()
+    };
+    assert_eq!(config.checks.into_values().collect::<Vec<_>>(), [alive, echo, secure, spare]);
     let udp = Service {
         ports: Ports::One(53),
         protocol: Protocol::Udp,

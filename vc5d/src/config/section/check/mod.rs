@@ -1,6 +1,7 @@
 //! `[check.NAME]`.
 
 mod http;
+mod tls;
 mod udp;
 
 use std::collections::BTreeMap;
@@ -14,17 +15,26 @@ use super::{collect, milliseconds, port, seconds};
 enum Kind {
     Tcp,
     Http,
+    Https,
+    Tls,
     Udp,
     /// A type that is planned.
     Later,
 }
 
-const KINDS: [(&str, Kind); 3] = [("tcp", Kind::Tcp), ("http", Kind::Http), ("udp", Kind::Udp)];
-const LATER: [&str; 4] = ["https", "syn", "dns", "script"];
+const KINDS: [(&str, Kind); 5] = [
+    ("tcp", Kind::Tcp),
+    ("http", Kind::Http),
+    ("https", Kind::Https),
+    ("tls", Kind::Tls),
+    ("udp", Kind::Udp),
+];
+const LATER: [&str; 3] = ["syn", "dns", "script"];
 
 /// Keys that only some types have.
-const OWNERS: [(&[&str], &[Kind], &str); 2] = [
-    (&http::KEYS, &[Kind::Http], "belongs to type = \"http\""),
+const OWNERS: [(&[&str], &[Kind], &str); 3] = [
+    (&http::KEYS, &[Kind::Http, Kind::Https], "belongs to type = \"http\" or \"https\""),
+    (&tls::KEYS, &[Kind::Https, Kind::Tls], "belongs to type = \"https\" or \"tls\""),
     (&udp::KEYS, &[Kind::Udp], "belongs to type = \"udp\""),
 ];
 
@@ -36,6 +46,7 @@ fn check(name: &str, mut table: Table<'_>) -> Option<Check> {
     let kind = table.need("type").and_then(|field| kind(&field));
     // All keys are read whatever the type, so that each is known, and wrong where it is wrong.
     let http = http::read(&mut table);
+    let tls = tls::read(&mut table);
     let udp = udp::read(&mut table);
     if let Some(kind) = kind.filter(|kind| *kind != Kind::Later) {
         for (keys, _, message) in OWNERS.iter().filter(|(_, owners, _)| !owners.contains(&kind)) {
@@ -54,6 +65,8 @@ fn check(name: &str, mut table: Table<'_>) -> Option<Check> {
     let kind = match kind? {
         Kind::Tcp => CheckKind::Tcp,
         Kind::Http => CheckKind::Http(http),
+        Kind::Https => CheckKind::Https(http, tls?),
+        Kind::Tls => CheckKind::Tls(tls?),
         Kind::Udp => CheckKind::Udp(udp),
         Kind::Later => return None,
     };

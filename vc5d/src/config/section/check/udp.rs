@@ -39,7 +39,8 @@ fn bytes(field: &Field<'_>) -> Option<Vec<u8>> {
     }
 }
 
-fn from_hex(digits: &str) -> Option<Vec<u8>> {
+/// Pairs of hexadecimal digits, with spaces anywhere.
+pub(super) fn from_hex(digits: &str) -> Option<Vec<u8>> {
     let digit = |c: char| c.to_digit(16).and_then(|value| u8::try_from(value).ok());
     let digits = digits.chars().filter(|c| *c != ' ').map(digit).collect::<Option<Vec<u8>>>()?;
     let (pairs, rest) = digits.as_chunks::<2>();
