@@ -1,7 +1,7 @@
 # The two commands for everybody: `make demo` and `make test`. Both install what they need (Debian, as root).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench ebpf ebpf-check fuzz deny docs clean-lab
+.PHONY: help build demo test bench ebpf ebpf-check fuzz coverage deny docs clean-lab
 
 help:
 	@echo "make demo              the story of a VIP, on real packets and a real router (KEEP=1 leaves the lab up)"
@@ -10,6 +10,7 @@ help:
 	@echo "make build             the daemon and its client, release build, in target/release"
 	@echo "make ebpf              rebuild xdp/bpf/vc5.o from source"
 	@echo "make fuzz [TIME=60]    run each fuzz target for TIME seconds"
+	@echo "make coverage          lines of the BGP codec and session machine that tests reach"
 	@echo "make deny              licences, bans and sources of all dependencies"
 	@echo "make clean-lab         remove what a killed demo left behind"
 
@@ -45,6 +46,10 @@ ebpf-check:
 fuzz:
 	@.ci/install fuzz
 	fuzz/run.sh max_total_time=$(or $(TIME),60)
+
+coverage:
+	@.ci/install coverage
+	@.ci/coverage
 
 deny:
 	@.ci/install deny

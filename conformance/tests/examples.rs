@@ -56,25 +56,7 @@ fn example(name: &str) -> PathBuf {
 }
 
 fn session(routes: Vec<Announcement>) -> Session {
-    Session {
-        router_id: THEIRS,
-        local: THEIRS.into(),
-        local_as: 64512,
-        remote: OURS.into(),
-        remote_as: 65001,
-        ipv4: true,
-        ipv6: false,
-        passive: false,
-        multihop: false,
-        password: None,
-        ttl_security: false,
-        four_octet_as: true,
-        extended_next_hop: false,
-        extended_messages: false,
-        add_paths: false,
-        prefix_limit: None,
-        routes,
-    }
+    Session { routes, ..Session::plain((THEIRS, 64512), (OURS, 65001)) }
 }
 
 #[test]

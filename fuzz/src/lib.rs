@@ -5,6 +5,16 @@ pub mod context;
 pub mod generate;
 pub mod machine;
 pub mod survive;
+pub mod traffic;
+
+// The model of the forwarding path and the world in which its tests put it, without the rest of the
+// crate that they belong to, which would be instrumented and built for nothing.
+#[path = "../../xdp/src/model/mod.rs"]
+pub mod model;
+#[path = "../../xdp/tests/common/mod.rs"]
+pub mod path;
+// By this name the world knows the model.
+extern crate self as vc5_xdp;
 
 /// The longest message that the length field can express.
 pub const LONGEST: usize = 65535;

@@ -263,6 +263,9 @@ pub struct Route {
     pub from: Option<IpAddr>,
     /// Chosen.
     pub selected: bool,
+    /// Kept while its neighbour restarts or refreshes, and not announced anew as yet (RFC 4724, RFC
+    /// 7313).
+    pub stale: bool,
     /// `IGP`, `EGP` or `Incomplete`.
     pub origin: String,
     /// AS path as printed.

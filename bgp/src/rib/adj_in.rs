@@ -23,7 +23,8 @@ pub struct InEntry {
     pub since: Instant,
     /// Attributes after the import policy; `None` if that refused the route.
     pub accepted: Option<Arc<Attributes>>,
-    /// Not announced again since the neighbour began to announce everything anew (RFC 7313).
+    /// Not announced again since the neighbour began to announce everything anew (RFC 7313), or to
+    /// restart (RFC 4724 section 4.2).
     pub stale: bool,
 }
 
@@ -80,6 +81,12 @@ impl AdjRibIn {
     /// All routes.
     pub fn iter(&self) -> impl Iterator<Item = (&PathKey, &InEntry)> {
         self.routes.iter()
+    }
+
+    /// True if there is no route, accepted or not.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
     }
 
     /// How many routes the import policy accepted.

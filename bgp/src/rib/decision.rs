@@ -27,6 +27,9 @@ struct Rank<'a> {
     med: u32,
     internal: bool,
     router_id: Ipv4Addr,
+    /// RFC 4456 section 9: a reflected route counts as its originator's, the fewer reflectors the
+    /// better.
+    reflections: usize,
     address: Option<IpAddr>,
     name: Option<&'a str>,
     path_id: u32,
@@ -46,7 +49,11 @@ impl<'a> Rank<'a> {
             origin: attributes.origin,
             med: attributes.med.unwrap_or(0),
             internal: from.is_some_and(|from| !from.external),
-            router_id: from.map_or(Ipv4Addr::UNSPECIFIED, |from| from.router_id),
+            router_id: attributes
+                .originator_id
+                .or(from.map(|from| from.router_id))
+                .unwrap_or(Ipv4Addr::UNSPECIFIED),
+            reflections: attributes.cluster_list.len(),
             address: from.map(|from| from.address),
             name: from.map(|from| &*from.peer),
             path_id: route.path_id,
@@ -86,12 +93,22 @@ mod tests {
     #[test]
     fn steps_in_order() {
         let base = || Attributes { as_path: AsPath::sequence([1]), ..Attributes::default() };
+        let reflected = |originator: u8| Attributes {
+            originator_id: Some(Ipv4Addr::new(10, 0, 0, originator)),
+            ..base()
+        };
+        let clusters = |count| vec![Ipv4Addr::new(10, 0, 0, 200); count];
         let ranked = [
             Route { origin: Origin::Local { tag: None }, ..route(from(9, true), base()) },
             route(from(9, false), Attributes { local_pref: Some(101), ..base() }),
             route(from(1, true), base()),
             route(from(2, true), base()),
             route(from(1, false), base()),
+            // Reflected: from 2 and by one reflector, by another neighbour, by two, from 3.
+            route(from(1, false), Attributes { cluster_list: clusters(1), ..reflected(2) }),
+            route(from(9, false), Attributes { cluster_list: clusters(1), ..reflected(2) }),
+            route(from(1, false), Attributes { cluster_list: clusters(2), ..reflected(2) }),
+            route(from(1, false), Attributes { cluster_list: clusters(1), ..reflected(3) }),
             route(from(1, true), Attributes { med: Some(1), ..base() }),
             route(from(1, true), Attributes { origin: WireOrigin::Egp, ..base() }),
             route(from(1, true), Attributes { as_path: AsPath::sequence([1, 1]), ..base() }),

@@ -69,6 +69,9 @@ pub struct PeerConfig {
     /// Shortest and longest idle time after an error; it doubles from error to error (RFC 4271
     /// section 8.1.1, DampPeerOscillations). Default 1 s and 60 s.
     pub error_wait_time: (Duration, Duration),
+    /// An error so long after the last one is the first one again (RFC 4271 section 8.1.1,
+    /// DampPeerOscillations); never less than twice the longest idle time. Default 300 s.
+    pub error_forget_time: Duration,
     /// Text for the neighbour's operator when the session is shut down without another one, at most
     /// 255 octets (RFC 9003).
     pub shutdown_message: Option<String>,
@@ -160,8 +163,8 @@ pub enum LimitAction {
 pub enum GracefulRestart {
     /// Not spoken of.
     Off,
-    /// We do not restart gracefully ourselves, but send and read End-of-RIB markers and understand a
-    /// hard reset (RFC 8538).
+    /// We do not restart gracefully ourselves, but send and read End-of-RIB markers, keep the routes of
+    /// a neighbour that does so while it restarts, and understand a hard reset (RFC 8538).
     #[default]
     Aware,
 }
@@ -219,6 +222,7 @@ impl PeerConfig {
             startup_hold_time: Duration::from_secs(240),
             send_hold_time: None,
             error_wait_time: (Duration::from_secs(1), Duration::from_secs(60)),
+            error_forget_time: Duration::from_secs(300),
             shutdown_message: None,
             graceful_restart: GracefulRestart::Aware,
             extended_messages: false,
@@ -248,6 +252,7 @@ impl PeerConfig {
         like_new.delay_open_time = new.delay_open_time;
         like_new.startup_hold_time = new.startup_hold_time;
         like_new.error_wait_time = new.error_wait_time;
+        like_new.error_forget_time = new.error_forget_time;
         like_new.shutdown_message.clone_from(&new.shutdown_message);
         for (family, config) in &mut like_new.families {
             if let Some(new) = new.families.get(family) {

@@ -122,8 +122,16 @@ impl Connection {
             State::OpenConfirm { link, timers, negotiated } => {
                 self.open_confirm(env, link, timers, negotiated, input)
             }
-            State::Established { link, timers, session } => {
-                self.established(env, link, timers, session, input)
+            State::Established { link, mut timers, mut session } => {
+                match self.established(env, &mut timers, &mut session, input) {
+                    None => State::Established { link, timers, session },
+                    Some(end) => {
+                        let reason = env.ended.as_ref().map(|ended| &ended.reason);
+                        let retain = |reason| session.retain(env.now, reason, env.events);
+                        env.retained = reason.and_then(retain);
+                        end
+                    }
+                }
             }
         };
         match (before, self.name()) {
@@ -131,7 +139,8 @@ impl Connection {
             (StateName::Established, _) => {
                 env.counters.dropped += 1;
                 let reason = env.ended.as_ref().map(|ended| ended.reason.clone());
-                env.events.push_back(PeerEvent::Down(reason));
+                let retained = env.retained.is_some();
+                env.events.push_back(PeerEvent::Down { reason, retained });
             }
             (_, StateName::Established) => {
                 env.counters.established += 1;
@@ -270,14 +279,14 @@ impl Connection {
         }
     }
 
+    /// The state in which the session ends, `None` if it goes on.
     fn established(
         &mut self,
         env: &mut Env<'_>,
-        link: Link,
-        mut timers: SessionTimers,
-        mut session: Box<Session>,
+        timers: &mut SessionTimers,
+        session: &mut Session,
         input: Input,
-    ) -> State {
+    ) -> Option<State> {
         match input {
             Input::Update(update) => {
                 timers.received(env.now);
@@ -288,7 +297,7 @@ impl Connection {
                     events: env.events,
                 };
                 if let Some(breach) = session.receive(*update, &mut importer) {
-                    return self.breach(env, breach);
+                    return Some(self.breach(env, breach));
                 }
             }
             Input::Keepalive => timers.received(env.now),
@@ -302,15 +311,27 @@ impl Connection {
                 };
                 session.refresh(request, &mut importer);
             }
-            Input::KeepaliveDue => self.keepalive(env, &mut timers),
+            Input::KeepaliveDue => self.keepalive(env, timers),
             Input::Sent => timers.sent(env.now),
-            Input::HoldExpired => return self.hold_expired(env),
-            Input::SendHoldExpired => return self.send_hold_expired(env),
-            Input::Failed(error) => return self.lost(env, error),
+            Input::HoldExpired => return Some(self.hold_expired(env)),
+            Input::SendHoldExpired => return Some(self.send_hold_expired(env)),
+            Input::Failed(error) => return Some(self.lost(env, error)),
             Input::Unexpected(kind) => {
-                return self.unexpected(env, subcode::fsm::UNEXPECTED_IN_ESTABLISHED, kind);
+                let subcode = subcode::fsm::UNEXPECTED_IN_ESTABLISHED;
+                return Some(self.unexpected(env, subcode, kind));
             }
-            Input::Breach(breach) => return self.breach(env, breach),
+            Input::Breach(breach) => return Some(self.breach(env, breach)),
+            // The neighbour dialled this connection, and dials anew: it has forgotten this one.
+            Input::Connected(link)
+                if self.role == Role::Incoming && session.negotiated.may_restart() =>
+            {
+                self.superseded(env);
+                return Some(self.connected(env, link));
+            }
+            Input::Superseded => {
+                self.superseded(env);
+                return Some(self.close(env));
+            }
             Input::Refresh if session.negotiated.route_refresh => {
                 for family in &session.negotiated.families {
                     self.send(env, &Message::RouteRefresh(RouteRefresh::request(*family)));
@@ -324,15 +345,11 @@ impl Connection {
                     session.negotiated.hard_reset && for_good.contains(&notification.subcode);
                 let word =
                     if hard { Notification::hard_reset(&notification) } else { notification };
-                return self.stop(env, word);
+                return Some(self.stop(env, word));
             }
-            other => {
-                if let Some(state) = self.ends(env, other) {
-                    return state;
-                }
-            }
+            other => return self.ends(env, other),
         }
-        State::Established { link, timers, session }
+        None
     }
 
     /// The inputs that end a connection alike in all states that have one.
@@ -418,6 +435,13 @@ impl Connection {
         self.send(env, &Message::Notification(notification.clone()));
         env.ended = Some(Ended { reason: Reason::Sent(notification), penalty: Penalty::None });
         self.close(env)
+    }
+
+    /// The neighbour restarted before its TCP told us: as if it had (RFC 4724 section 4.2).
+    fn superseded(&mut self, env: &mut Env<'_>) {
+        self.control.clear();
+        let reason = Reason::Socket("Neighbor opened a new connection".to_owned());
+        env.ended = Some(Ended { reason, penalty: Penalty::None });
     }
 
     fn told(&mut self, env: &mut Env<'_>, notification: Notification) -> State {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use ipnet::IpNet;
@@ -26,11 +27,14 @@ pub struct Session {
     /// The addresses of its interface, each with the length of its subnet; empty if not known.
     pub interface: Vec<IpNet>,
     /// The negotiated families.
-    pub channels: BTreeMap<Family, Channel>,
+    // Boxed: a node of the map has room for eleven of what is in it, and most sessions have one.
+    pub channels: BTreeMap<Family, Box<Channel>>,
     pub(super) from: Arc<LearnedFrom>,
     pub(super) sets: Interner<Attributes>,
     /// The neighbour was told all routes once.
     pub(super) dumped: bool,
+    /// How long routes of the session before stay that are not announced anew.
+    pub(super) stale_until: Option<Instant>,
 }
 
 /// One family of a session.
@@ -46,6 +50,9 @@ pub struct Channel {
     pub end_of_rib_received: bool,
     /// The import limit was reached, and the routes have not become fewer since.
     pub import_limit_hit: bool,
+    /// The neighbour restarted and has not announced everything anew: some routes may be stale (RFC
+    /// 4724 section 4.2).
+    pub restarting: bool,
     /// Route changes in this session.
     pub counters: ChannelCounters,
 }
@@ -101,6 +108,7 @@ impl Session {
             from: Arc::new(from),
             sets: Interner::default(),
             dumped: false,
+            stale_until: None,
         };
         for family in session.negotiated.families.clone() {
             let channel = Channel {
@@ -109,9 +117,10 @@ impl Session {
                 next_hop: session.next_hop(family, config),
                 end_of_rib_received: false,
                 import_limit_hit: false,
+                restarting: false,
                 counters: ChannelCounters::default(),
             };
-            session.channels.insert(family, channel);
+            session.channels.insert(family, Box::new(channel));
         }
         session
     }

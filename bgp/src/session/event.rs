@@ -108,9 +108,14 @@ pub enum PeerEvent {
     },
     /// A session stands: the neighbour waits for our routes.
     Established,
-    /// The session is gone, and with it everything learned from the neighbour. No reason: on the
-    /// administrator's word.
-    Down(Option<Reason>),
+    /// The session is gone.
+    Down {
+        /// Why; none on the administrator's word.
+        reason: Option<Reason>,
+        /// What was learned from the neighbour stays until [`PeerEvent::Unlearned`] says otherwise (RFC
+        /// 4724 section 4.2); else all of it is gone with the session.
+        retained: bool,
+    },
     /// An attempt or a session ended by an error; for the log.
     Error(Reason),
     /// A usable route was learned, in place of an older one.

@@ -134,7 +134,7 @@ impl Session {
         }
         // RFC 4271 section 5.1.3: the next hop of a learned route stays within the AS.
         let replaced = external || settings.next_hop_self || settings.next_hop.is_some();
-        let kept = route.next_hop.filter(|_| !replaced);
+        let kept = route.next_hop.filter(|_| !replaced).and_then(|hop| self.kept(family, hop));
         let own = || channel.next_hop.as_ref().ok().copied();
         let next_hop = kept.or_else(own).ok_or(Refusal::Rejected)?;
         Ok(OutSet { attributes, next_hop })
@@ -144,28 +144,38 @@ impl Session {
     /// address of that family on the same interface (RFC 4271 section 5.1.3). IPv4 routes may have
     /// one of IPv6 where that was negotiated (RFC 8950).
     pub(super) fn next_hop(&self, family: Family, config: &PeerConfig) -> Result<NextHop, String> {
-        let ipv4 = family == Family::IPV4_UNICAST;
-        let extended = ipv4 && self.negotiated.extended_next_hop;
-        let fits = |address: &IpAddr| {
-            let right = address.is_ipv4() == ipv4 || extended && address.is_ipv6();
-            right && !address.is_unspecified()
-        };
         let configured = config.families.get(&family).and_then(|family| family.next_hop);
         if let Some(address) = configured {
+            let fits = |address: &IpAddr| self.fits(family, *address);
             return Some(address).filter(fits).map(NextHop::from).ok_or_else(|| {
                 format!("next hop {address} is not an address of {family}: nothing is exported")
             });
         }
-        if fits(&self.local) {
+        if self.fits(family, self.local) {
             return Ok(self.own_end());
         }
-        self.lowest_global(ipv4).map(NextHop::from).ok_or_else(|| {
+        self.lowest_global(family == Family::IPV4_UNICAST).map(NextHop::from).ok_or_else(|| {
             format!(
                 "the interface of {} has no global {family} address and no next hop is configured: \
                  nothing is exported",
                 self.local
             )
         })
+    }
+
+    /// Whether a next hop in `family` can be this address.
+    fn fits(&self, family: Family, address: IpAddr) -> bool {
+        let ipv4 = family == Family::IPV4_UNICAST;
+        let extended = ipv4 && self.negotiated.extended_next_hop;
+        let right = address.is_ipv4() == ipv4 || extended && address.is_ipv6();
+        right && !address.is_unspecified()
+    }
+
+    /// The next hop of a learned route as another internal speaker can use it: its link-local address
+    /// means nothing on another link (RFC 2545 section 3).
+    fn kept(&self, family: Family, next_hop: NextHop) -> Option<NextHop> {
+        let address = next_hop.address();
+        (is_global(address) && self.fits(family, address)).then(|| address.into())
     }
 
     /// Our end of the session as a next hop: a link-local one goes beside a global one of its

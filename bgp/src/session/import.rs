@@ -45,6 +45,7 @@ impl Session {
             if let Some(channel) = self.channels.get_mut(&family) {
                 channel.end_of_rib_received = true;
             }
+            self.restarted(family, importer);
             return None;
         }
         let announced: Vec<(PathKey, NextHop)> =
@@ -93,15 +94,17 @@ impl Session {
         }
     }
 
-    /// Whether routes with these attributes can be used at all: no loop (RFC 4271 section 9.1.2), and
-    /// from an external neighbour a path that it stands at the start of (section 6.3).
+    /// Whether routes with these attributes can be used at all: no loop (RFC 4271 section 9.1.2), not
+    /// our own reflected to us (RFC 4456 section 8), and from an external neighbour a path that it
+    /// stands at the start of (RFC 4271 section 6.3).
     fn usable(&self, attributes: &Attributes, importer: &Importer<'_>) -> bool {
         let config = importer.config;
         let own = occurrences(&attributes.as_path, importer.local.local_as);
         let first = !self.from.external
             || !config.enforce_first_as
             || attributes.as_path.first_as() == Some(config.neighbor_as);
-        first && own <= usize::from(config.allow_local_as)
+        let reflected = attributes.originator_id == Some(importer.local.router_id);
+        first && !reflected && own <= usize::from(config.allow_local_as)
     }
 
     /// Whether a next hop can be one (RFC 4271 sections 5.1.3 and 6.3): it is not ourselves, and where

@@ -8,6 +8,7 @@ use super::event::{PeerEvent, Reason};
 use super::import::Breach;
 use super::negotiation::Negotiated;
 use super::peer::MessageCounters;
+use super::restart::Retained;
 use super::rng::Rng;
 use super::state::Link;
 use super::timer::retry_at;
@@ -44,6 +45,8 @@ pub(super) enum Input {
     Malformed(Notification),
     /// 23: lost against the other connection.
     Collision,
+    /// 18: the neighbour restarted and is back on the other connection.
+    Superseded,
     /// 24 and 25
     Notification(Notification),
     /// 26
@@ -76,6 +79,8 @@ pub(super) struct Env<'a> {
     pub(super) other_busy: bool,
     /// Set when an attempt or a session ended.
     pub(super) ended: Option<Ended>,
+    /// What outlives a session that ended.
+    pub(super) retained: Option<Retained>,
 }
 
 /// How an attempt or a session ended.
@@ -100,6 +105,15 @@ pub(super) enum Penalty {
 impl Penalty {
     pub(super) fn if_oscillation(is_one: bool) -> Self {
         if is_one { Self::Wait } else { Self::None }
+    }
+}
+
+impl Ended {
+    /// The neighbour is expected back, and is not to find us held down.
+    pub(super) fn await_restart(&mut self, config: &PeerConfig) {
+        if matches!(self.reason, Reason::Socket(_)) && config.automatic_start {
+            self.penalty = Penalty::None;
+        }
     }
 }
 

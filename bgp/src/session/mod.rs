@@ -10,6 +10,8 @@
 //! 3. Call [`Peer::handle_timeout`] at [`Peer::poll_timeout`].
 //! 4. On [`PeerEvent::Established`], say by [`Peer::export_all`] what the neighbour is to know, and
 //!    by [`Peer::export`] whenever a best route changes.
+//! 5. Put what is learned by [`PeerEvent::Learned`] into the Loc-RIB and take it out by
+//!    [`PeerEvent::Unlearned`], and all of it by a [`PeerEvent::Down`] that does not say `retained`.
 //!
 //! A `Peer` owns two connections, one that it dials and one that it is dialled on. Each runs the
 //! machine of the RFC on its own; the peer detects their collision (section 6.8), holds both down
@@ -24,6 +26,7 @@ mod import;
 mod input;
 mod negotiation;
 mod peer;
+mod restart;
 mod rng;
 mod state;
 mod timer;

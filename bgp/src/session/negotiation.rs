@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::config::{GracefulRestart, LocalSpeaker, PeerConfig};
+use super::restart;
 use crate::wire::notification::subcode::open as subcode;
 use crate::wire::{
     self, AddPath, BgpRole, Capability, DecodeContext, EXTENDED_MAX_LEN, EncodeContext, ErrorCode,
@@ -187,9 +188,7 @@ fn extended_next_hop(open: &Open) -> bool {
 
 /// RFC 8538 section 2, the N bit.
 fn notification(open: &Open) -> bool {
-    open.capabilities.iter().any(|capability| {
-        matches!(capability, Capability::GracefulRestart(restart) if restart.notification)
-    })
+    restart::capability(open).is_some_and(|restart| restart.notification)
 }
 
 /// RFC 9234 section 4.2: the roles have to be two ends of one relation.
@@ -214,20 +213,14 @@ fn check_role(config: &PeerConfig, open: &Open) -> Result<(), Notification> {
     if first == wanted && theirs.all(|other| other == first) { Ok(()) } else { Err(mismatch()) }
 }
 
+/// What decoding cannot see: whether this OPEN is one of the neighbour that is configured.
 fn check(local: &LocalSpeaker, config: &PeerConfig, open: &Open) -> Result<(), Notification> {
-    if open.version != 4 {
-        return Err(error(subcode::UNSUPPORTED_VERSION, Bytes::from_static(&[0, 4])));
-    }
     if open.effective_as() != config.neighbor_as {
         return Err(error(subcode::BAD_PEER_AS, Bytes::new()));
     }
     let internal = config.neighbor_as == local.local_as;
-    let own = internal && open.identifier == local.router_id;
-    if open.identifier.is_unspecified() || own {
+    if internal && open.identifier == local.router_id {
         return Err(error(subcode::BAD_BGP_IDENTIFIER, Bytes::new()));
-    }
-    if matches!(open.hold_time, 1 | 2) {
-        return Err(error(subcode::UNACCEPTABLE_HOLD_TIME, Bytes::new()));
     }
     if internal { Ok(()) } else { check_role(config, open) }
 }

@@ -14,10 +14,11 @@ use super::event::{Event, PeerEvent, Reason, Role, StopCause};
 use super::import::Importer;
 use super::input::{Ended, Env, Input, Penalty};
 use super::negotiation::{negotiate, open_message};
+use super::restart::Retained;
 use super::rng::Rng;
 use super::state::{Link, State, StateName};
 use super::timer::{Backoff, retry_at};
-use crate::rib::Route;
+use crate::rib::{AdjRibIn, InEntry, PathKey, Route};
 use crate::wire::notification::subcode::{cease, open as open_subcode};
 use crate::wire::{
     DecodeContext, Decoded, EXTENDED_MAX_LEN, ErrorCode, Family, MAX_LEN, MessageType,
@@ -53,6 +54,10 @@ pub struct Peer {
     backoff: Backoff,
     /// The neighbour refused our capabilities.
     plain_open: bool,
+    /// What the neighbour announced before it began to restart.
+    retained: Option<Retained>,
+    /// The incoming connection was made while a session stood.
+    late: bool,
     outgoing: Connection,
     incoming: Connection,
     events: VecDeque<PeerEvent>,
@@ -74,6 +79,8 @@ impl Peer {
             idle_hold: None,
             backoff: Backoff::default(),
             plain_open: false,
+            retained: None,
+            late: false,
             outgoing: Connection::new(Role::Outgoing),
             incoming: Connection::new(Role::Incoming),
             events: VecDeque::new(),
@@ -111,9 +118,9 @@ impl Peer {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let idle_hold = self.idle_hold.map(|(until, _)| until);
+        let own = [self.idle_hold.map(|(until, _)| until), self.restart_timeout()];
         let connections = [self.outgoing.timeout(), self.incoming.timeout()];
-        connections.into_iter().chain([idle_hold]).flatten().min()
+        connections.into_iter().chain(own).flatten().min()
     }
 
     /// Acts on all timers that have fired by `now`.
@@ -122,6 +129,10 @@ impl Peer {
             while let Some(input) = self.connection(role).due(now) {
                 self.step(now, role, input);
             }
+        }
+        if self.restart_timeout().is_some_and(|at| at <= now) {
+            self.forget_retained();
+            self.with_session(now, |session, importer| session.give_up_restart(importer));
         }
         if self.idle_hold.is_some_and(|(until, _)| until <= now) {
             self.start(now);
@@ -145,7 +156,10 @@ impl Peer {
         while batch.is_empty() && session.transmit(&mut batch) {}
         self.counters.messages_out += batch.len() as u64;
         self.counters.updates_out += batch.len() as u64;
-        (!batch.is_empty()).then(|| Bytes::from(batch.concat()))
+        match batch.len() {
+            0 | 1 => batch.pop(),
+            _ => Some(Bytes::from(batch.concat())),
+        }
     }
 
     /// The next thing to do or to know.
@@ -154,13 +168,15 @@ impl Peer {
     }
 
     /// Whether a connection from the neighbour can be used now. If so, it takes the place of an
-    /// older one that did not get beyond OpenSent, which the driver closes.
+    /// older one, which the driver closes: one that did not get beyond OpenSent, or the session of a
+    /// neighbour that said that it may restart (RFC 4724 section 5).
     #[must_use]
     pub fn accepts_incoming(&self) -> bool {
-        matches!(
-            self.incoming.state,
-            State::Active { .. } | State::Delayed { .. } | State::OpenSent { .. }
-        )
+        match &self.incoming.state {
+            State::Active { .. } | State::Delayed { .. } | State::OpenSent { .. } => true,
+            State::Established { session, .. } => session.negotiated.may_restart(),
+            _ => false,
+        }
     }
 
     /// Says what the best route to `prefix` is; without effect unless Established.
@@ -193,20 +209,15 @@ impl Peer {
             self.note_state(now);
             return true;
         }
-        let (local, config) = (self.local, self.config.clone());
-        let mut events = std::mem::take(&mut self.events);
-        let mut breach = None;
-        if let Some(session) = self.session_mut() {
-            session.reconfigure(&config);
-            breach = session.reimport(&mut Importer {
-                now,
-                local: &local,
-                config: &config,
-                events: &mut events,
-            });
+        if old.families != self.config.families {
+            // They passed the import policies of before.
+            self.forget_retained();
         }
-        self.events = events;
-        if let (Some(breach), Some(role)) = (breach, self.session_role()) {
+        let breach = self.with_session(now, |session, importer| {
+            session.reconfigure(importer.config);
+            session.reimport(importer)
+        });
+        if let (Some(breach), Some(role)) = (breach.flatten(), self.session_role()) {
             self.step(now, role, Input::Breach(breach));
             self.note_state(now);
         }
@@ -293,6 +304,38 @@ impl Peer {
         self.session().is_some_and(Session::withdrawals_pending)
     }
 
+    /// The routes of a neighbour that restarts, while it has no session: all of them are stale (RFC
+    /// 4724 section 4.2).
+    pub fn retained(&self) -> impl Iterator<Item = (&PathKey, &InEntry)> {
+        self.retained.iter().flat_map(Retained::ribs).flat_map(AdjRibIn::iter)
+    }
+
+    /// Lets something happen to the Adj-RIBs-In of the session, if there is one.
+    fn with_session<T>(
+        &mut self,
+        now: Instant,
+        act: impl FnOnce(&mut Session, &mut Importer<'_>) -> T,
+    ) -> Option<T> {
+        let (local, config) = (self.local, self.config.clone());
+        let mut events = std::mem::take(&mut self.events);
+        let mut importer = Importer { now, local: &local, config: &config, events: &mut events };
+        let result = self.session_mut().map(|session| act(session, &mut importer));
+        self.events = events;
+        result
+    }
+
+    /// When the neighbour has to be back, or to have announced everything anew.
+    fn restart_timeout(&self) -> Option<Instant> {
+        let retained = self.retained.as_ref().map(|retained| retained.until);
+        retained.or_else(|| self.session()?.stale_until)
+    }
+
+    fn forget_retained(&mut self) {
+        if let Some(retained) = self.retained.take() {
+            retained.forget(&mut self.events);
+        }
+    }
+
     fn session_mut(&mut self) -> Option<&mut Session> {
         for connection in [&mut self.outgoing, &mut self.incoming] {
             if let State::Established { session, .. } = &mut connection.state {
@@ -347,6 +390,9 @@ impl Peer {
     /// One event for one connection, and what it means for the other.
     fn step(&mut self, now: Instant, role: Role, input: Input) {
         let was_established = self.session().is_some();
+        if role == Role::Incoming && matches!(input, Input::Connected(_)) {
+            self.late = was_established;
+        }
         let other_busy = self.connection(role.other()).name() >= StateName::OpenSent;
         let (connection, other) = match role {
             Role::Outgoing => (&mut self.outgoing, &mut self.incoming),
@@ -362,10 +408,11 @@ impl Peer {
             plain_open: self.plain_open,
             other_busy,
             ended: None,
+            retained: None,
         };
         let before = connection.name();
         connection.step(&mut env, input);
-        let ended = env.ended.take();
+        let (mut ended, retained) = (env.ended.take(), env.retained.take());
         if connection.name() == StateName::Established && !was_established {
             // Dialling on would only end in a collision. A connection that has got farther is
             // resolved when its OPEN comes.
@@ -373,11 +420,29 @@ impl Peer {
                 other.step(&mut env, Input::Abandon);
             }
             self.last_error = None;
+            self.adopt_retained(now);
         }
+        if let Some(ended) = ended.as_mut().filter(|_| retained.is_some()) {
+            ended.await_restart(&self.config);
+        }
+        self.retained = retained.or(self.retained.take());
         if let Some(ended) = ended {
             self.note_refusal(&ended.reason, before);
             self.ended(now, role, ended);
         }
+        if !self.running {
+            self.forget_retained();
+        }
+    }
+
+    /// The neighbour is back.
+    fn adopt_retained(&mut self, now: Instant) {
+        let Some(retained) = self.retained.take() else { return };
+        let mut events = std::mem::take(&mut self.events);
+        if let Some(session) = self.session_mut() {
+            session.adopt(now, retained, &mut events);
+        }
+        self.events = events;
     }
 
     /// Whether to go without capabilities from now on: if the neighbour refuses our OPEN for them (RFC
@@ -415,7 +480,7 @@ impl Peer {
             Penalty::Wait if other >= StateName::OpenSent => None,
             Penalty::None => None,
             Penalty::Wait if !self.config.automatic_start => Some(None),
-            Penalty::Wait => Some(Some(self.backoff.error(now, self.config.error_wait_time))),
+            Penalty::Wait => Some(Some(self.backoff.error(now, &self.config))),
             Penalty::WaitFor(time) => Some(Some(time)),
             Penalty::Stay => Some(None),
         };
@@ -444,11 +509,13 @@ impl Peer {
         let Some(link) = self.connection_mut(role).link_mut() else { return };
         link.received.extend_from_slice(bytes);
         while let Some(input) = self.next_message(role) {
-            let rival = role.other();
-            if matches!(input, Input::Open(_))
-                && self.connection(rival).name() == StateName::OpenConfirm
-            {
-                self.step(now, rival, Input::Collision);
+            if matches!(input, Input::Open(_)) {
+                let rival = role.other();
+                match self.connection(rival).name() {
+                    StateName::OpenConfirm => self.step(now, rival, Input::Collision),
+                    StateName::Established => self.step(now, rival, Input::Superseded),
+                    _ => {}
+                }
             }
             self.step(now, role, input);
         }
@@ -511,10 +578,19 @@ impl Peer {
             Err(notification) => return Input::Malformed(notification),
         };
         match self.connection(role.other()).name() {
-            StateName::Established => Input::Collision,
+            StateName::Established if !self.supersedes(role) => Input::Collision,
             StateName::OpenConfirm if self.survivor(&negotiated) != role => Input::Collision,
             _ => Input::Open(Box::new(negotiated)),
         }
+    }
+
+    /// Whether an OPEN on this connection says that the neighbour has restarted, so that the session on
+    /// the other one is over (RFC 4724 section 4.2). One that was under way before that stood up says
+    /// nothing.
+    fn supersedes(&self, role: Role) -> bool {
+        role == Role::Incoming
+            && self.late
+            && self.session().is_some_and(|session| session.negotiated.may_restart())
     }
 
     /// The connection that stays: the one dialled by the speaker with the greater identifier, or, if

@@ -77,13 +77,12 @@ pub(super) struct Backoff {
     last: Option<(Instant, Duration)>,
 }
 
-/// Errors older than this, or than twice the longest wait, are forgotten.
-const FORGET: Duration = Duration::from_secs(300);
-
 impl Backoff {
     /// The wait after an error at `now`.
-    pub(super) fn error(&mut self, now: Instant, (min, max): (Duration, Duration)) -> Duration {
-        let forget = FORGET.max(2 * max);
+    pub(super) fn error(&mut self, now: Instant, config: &PeerConfig) -> Duration {
+        let (min, max) = config.error_wait_time;
+        // Less would forget an error before the wait after it is over.
+        let forget = config.error_forget_time.max(2 * max);
         let wait = match self.last {
             Some((at, wait)) if now.duration_since(at) < forget => (2 * wait).min(max),
             _ => min,
@@ -104,17 +103,24 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_to_its_bound_and_is_forgotten() {
-        let limits = (Duration::from_secs(1), Duration::from_secs(5));
-        let mut now = Instant::now();
-        let mut backoff = Backoff::default();
-        for expected in [1, 2, 4, 5, 5] {
-            assert_eq!(backoff.error(now, limits), Duration::from_secs(expected));
-            now += Duration::from_secs(100);
+        let seconds = Duration::from_secs;
+        let config = PeerConfig {
+            error_wait_time: (seconds(1), seconds(5)),
+            ..PeerConfig::new("peer", [192, 0, 2, 1].into(), 65001)
+        };
+        for (forget, forgotten_after) in [(300, 300), (100, 100), (1, 10)] {
+            let config = PeerConfig { error_forget_time: seconds(forget), ..config.clone() };
+            let mut now = Instant::now();
+            let mut backoff = Backoff::default();
+            for expected in [1, 2, 4, 5, 5] {
+                assert_eq!(backoff.error(now, &config), seconds(expected));
+                now += seconds(forgotten_after) - Duration::from_millis(1);
+            }
+            now += Duration::from_millis(1);
+            assert_eq!(backoff.error(now, &config), seconds(1), "{forget}");
+            assert_eq!(backoff.error(now, &config), seconds(2));
+            backoff.reset();
+            assert_eq!(backoff.error(now, &config), seconds(1));
         }
-        now += FORGET;
-        assert_eq!(backoff.error(now, limits), Duration::from_secs(1));
-        assert_eq!(backoff.error(now, limits), Duration::from_secs(2));
-        backoff.reset();
-        assert_eq!(backoff.error(now, limits), Duration::from_secs(1));
     }
 }

@@ -5,8 +5,12 @@
 //! put into the Loc-RIB and its prefix into a set for each neighbour (the mailbox); the neighbours'
 //! tasks take it from there, each at its own pace. So nothing a neighbour does or fails to do can hold
 //! up another neighbour, or the caller.
+//!
+//! A few withdrawals at once are urgent enough for a short cut: the caller acts for the tasks that are idle,
+//! as far as their kernels take what there is to write, and leaves the rest to them.
 
 mod config;
+mod driver;
 mod flush;
 mod interface;
 mod link;
@@ -16,6 +20,7 @@ mod shared;
 mod snapshot;
 mod socket;
 mod task;
+mod ttl_filter;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,12 +1,12 @@
 //! What handle, listeners and neighbours' tasks share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -17,15 +17,18 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::config::{LocalRoute, SpeakerError};
+use super::driver::{self, AHEAD, Driver, PUBLISH_DELAY};
 use super::flush::{Flush, Progress};
 use super::snapshot::{PeerPublication, SpeakerSnapshot};
-use super::{SpeakerEvent, listener, options, socket, task};
+use super::{SpeakerEvent, listener, options, socket, task, ttl_filter};
 use crate::rib::{Interner, LocRib, Origin, Route};
 use crate::session::{LocalSpeaker, Password, Peer, PeerConfig};
 use crate::wire::Attributes;
 
 /// Prefixes handled under one hold of the lock.
 pub(super) const CHUNK: usize = 500;
+/// Neighbours that a withdrawal is written to by its caller alone.
+const ALONE: usize = 32;
 /// Events kept for a subscriber that does not read.
 const EVENTS: usize = 256;
 /// Accepted connections that wait for a neighbour's task.
@@ -65,6 +68,8 @@ struct PeerHandle {
     commands: mpsc::UnboundedSender<Command>,
     incoming: mpsc::Sender<TcpStream>,
     mailbox: Arc<Mailbox>,
+    /// Its task's; when that is gone, so is this.
+    driver: Weak<Mutex<Driver>>,
     progress: watch::Receiver<Progress>,
     published: Arc<ArcSwap<PeerPublication>>,
     task: JoinHandle<()>,
@@ -106,14 +111,47 @@ pub(super) struct Shared {
 }
 
 /// A lock whose holder panicked guards plain data that is still sound.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A neighbour that has been told of a change, as far as its mailbox.
+struct Told {
+    mailbox: Arc<Mailbox>,
+    driver: Weak<Mutex<Driver>>,
 }
 
 /// Wakes the neighbours' tasks. The first thing they do is to take the lock: whoever holds it then makes
 /// all of them wait.
-fn wake(told: &[Arc<Mailbox>]) {
-    told.iter().for_each(|mailbox| mailbox.wake.notify_one());
+fn wake(told: &[Told]) {
+    told.iter().for_each(|peer| peer.mailbox.wake.notify_one());
+}
+
+/// Wakes tasks that have nothing to do but to draw a picture. At once they would compete with whatever the
+/// withdrawal sets off.
+fn wake_later(runtime: &Handle, told: Vec<Told>) {
+    if !told.is_empty() {
+        runtime.spawn(async move {
+            tokio::time::sleep(PUBLISH_DELAY).await;
+            wake(&told);
+        });
+    }
+}
+
+/// Writes withdrawals to neighbours whose tasks are not just acting, as far as that needs no waiting. The
+/// tasks of the others see to theirs.
+fn write_ahead(runtime: &Handle, mut next: impl FnMut() -> Option<Told>) {
+    let now = Instant::now();
+    let mut written = Vec::new();
+    while let Some(peer) = next() {
+        let Some(driver) = peer.driver.upgrade() else { continue };
+        if driver.try_lock().is_ok_and(|mut driver| driver.write_ahead(now)) {
+            written.push(peer);
+        } else {
+            peer.mailbox.wake.notify_one();
+        }
+    }
+    wake_later(runtime, written);
 }
 
 impl Shared {
@@ -164,7 +202,12 @@ impl Shared {
                 reason: format!("{} is {}'s address already", config.neighbor, twin.config.name),
             });
         }
-        core.exchange_passwords(&config)?;
+        core.filter_ttls(Some(&config))?;
+        if let Err(error) = core.exchange_passwords(&config) {
+            // As it was, which the kernel took before.
+            let _ = core.filter_ttls(None);
+            return Err(error);
+        }
         match core.peers.get_mut(&config.name) {
             Some(peer) if *peer.config == *config => {}
             Some(peer) => {
@@ -190,25 +233,30 @@ impl Shared {
         let (send_progress, progress) = watch::channel(Progress::default());
         let mailbox = Arc::new(Mailbox::default());
         let published = Arc::new(ArcSwap::from_pointee(PeerPublication::of(&peer, None)));
-        let task = task::PeerTask::new(
-            self.clone(),
-            peer,
-            task::Channels {
-                commands: receive_commands,
-                incoming: receive_incoming,
-                mailbox: mailbox.clone(),
-                progress: send_progress,
-                published: published.clone(),
-            },
-        );
-        let task = self.runtime.spawn(task.run());
-        PeerHandle { config, commands, incoming, mailbox, progress, published, task }
+        let channels = driver::Channels {
+            mailbox: mailbox.clone(),
+            progress: send_progress,
+            published: published.clone(),
+        };
+        let owned = Arc::new(Mutex::new(Driver::new(self.clone(), peer, channels)));
+        let driver = Arc::downgrade(&owned);
+        let inputs = task::Inputs { commands: receive_commands, incoming: receive_incoming };
+        let task = self.runtime.spawn(task::run(owned, mailbox.clone(), inputs));
+        PeerHandle { config, commands, incoming, mailbox, driver, progress, published, task }
+    }
+
+    /// A neighbour's driver, behind the back of its task.
+    #[cfg(test)]
+    pub(super) fn driver(&self, name: &str) -> Option<Arc<Mutex<Driver>>> {
+        self.core().peers.get(name)?.driver.upgrade()
     }
 
     pub(super) fn remove_peer(&self, name: &str) {
         let mut core = self.core();
         if let Some(peer) = core.peers.remove(name) {
             core.forget_password(&peer.config);
+            // A shorter program than the one that the kernel took before.
+            let _ = core.filter_ttls(None);
             let _ = peer.commands.send(Command::Remove);
             core.leaving.retain(|task| !task.is_finished());
             core.leaving.push(peer.task);
@@ -279,9 +327,24 @@ impl Shared {
         let peers = core.peers.values().map(|peer| peer.progress.clone()).collect();
         let flush = Flush::new(core.sequence, peers);
         drop(core);
-        wake(&told);
+        self.send(prefixes.len(), told);
         self.changed();
         flush
+    }
+
+    /// Has so many withdrawals sent. To few neighbours the caller writes all; if there are many, a task helps,
+    /// from the other end. One task: to wake each neighbour's costs more than to write for it.
+    fn send(&self, withdrawals: usize, told: Vec<Told>) {
+        if withdrawals > AHEAD {
+            return wake(&told);
+        }
+        let many = told.len() > ALONE;
+        let line = Arc::new(Mutex::new(VecDeque::from(told)));
+        if many {
+            let (runtime, line) = (self.runtime.clone(), line.clone());
+            self.runtime.spawn(async move { write_ahead(&runtime, || lock(&line).pop_back()) });
+        }
+        write_ahead(&self.runtime, || lock(&line).pop_front());
     }
 
     /// Ends everything; returns the tasks that say farewell.
@@ -354,6 +417,31 @@ impl Shared {
 }
 
 impl Core {
+    /// Tells the listening sockets whose packets must have come from near, with the neighbour that is about to
+    /// be set.
+    fn filter_ttls(&self, set: Option<&PeerConfig>) -> Result<(), SpeakerError> {
+        let others = self.peers.values().map(|peer| &*peer.config);
+        let others = others.filter(|peer| set.is_none_or(|set| set.name != peer.name));
+        let rules: Vec<(IpAddr, u8)> = others
+            .chain(set)
+            // No router passes on what has a link-local source.
+            .filter(|peer| !socket::is_link_local(peer.neighbor))
+            .filter_map(|peer| Some((peer.neighbor, socket::least_ttl(peer)?)))
+            .collect();
+        for listener in &self.listeners {
+            let ipv4 = listener.address.is_ipv4();
+            let rules: Vec<_> =
+                rules.iter().filter(|(address, _)| address.is_ipv4() == ipv4).copied().collect();
+            ttl_filter::attach(&*listener.socket, &rules).map_err(|error| {
+                SpeakerError::InvalidPeer {
+                    name: set.map(|set| set.name.clone()).unwrap_or_default(),
+                    reason: format!("TTL security: {}", socket::describe(&error)),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     /// Tells the listening sockets a neighbour's key before it is used.
     fn exchange_passwords(&self, config: &PeerConfig) -> Result<(), SpeakerError> {
         let old = self.peers.get(&config.name).map(|peer| &*peer.config);
@@ -391,12 +479,12 @@ impl Core {
     }
 
     /// Puts our own changes before all neighbours, who are still to be woken.
-    fn tell_local(&mut self, prefixes: &[IpNet]) -> Vec<Arc<Mailbox>> {
+    fn tell_local(&mut self, prefixes: &[IpNet]) -> Vec<Told> {
         self.sequence += 1;
         let mut told = Vec::with_capacity(self.peers.len());
         for peer in self.peers.values() {
             lock(&peer.mailbox.changed).local.extend(prefixes);
-            told.push(peer.mailbox.clone());
+            told.push(Told { mailbox: peer.mailbox.clone(), driver: peer.driver.clone() });
         }
         told
     }
@@ -409,21 +497,22 @@ impl Core {
         }
     }
 
-    /// Takes what one neighbour has not seen yet, a chunk at most, our own changes first. The number
+    /// Takes what one neighbour has not seen yet, `limit` at most, our own changes first. The number
     /// is that of the last of our own changes if all of those are included.
     pub(super) fn take_changed(
         &self,
         mailbox: &Mailbox,
+        limit: usize,
     ) -> (Option<u64>, Vec<(IpNet, Option<Route>)>) {
         let mut changed = lock(&mailbox.changed);
         let mut taken: Vec<IpNet> = Vec::new();
-        while taken.len() < CHUNK
+        while taken.len() < limit
             && let Some(prefix) = changed.local.pop_first()
         {
             taken.push(prefix);
         }
         let sequence = changed.local.is_empty().then_some(self.sequence);
-        while taken.len() < CHUNK
+        while taken.len() < limit
             && let Some(prefix) = changed.learned.pop_first()
         {
             taken.push(prefix);

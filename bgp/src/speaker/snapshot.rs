@@ -53,7 +53,8 @@ pub struct PeerSnapshot {
     /// When the neighbour is dialled again, or the present attempt given up.
     pub connect_retry: Option<Instant>,
     /// The configured families.
-    pub channels: BTreeMap<Family, ChannelSnapshot>,
+    // Boxed: a node of the map has room for eleven of what is in it, and most neighbours have one.
+    pub channels: BTreeMap<Family, Box<ChannelSnapshot>>,
     /// Message counters since the neighbour was added.
     pub counters: MessageCounters,
 }
@@ -144,6 +145,9 @@ pub struct ReceivedRoute {
     pub path_id: u32,
     /// It is the best route to the destination.
     pub selected: bool,
+    /// Kept from before the neighbour's restart or refresh and not announced anew as yet (RFC 4724
+    /// section 4.2, RFC 7313).
+    pub stale: bool,
 }
 
 /// What a neighbour's task publishes: its picture, and the parts of others that it knows.
@@ -232,7 +236,7 @@ impl PeerPublication {
         exported.sort_unstable();
         Self {
             peer: Arc::new(peer_snapshot(peer, session, message, &clock)),
-            received: session.map(|session| received(session, &clock)).unwrap_or_default(),
+            received: received(peer, &clock),
             exported,
         }
     }
@@ -277,7 +281,10 @@ fn session_snapshot(peer: &Peer, session: &Session) -> SessionSnapshot {
     }
 }
 
-fn channels(config: &PeerConfig, session: Option<&Session>) -> BTreeMap<Family, ChannelSnapshot> {
+fn channels(
+    config: &PeerConfig,
+    session: Option<&Session>,
+) -> BTreeMap<Family, Box<ChannelSnapshot>> {
     let row = |(family, settings): (&Family, &crate::session::FamilyConfig)| {
         let mut snapshot = ChannelSnapshot {
             import: settings.import.name.clone(),
@@ -297,25 +304,29 @@ fn channels(config: &PeerConfig, session: Option<&Session>) -> BTreeMap<Family, 
                 Err(reason) => snapshot.next_hop_error = Some(reason.clone()),
             }
         }
-        (*family, snapshot)
+        (*family, Box::new(snapshot))
     };
     config.families.iter().map(row).collect()
 }
 
-fn received(session: &Session, clock: &Clock) -> Vec<ReceivedRoute> {
-    let from = session.learned_from();
-    let entries = session.channels.values().flat_map(|channel| channel.adj_in.iter());
+/// Also of a neighbour that restarts and has no session for the moment.
+fn received(peer: &Peer, clock: &Clock) -> Vec<ReceivedRoute> {
+    let name: Arc<str> = peer.config().name.as_str().into();
+    let channels = peer.session().into_iter().flat_map(|session| session.channels.values());
+    let entries = channels.flat_map(|channel| channel.adj_in.iter());
     entries
+        .chain(peer.retained())
         .filter_map(|((prefix, path_id), entry)| {
             Some(ReceivedRoute {
                 prefix: *prefix,
-                peer: from.peer.clone(),
-                from: from.address,
+                peer: name.clone(),
+                from: peer.config().neighbor,
                 since: clock.time(entry.since),
                 attributes: entry.accepted.clone()?,
                 next_hop: entry.next_hop,
                 path_id: *path_id,
                 selected: false,
+                stale: entry.stale,
             })
         })
         .collect()

@@ -111,14 +111,19 @@ pub(super) fn prepare(
         options.set_tclass_v6(CS6)?;
         options.set_unicast_hops_v6(ttl)?;
     }
-    if config.ttl_security {
-        let hops = config.multihop.unwrap_or(1).max(1);
-        options::set_least_ttl(socket, config.neighbor, u8::MAX - (hops - 1))?;
+    if let Some(least) = least_ttl(config) {
+        options::set_least_ttl(socket, config.neighbor, least)?;
     }
     if let Some(name) = config.interface.as_ref().filter(|_| !is_link_local(config.neighbor)) {
         options.bind_device(Some(name.as_bytes()))?;
     }
     Ok(())
+}
+
+/// The least TTL or hop limit that what the neighbour sends may have, if TTL security asks for one.
+pub(super) fn least_ttl(config: &PeerConfig) -> Option<u8> {
+    let hops = config.multihop.unwrap_or(1).max(1);
+    config.ttl_security.then_some(u8::MAX - (hops - 1))
 }
 
 /// The TTL or hop limit of what we send: just as far as the neighbour may be.

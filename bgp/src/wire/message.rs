@@ -115,14 +115,10 @@ pub fn decode(frame: Frame<'_>, ctx: &DecodeContext) -> Result<Decoded, WireErro
 }
 
 fn decode_update(frame: Frame<'_>, ctx: &DecodeContext) -> Result<Decoded, WireError> {
-    let mut view = UpdateView::EMPTY;
+    // Not moved out of a result: a view is large.
+    let mut view = UpdateView::empty();
     view.read(frame, ctx)?;
-    // Made where it is returned: it is large.
-    let mut result = Ok(Decoded::Update(DecodedUpdate::EMPTY));
-    if let Ok(Decoded::Update(decoded)) = &mut result {
-        view.decode_into(decoded);
-    }
-    result
+    Ok(Decoded::Update(view.into_decoded()))
 }
 
 impl Decoded {

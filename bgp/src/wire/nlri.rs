@@ -2,6 +2,7 @@
 //! with ADD-PATH behind a path identifier (RFC 7911 section 3).
 
 use std::fmt;
+use std::iter::from_fn;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
@@ -157,9 +158,9 @@ pub(crate) struct Routes<'a> {
     octets: &'a [u8],
     ipv6: bool,
     add_path: bool,
-    count: u16,
+    count: u32,
     /// How many of them make no sense as a route.
-    unroutable: u16,
+    unroutable: u32,
 }
 
 impl<'a> Routes<'a> {
@@ -211,7 +212,7 @@ impl<'a> Routes<'a> {
 
     /// Those that make sense as a route, in a list of their own.
     pub(crate) fn to_vec(self, routable: bool) -> Vec<Nlri> {
-        let mut all = Vec::with_capacity(self.count.into());
+        let mut all = Vec::with_capacity(self.count as usize);
         match routable {
             true => all.extend(self.routable()),
             false => all.extend(self.iter()),
@@ -219,14 +220,15 @@ impl<'a> Routes<'a> {
         all
     }
 
-    /// Appends those of a list of IPv4 prefixes, either all or those that make sense as a route.
-    pub(crate) fn ipv4_into(self, routable: bool, into: &mut Vec<Nlri<Ipv4Net>>) {
-        into.reserve_exact(self.count.into());
-        for nlri in Prefixes::<Ipv4Net>::new(self.octets, self.add_path) {
-            if !routable || nlri.prefix.is_routable() {
-                into.push(nlri);
-            }
+    /// Those of a list of IPv4 prefixes, either all or those that make sense as a route.
+    #[inline]
+    pub(crate) fn to_ipv4_vec(self, routable: bool) -> Vec<Nlri<Ipv4Net>> {
+        let mut list = Prefixes::<Ipv4Net>::new(self.octets, self.add_path);
+        if routable && self.has_unroutable() {
+            return list.filter(|nlri| nlri.prefix.is_routable()).collect();
         }
+        // Of known length, so that no push has to look for room. There are as many as were counted.
+        (0..self.count).map(|_| list.next().unwrap_or(Ipv4Net::default().into())).collect()
     }
 }
 
@@ -242,7 +244,7 @@ pub(crate) struct RoutesIter<'a> {
 
 impl RoutesIter<'_> {
     #[inline]
-    fn take<P: Prefix>(&mut self) -> Option<Nlri<P>> {
+    fn prefix<P: Prefix>(&mut self) -> Option<Nlri<P>> {
         let mut list = Prefixes::<P>::new(self.octets, self.add_path);
         let next = match self.all {
             true => list.next(),
@@ -253,32 +255,33 @@ impl RoutesIter<'_> {
     }
 }
 
-impl RoutesIter<'_> {
-    /// The next one of a list of IPv4 prefixes.
-    #[inline]
-    pub(crate) fn next_ipv4(&mut self) -> Option<Nlri<Ipv4Net>> {
-        self.take()
-    }
-}
-
 impl Iterator for RoutesIter<'_> {
     type Item = Nlri;
 
     #[inline]
     fn next(&mut self) -> Option<Nlri> {
         match self.ipv6 {
-            false => self.take::<Ipv4Net>().map(Nlri::from),
-            true => self.take::<Ipv6Net>().map(Nlri::from),
+            false => self.prefix::<Ipv4Net>().map(Nlri::from),
+            true => self.prefix::<Ipv6Net>().map(Nlri::from),
+        }
+    }
+
+    /// As by `next`, but of which family the prefixes are is asked once.
+    #[inline]
+    fn fold<B, F: FnMut(B, Nlri) -> B>(mut self, start: B, fold: F) -> B {
+        match self.ipv6 {
+            false => from_fn(|| self.prefix::<Ipv4Net>()).map(Nlri::from).fold(start, fold),
+            true => from_fn(|| self.prefix::<Ipv6Net>()).map(Nlri::from).fold(start, fold),
         }
     }
 }
 
 /// How many prefixes a list has, and how many of them make no sense as a route.
 #[inline]
-fn count<P: Prefix>(octets: &[u8], add_path: bool) -> Complete<'_, (u16, u16)> {
+fn count<P: Prefix>(octets: &[u8], add_path: bool) -> Complete<'_, (u32, u32)> {
     let mut list = Prefixes::<P>::new(octets, add_path);
     // A message has no room for so many that a count could overflow.
-    let (mut all, mut unroutable) = (0_u16, 0_u16);
+    let (mut all, mut unroutable) = (0_u32, 0_u32);
     for nlri in list.by_ref() {
         all = all.saturating_add(1);
         unroutable = unroutable.saturating_add((!nlri.prefix.is_routable()).into());
@@ -299,16 +302,24 @@ pub(crate) fn longest(family: Family, add_path: bool) -> usize {
 
 /// Writes a prefix; bits beyond its length are written as zero. With ADD-PATH one without a path
 /// identifier gets 0.
+#[inline]
 pub(crate) fn put(nlri: Nlri, add_path: bool, out: &mut Vec<u8>) {
     if add_path {
         out.extend(nlri.path_id.unwrap_or(0).to_be_bytes());
     }
-    let octets = usize::from(nlri.prefix.prefix_len()).div_ceil(8);
-    out.push(nlri.prefix.prefix_len());
     match nlri.prefix.trunc() {
-        IpNet::V4(net) => out.extend(net.addr().octets().iter().take(octets)),
-        IpNet::V6(net) => out.extend(net.addr().octets().iter().take(octets)),
+        IpNet::V4(net) => put_prefix(net.prefix_len(), net.addr().octets(), out),
+        IpNet::V6(net) => put_prefix(net.prefix_len(), net.addr().octets(), out),
     }
+}
+
+/// Writes the whole address, which takes no call to copy, and then cuts off what is not needed.
+#[inline]
+fn put_prefix<const N: usize>(length: u8, address: [u8; N], out: &mut Vec<u8>) {
+    out.push(length);
+    let start = out.len();
+    out.extend_from_slice(&address);
+    out.truncate(start + usize::from(length).div_ceil(8));
 }
 
 /// Refuses a prefix that cannot be announced under `family`.
@@ -364,6 +375,25 @@ mod tests {
         assert!(check(&[]).unwrap().is_empty());
         assert_eq!(check(&[0, 8, 10]).unwrap().to_vec(false).len(), 2);
         assert!(check(&[8, 10, 16, 10]).is_err());
+    }
+
+    #[test]
+    fn folding_reads_what_stepping_reads() {
+        let ipv4: &[u8] = &[8, 10, 8, 127, 4, 0xE0, 24, 192, 0, 2];
+        let ipv6: &[u8] = &[16, 0x20, 1, 8, 0xFF, 0];
+        for (octets, family) in [(ipv4, Family::IPV4_UNICAST), (ipv6, Family::IPV6_UNICAST)] {
+            let routes = Routes::check(octets, family, FamilySet::NONE).unwrap();
+            for mut list in [routes.iter(), routes.routable()] {
+                let mut folded = Vec::new();
+                list.clone().for_each(|nlri| folded.push(nlri));
+                let stepped: Vec<_> = from_fn(|| list.next()).collect();
+                assert_eq!(folded, stepped);
+            }
+            assert_eq!(routes.routable().count(), 2);
+            assert_eq!(routes.iter().count(), routes.to_vec(false).len());
+        }
+        let routes = Routes::check(ipv4, Family::IPV4_UNICAST, FamilySet::NONE).unwrap();
+        assert_eq!((routes.to_ipv4_vec(false).len(), routes.to_ipv4_vec(true).len()), (4, 2));
     }
 
     #[test]

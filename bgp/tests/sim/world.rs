@@ -278,14 +278,16 @@ impl World {
                 trace!(self, "{} {from} -> {to}", self.name(end));
             }
             PeerEvent::Established => self.established(end),
-            PeerEvent::Down(reason) => {
+            PeerEvent::Down { reason, retained } => {
                 trace!(self, "{} down: {reason:?}", self.name(end));
                 assert!(
                     self.ends[end].up.take().is_some(),
                     "{}: Down without a session",
                     self.name(end)
                 );
-                self.unlearn(end);
+                if !retained {
+                    self.unlearn(end);
+                }
             }
             PeerEvent::Error(reason) => trace!(self, "{} {reason}", self.name(end)),
             PeerEvent::Learned(prefix, route) => {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use vc5_bgp::policy::Policy;
@@ -49,10 +50,14 @@ pub(crate) async fn until(speaker: &Speaker, wanted: impl Fn(&SpeakerSnapshot) -
 }
 
 pub(crate) async fn speaker(last: u8, local_as: u32) -> Speaker {
+    speaker_at(loopback(last), last, local_as).await
+}
+
+pub(crate) async fn speaker_at(address: IpAddr, last: u8, local_as: u32) -> Speaker {
     let config = SpeakerConfig {
         router_id: Ipv4Addr::new(10, 0, 0, last),
         local_as,
-        listen: vec![SocketAddr::new(loopback(last), 0)],
+        listen: vec![SocketAddr::new(address, 0)],
     };
     Speaker::start(config).await.unwrap()
 }
@@ -89,7 +94,13 @@ pub(crate) struct Router {
 impl Router {
     /// Connects from 127.0.0.`last`.
     pub(crate) async fn connect(speaker: &Speaker, last: u8) -> Self {
+        Self::connect_from(speaker, last, 64).await
+    }
+
+    /// As [`connect`](Self::connect), with packets of that TTL.
+    pub(crate) async fn connect_from(speaker: &Speaker, last: u8, ttl: u32) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
+        SockRef::from(&socket).set_ttl_v4(ttl).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         socket.bind(SocketAddr::new(loopback(last), 0)).unwrap();
         let stream = bounded(socket.connect(speaker.listen_addresses()[0])).await.unwrap();
@@ -98,9 +109,21 @@ impl Router {
 
     /// Connects and goes through to Established.
     pub(crate) async fn establish(speaker: &Speaker, last: u8) -> Self {
-        let mut router = Self::connect(speaker, last).await;
         let id = Ipv4Addr::new(10, 0, 0, last);
-        router.send(&Message::Open(Open::new(ROUTER_AS, 90, id, &[Family::IPV4_UNICAST]))).await;
+        let open = Open::new(ROUTER_AS, 90, id, &[Family::IPV4_UNICAST]);
+        Self::establish_with(speaker, last, open).await
+    }
+
+    /// As [`establish`](Self::establish), with an OPEN of its own.
+    pub(crate) async fn establish_with(speaker: &Speaker, last: u8, open: Open) -> Self {
+        until(speaker, |snapshot| {
+            snapshot.peers.values().any(|peer| {
+                peer.config.neighbor == loopback(last) && peer.state == StateName::Active
+            })
+        })
+        .await;
+        let mut router = Self::connect(speaker, last).await;
+        router.send(&Message::Open(open)).await;
         assert!(matches!(router.receive().await, Some(Decoded::Open(_))));
         router.send(&Message::Keepalive).await;
         assert_eq!(router.receive().await, Some(Decoded::Keepalive));

@@ -1,6 +1,6 @@
 //! What the speaker asks of TCP: TTL security, MD5 signatures, scoped addresses, a full backlog.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -28,18 +28,30 @@ struct Pair {
 
 impl Pair {
     async fn new(last: u8) -> Self {
-        let (node, router) = (speaker(last, LOCAL_AS).await, speaker(last + 1, ROUTER_AS).await);
+        Self::at(last, loopback(last), loopback(last + 1)).await
+    }
+
+    /// Both on the one address that IPv6 has for loopback.
+    async fn ipv6(last: u8) -> Self {
+        Self::at(last, Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()).await
+    }
+
+    async fn at(last: u8, node_at: IpAddr, router_at: IpAddr) -> Self {
+        let node = speaker_at(node_at, last, LOCAL_AS).await;
+        let router = speaker_at(router_at, last + 1, ROUTER_AS).await;
         let retry = PeerConfig {
             connect_retry_time: Duration::from_millis(100),
             error_wait_time: (Duration::from_millis(100), Duration::from_millis(200)),
+            neighbor: node_at,
             ..neighbour("node", last, LOCAL_AS)
         };
         let ours = PeerConfig {
             port: node.listen_addresses()[0].port(),
-            source_address: Some(loopback(last + 1)),
+            source_address: Some(router_at),
             ..retry
         };
-        Self { node, router, theirs: passive("router", last + 1), ours }
+        let theirs = PeerConfig { neighbor: router_at, ..passive("router", last + 1) };
+        Self { node, router, theirs, ours }
     }
 
     fn set(&self) {
@@ -62,6 +74,25 @@ impl Pair {
     }
 }
 
+/// Begins to connect with packets of that TTL. On the loopback interface the answer, if there is one, has
+/// come on return.
+fn knock(speaker: &Speaker, from: IpAddr, ttl: u32) -> Socket {
+    let to = speaker.listen_addresses()[0];
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
+    match from {
+        IpAddr::V4(_) => socket.set_ttl_v4(ttl).unwrap(),
+        IpAddr::V6(_) => socket.set_unicast_hops_v6(ttl).unwrap(),
+    }
+    socket.set_nonblocking(true).unwrap();
+    let _ = socket.connect(&to.into());
+    socket
+}
+
+fn is_connected(socket: &Socket) -> bool {
+    socket.peer_addr().is_ok()
+}
+
 /// A counter of the kernel's TCP, for all sockets of the namespace.
 fn tcp_counter(name: &str) -> u64 {
     let text = std::fs::read_to_string("/proc/net/netstat").unwrap();
@@ -82,7 +113,8 @@ async fn ttl_security_hears_only_the_near() {
     // A neighbour whose packets have come far is not heard, until they come from near.
     let far = PeerConfig { ttl_security: true, ..passive("far", 153) };
     pair.node.set_peer(far).unwrap();
-    let mut far = Router::connect(&pair.node, 153).await;
+    assert!(!is_connected(&knock(&pair.node, loopback(153), 254)), "too far for a first packet");
+    let mut far = Router::connect_from(&pair.node, 153, 255).await;
     until(&pair.node, |snapshot| state(snapshot, "far") == StateName::OpenSent).await;
     SockRef::from(&far.stream).set_ttl_v4(254).unwrap();
     let before = tcp_counter("TCPMinTTLDrop");
@@ -101,10 +133,49 @@ async fn ttl_security_hears_only_the_near() {
     // Two hops away is near enough where that was said.
     let two = PeerConfig { ttl_security: true, multihop: Some(2), ..passive("two", 154) };
     pair.node.set_peer(two).unwrap();
-    let mut two = Router::connect(&pair.node, 154).await;
-    SockRef::from(&two.stream).set_ttl_v4(254).unwrap();
+    assert!(!is_connected(&knock(&pair.node, loopback(154), 253)), "three hops are too many");
+    let mut two = Router::connect_from(&pair.node, 154, 254).await;
     two.send(&Message::Open(Open::new(ROUTER_AS, 90, id, &[Family::IPV4_UNICAST]))).await;
     until(&pair.node, |snapshot| state(snapshot, "two") == StateName::OpenConfirm).await;
+
+    // Who is removed, or does not want it any more, may be far.
+    pair.node.remove_peer("far");
+    assert!(is_connected(&knock(&pair.node, loopback(153), 1)));
+    pair.node.set_peer(passive("two", 154)).unwrap();
+    assert!(is_connected(&knock(&pair.node, loopback(154), 1)));
+    pair.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ttl_security_over_ipv6() {
+    let mut pair = Pair::ipv6(155).await;
+    pair.theirs.ttl_security = true;
+    pair.node.set_peer(pair.theirs.clone()).unwrap();
+    let address = Ipv6Addr::LOCALHOST.into();
+    assert!(!is_connected(&knock(&pair.node, address, 254)));
+    pair.ours.ttl_security = true;
+    pair.set();
+    pair.established().await;
+    pair.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signed_sessions_over_ipv6() {
+    let mut pair = Pair::ipv6(163).await;
+    pair.theirs.password = Password::new("old key");
+    pair.node.set_peer(pair.theirs.clone()).unwrap();
+    let address = Ipv6Addr::LOCALHOST.into();
+    assert!(!is_connected(&knock(&pair.node, address, 1)), "without a signature");
+    pair.ours.password = Password::new("old key");
+    pair.set();
+    pair.established().await;
+
+    pair.theirs.password = Password::new("new key");
+    pair.ours.password = Password::new("new key");
+    pair.set();
+    pair.node.announce(route("192.0.2.100/32"));
+    until(&pair.router, |snapshot| snapshot.received_routes.len() == 1).await;
+    assert_eq!(pair.node.snapshot().peers["router"].counters.established, 1);
     pair.shutdown().await;
 }
 
@@ -205,7 +276,7 @@ async fn packets_are_marked_and_go_no_farther_than_they_have_to() {
             .expect("a raw socket: run the tests as root");
         raw.bind(&SocketAddr::new(loopback(last + 1), 0).into()).unwrap();
         raw.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let _router = Router::connect(&node, last + 1).await;
+        let _router = Router::connect_from(&node, last + 1, 255).await;
         let wait = move || (next_packet(&raw, false), next_packet(&raw, true));
         let (first, open) = tokio::task::spawn_blocking(wait).await.unwrap();
         // The SYN's answer comes before it is clear whose SYN it was; far enough for everybody.

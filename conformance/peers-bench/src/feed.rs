@@ -3,7 +3,7 @@
 //! Written octet by octet, by none of the codecs that are measured. The same each time.
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 const PREFIXES: usize = 1_000_000;
 /// Prefixes that share an attribute set, on average.
@@ -32,6 +32,30 @@ pub(crate) struct Tally {
     pub(crate) communities: usize,
     /// Octets written; zero for a decoder.
     pub(crate) octets: usize,
+    /// The addresses of the prefixes, the AS numbers and the communities, added up (wrapping); zero for a
+    /// codec that gives values to keep instead of octets to read.
+    pub(crate) sum: u32,
+}
+
+impl Tally {
+    pub(crate) fn prefix(&mut self, address: IpAddr) {
+        let bits = match address {
+            IpAddr::V4(address) => address.to_bits(),
+            IpAddr::V6(_) => 0,
+        };
+        self.prefixes += 1;
+        self.sum = self.sum.wrapping_add(bits);
+    }
+
+    pub(crate) fn as_number(&mut self, asn: u32) {
+        self.as_numbers += 1;
+        self.sum = self.sum.wrapping_add(asn);
+    }
+
+    pub(crate) fn community(&mut self, value: u32) {
+        self.communities += 1;
+        self.sum = self.sum.wrapping_add(value);
+    }
 }
 
 impl Feed {
@@ -67,7 +91,7 @@ impl Feed {
         self.octets.extend(attributes);
         self.octets.extend(nlri);
         self.tally.messages += 1;
-        self.tally.prefixes += prefixes.len();
+        prefixes.iter().for_each(|(address, _)| self.tally.prefix(IpAddr::V4(*address)));
     }
 
     /// ORIGIN, AS_PATH, NEXT_HOP, MULTI_EXIT_DISC on one in five, COMMUNITIES on most.
@@ -75,13 +99,14 @@ impl Feed {
         let mut out = vec![0x40, 1, 1, if rng.below(10) == 0 { 2 } else { 0 }];
         let hops = 2 + rng.below(4) as u8 + rng.below(4) as u8;
         out.extend([0x40, 2, 2 + 4 * hops, 2, hops]);
-        out.extend(NEIGHBOR_AS.to_be_bytes());
-        for _ in 1..hops {
-            let wide = rng.below(4) == 0;
-            out.extend(
-                if wide { 131_072 + rng.below(280_000) } else { 1 + rng.below(64_000) }
-                    .to_be_bytes(),
-            );
+        for hop in 0..hops {
+            let asn = match hop {
+                0 => NEIGHBOR_AS,
+                _ if rng.below(4) == 0 => 131_072 + rng.below(280_000),
+                _ => 1 + rng.below(64_000),
+            };
+            out.extend(asn.to_be_bytes());
+            self.tally.as_number(asn);
         }
         out.extend([0x40, 3, 4, 192, 0, 2, 1]);
         if rng.below(5) == 0 {
@@ -91,12 +116,12 @@ impl Feed {
         let communities = rng.below(13) as u8;
         if communities > 0 {
             out.extend([0xC0, 8, 4 * communities]);
-            (0..communities).for_each(|_| {
-                out.extend((rng.below(64_000) << 16 | rng.below(9999)).to_be_bytes())
-            });
+            for _ in 0..communities {
+                let community = rng.below(64_000) << 16 | rng.below(9999);
+                out.extend(community.to_be_bytes());
+                self.tally.community(community);
+            }
         }
-        self.tally.as_numbers += usize::from(hops);
-        self.tally.communities += usize::from(communities);
         out
     }
 }

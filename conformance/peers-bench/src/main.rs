@@ -19,8 +19,8 @@ fn main() -> Result<()> {
         name: "bgp.decode_borrowed",
         ours: Subject { name: "vc5-bgp", run: ours::view(&feed) },
         peers: vec![Subject { name: "routecore 0.7, lazily", run: routecore::lazy(&feed) }],
-        what: "header, all checks of RFC 7606 (of the peer: its own checks), then a walk over each \
-               prefix, AS number and community, without an allocation",
+        what: "header, all checks of RFC 7606 (of the peer: its own checks), then each prefix, \
+               AS number and community is read and added up, without an allocation",
     };
     let owned = Task {
         name: "bgp.decode_owned",

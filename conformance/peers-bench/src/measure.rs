@@ -36,9 +36,10 @@ pub(crate) fn compare(task: Task<'_>, feed: &Feed) -> Result<Vec<Value>> {
             let begin = processor_time()?;
             let tally = black_box((subject.run)()?);
             let time = processor_time()? - begin;
-            let wanted = Tally { octets: tally.octets, ..feed.tally };
+            let wanted = Tally { octets: tally.octets, sum: tally.sum, ..feed.tally };
             ensure!(tally == wanted, "{} found {tally:?} instead of {wanted:?}", subject.name);
             ensure!([0, feed.octets.len()].contains(&tally.octets), "{}: {tally:?}", subject.name);
+            ensure!([0, feed.tally.sum].contains(&tally.sum), "{}: {tally:?}", subject.name);
             // The first round fills caches and settles the allocator.
             if round > 0 {
                 times.push(time);
@@ -98,7 +99,7 @@ impl Rates {
             "method": format!(
                 "{subject}: {:.1} M prefixes/s, {:.0} MB/s; {what}; {messages} UPDATEs of {megabytes:.1} MB \
                  with {prefixes} prefixes, {as_numbers} AS numbers, {communities} communities; one thread, \
-                 its processor time, thin LTO, rounds in which each codec has one run; min is the \
+                 its processor time, fat LTO, rounds in which each codec has one run; min is the \
                  shortest run's rate",
                 prefixes as f64 / self.seconds / 1e6,
                 megabytes / self.seconds,

@@ -1,8 +1,10 @@
 //! Benchmarks: each gives [`Record`]s, which are a line of JSON each and a row of a table.
 
 pub mod bgp;
+pub mod forwarding;
 pub mod gate;
 pub mod peers;
+pub mod veth;
 pub mod xdp;
 
 use std::borrow::Cow;

@@ -4,7 +4,7 @@
 //! (`ebpf/program/src/bench.rs`); the same harness before a program that returns XDP_TX or XDP_PASS
 //! at once is the floor that is subtracted. Runs of both take turns, on one CPU.
 
-mod harness;
+pub(in crate::bench) mod harness;
 mod packet;
 mod subject;
 
@@ -80,7 +80,7 @@ impl Scenario {
 
 const TCP: Kind = Kind::TcpV4(ACK);
 
-const SCENARIOS: [Scenario; 11] = [
+const SCENARIOS: [Scenario; 12] = [
     Scenario { reason: Reason::NotVip, ..Scenario::hit("xdp.pass", Kind::Elsewhere) },
     Scenario::hit("xdp.hit_v4_tcp_1", TCP),
     Scenario::hit("xdp.hit_v4_tcp_64k", TCP).of(1 << 16),
@@ -88,7 +88,10 @@ const SCENARIOS: [Scenario; 11] = [
     Scenario::hit("xdp.hit_v4_udp_64k", Kind::UdpV4).of(1 << 16),
     Scenario::hit("xdp.hit_v6_tcp_1", Kind::TcpV6(ACK)),
     Scenario::hit("xdp.hit_v6_tcp_64k", Kind::TcpV6(ACK)).of(1 << 16),
-    Scenario { warm_up: 1 << 18, ..Scenario::miss("xdp.syn", Kind::TcpV4(SYN)) },
+    // The same SYN again and again, and a flood of them: then each looks for its flow in a line of the
+    // table that is in no near cache.
+    Scenario { reason: Reason::Ring, ..Scenario::hit("xdp.syn", Kind::TcpV4(SYN)) },
+    Scenario { warm_up: 1 << 18, ..Scenario::miss("xdp.syn_flood", Kind::TcpV4(SYN)) },
     // Of a hundred thousand new flows in an empty table few find their bucket full.
     Scenario { packets: PACKETS / 2, empty: true, ..Scenario::miss("xdp.miss_insert", TCP) },
     Scenario { warm_up: FLOWS * 3, ..Scenario::miss("xdp.miss_insert_full", TCP) },
@@ -194,7 +197,7 @@ fn method(scenario: &Scenario, cpu: usize) -> String {
 }
 
 /// Keeps this thread on the last CPU that it may use; interrupts tend to go to the first.
-fn pin() -> Result<usize> {
+pub(in crate::bench) fn pin() -> Result<usize> {
     // SAFETY: CPU sets are plain bits, and the calls get their right size.
     unsafe {
         let size = size_of::<libc::cpu_set_t>();

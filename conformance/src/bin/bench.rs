@@ -11,11 +11,13 @@ use vc5_conformance::bench::{self, Record, Table};
 type Benchmark = fn() -> Result<Vec<Record>>;
 
 /// By area, which is also the first part of a record's name; an area can have parts.
-const ALL: [(&str, Benchmark); 4] = [
+const ALL: [(&str, Benchmark); 6] = [
     ("bgp", bench::bgp::run),
     ("bgp-peers", bench::peers::run),
     ("gate", bench::gate::run),
     ("xdp", bench::xdp::run),
+    ("xdp-forwarding", bench::forwarding::run),
+    ("xdp-veth", bench::veth::run),
 ];
 
 const LOG: &str = "target/bench.jsonl";
@@ -23,7 +25,8 @@ const LOG: &str = "target/bench.jsonl";
 /// Runs the benchmarks and prints them with their methods.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only this area: bgp (and of it only bgp-peers), gate or xdp
+    /// Only this area: bgp (and of it only bgp-peers), gate or xdp (and of it only xdp-forwarding or
+    /// xdp-veth)
     #[arg(long)]
     only: Option<String>,
     /// Become the speaker that is measured while idle

@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::Result;
 
-use super::{Lab, Netns, command};
+use super::{Lab, Netns};
 
 /// The router on the shared subnet.
 pub const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -86,10 +86,6 @@ impl Fabric {
 
     fn plug(&self, host: &Netns, interface: &str, port: &str) -> Result<()> {
         host.veth(interface, &self.bridge, port)?;
-        // A network card brings all packets of a flow to one CPU. A veth hands a packet on where its sender runs, so
-        // a flow would meet the per-CPU tables of several CPUs; here receive packet steering makes it one again.
-        let steering = format!("echo 1 > /sys/class/net/{port}/queues/rx-0/rps_cpus");
-        command::output(self.bridge.command("sh").args(["-ec", &steering]))?;
         self.bridge.ip(&format!("link set {port} master br0"))?;
         Ok(())
     }

@@ -13,7 +13,7 @@ pub mod leftover;
 pub mod live;
 pub mod netns;
 pub mod node;
-mod pass;
+pub(crate) mod pass;
 pub mod process;
 pub mod router;
 pub mod view;

@@ -40,7 +40,7 @@ impl Counters {
 }
 
 impl Netns {
-    pub(super) fn add(name: &str) -> Result<Self> {
+    pub(crate) fn add(name: &str) -> Result<Self> {
         command::ip(&format!("netns add {name}"))?;
         let namespace = Self { name: name.to_owned() };
         namespace.ip("link set lo up")?;

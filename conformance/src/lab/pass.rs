@@ -41,7 +41,7 @@ struct PinAttributes {
 
 /// Attaches it to an interface in native mode, where it stays as long as the interface. `pin` is a path on a bpffs
 /// that is used on the way.
-pub(super) fn attach(namespace: &Netns, interface: &str, pin: &Path) -> Result<()> {
+pub(crate) fn attach(namespace: &Netns, interface: &str, pin: &Path) -> Result<()> {
     let program = load().context("cannot load an XDP program")?;
     let path = CString::new(pin.as_os_str().as_bytes())?;
     let attributes = PinAttributes {

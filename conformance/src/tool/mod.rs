@@ -13,6 +13,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::lab::live::owner;
+
 /// Helper of a lab: serves and fetches inside its namespaces.
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -77,10 +79,13 @@ enum Tool {
         #[arg(long)]
         id: Ipv4Addr,
     },
+    /// Owns a dataplane, and puts numbered states in force as it reads their numbers.
+    OwnDataplane(owner::Arguments),
 }
 
 /// Names of the subcommands.
-const NAMES: [&str; 7] = ["serve", "get", "udp-serve", "udp-ask", "load", "transfer", "garbage"];
+const NAMES: [&str; 8] =
+    ["serve", "get", "udp-serve", "udp-ask", "load", "transfer", "garbage", "own-dataplane"];
 
 /// Runs as a helper if the command line says so. Programs that build labs call this before anything else.
 #[must_use]
@@ -103,6 +108,7 @@ pub fn main() -> ExitCode {
         Tool::Load(arguments) => load::run(&arguments),
         Tool::Transfer(arguments) => transfer::run(&arguments),
         Tool::Garbage { listen, local_as, id } => garbage::run(listen, local_as, id),
+        Tool::OwnDataplane(arguments) => owner::run(arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -19,7 +19,7 @@ pub(super) fn pack(
     commands: &[&str],
 ) -> Result<PathBuf> {
     let root = work.join("root");
-    for dir in ["bin", "dev", "modules", "proc", "run", "sys", "tmp"] {
+    for dir in ["bin", "bpf", "dev", "modules", "proc", "run", "sys", "tmp"] {
         fs::create_dir_all(root.join(dir))?;
     }
     let busybox = command::find("busybox").context("busybox")?;
@@ -84,6 +84,7 @@ busybox mount -t sysfs sysfs /sys
 busybox mount -t devtmpfs devtmpfs /dev
 busybox mount -t tmpfs tmpfs /run
 busybox mount -t bpf bpf /sys/fs/bpf
+busybox mount -t bpf bpf /bpf
 busybox --install -s /tmp
 export PATH=/bin:/tmp
 busybox ip link set lo up

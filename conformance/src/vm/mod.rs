@@ -8,6 +8,7 @@
 mod initramfs;
 mod kernel;
 mod module;
+pub mod vlan;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -55,25 +55,8 @@ pub(crate) struct World {
 
 /// The usual session: IPv4 over IPv4, both sides dial.
 pub(crate) fn usual() -> Session {
-    Session {
-        router_id: ROUTER,
-        local: ROUTER.into(),
-        local_as: ROUTER_AS,
-        remote: NODE.into(),
-        remote_as: NODE_AS,
-        ipv4: true,
-        ipv6: false,
-        passive: false,
-        multihop: false,
-        password: None,
-        ttl_security: false,
-        four_octet_as: true,
-        extended_next_hop: false,
-        extended_messages: false,
-        add_paths: false,
-        prefix_limit: None,
-        routes: vec![Announcement::to(THEIRS)],
-    }
+    let routes = vec![Announcement::to(THEIRS)];
+    Session { routes, ..Session::plain((ROUTER, ROUTER_AS), (NODE, NODE_AS)) }
 }
 
 /// The usual session, but over IPv6.
@@ -209,26 +192,10 @@ probe = \"direct\"
 
     /// That no session comes up for a while, on either side.
     pub(crate) fn stays_down(&self) -> Result<()> {
-        self.for_a_while(|| {
-            ensure!(!self.router.established()?, "the router has a session");
-            self.is_down()
-        })
-    }
-
-    /// That the node has no session for a while.
-    pub(crate) fn node_stays_down(&self) -> Result<()> {
-        self.for_a_while(|| self.is_down())
-    }
-
-    fn is_down(&self) -> Result<()> {
-        ensure!(!self.node_established()?, "the node has a session");
-        Ok(())
-    }
-
-    fn for_a_while(&self, holds: impl Fn() -> Result<()>) -> Result<()> {
         let end = Instant::now() + NOT_WITHIN;
         while Instant::now() < end {
-            holds()?;
+            ensure!(!self.router.established()?, "the router has a session");
+            ensure!(!self.node_established()?, "the node has a session");
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())

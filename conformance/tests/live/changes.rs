@@ -12,7 +12,7 @@ use vc5_xdp::{
 };
 
 use super::model::{BACKENDS, Change, DRAIN, Kind, Model, PLAN};
-use super::{Stopping, seed, wire};
+use super::{Stopping, seed, turn, wire};
 
 const CHANGES: u32 = 10_000;
 /// Far longer than anything here takes: reaching it is a failure.
@@ -203,6 +203,7 @@ fn kind(left: &BTreeMap<Kind, u32>, rng: &mut Rng) -> Kind {
 
 #[test]
 fn ten_thousand_changes_lose_no_packet_and_move_no_connection() {
+    let _turn = turn();
     let seed = seed();
     let wanted = std::env::var("VC5_CHANGES").map_or(CHANGES, |text| text.parse().unwrap());
     let mut rng = Rng::new(seed);

@@ -8,11 +8,20 @@
 
 mod changes;
 mod model;
+mod restart;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vc5_conformance::lab::Lab;
 use vc5_conformance::lab::live::{Ledger, Wire};
 
 const TOOL: &str = env!("CARGO_BIN_EXE_vc5-lab");
+
+/// The tests take turns: each has use for all CPUs.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Ends the traffic when the test does, however it does.
 struct Stopping<'l>(&'l Ledger);

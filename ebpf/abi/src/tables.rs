@@ -184,7 +184,8 @@ impl ServiceValue {
     #[inline(always)]
     #[must_use]
     pub fn real(&self, member: u16) -> u32 {
-        let page = self.pages.get(usize::from(member) / PAGE_REALS as usize & (SERVICE_PAGES - 1));
+        let page =
+            self.pages.get((usize::from(member) / PAGE_REALS as usize) & (SERVICE_PAGES - 1));
         page.map_or(NO_REAL, |page| u32::from(*page) * PAGE_REALS + u32::from(member) % PAGE_REALS)
     }
 }

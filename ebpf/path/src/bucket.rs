@@ -41,11 +41,12 @@ pub fn find(ways: &[Way; BUCKET_WAYS], hash: u64) -> Option<&Way> {
 #[inline(always)]
 pub fn victim(ways: &[Way; BUCKET_WAYS], hash: u64, now: u8) -> Option<(&Way, Displaced)> {
     let salt = hash >> 27 & WAY_MASK as u64;
-    let mut best = 0;
-    for (i, way) in (0u64..).zip(ways) {
-        // Rank above, and below it the way in an order of the hash's choice.
-        best = max(best, rank(FlowEntry(way.get()), now) << WAY_BITS | (i ^ salt));
-    }
+    let [a, b, c, d, e, f, g, h] = ways;
+    // Rank above, and below it the way in an order of the hash's choice.
+    let ranked = |way: &Way, i: u64| rank(FlowEntry(way.get()), now) << WAY_BITS | (i ^ salt);
+    let pair = |first: &Way, second: &Way, i| max(ranked(first, i), ranked(second, i + 1));
+    // As in a tournament: one after the other, each would wait for the one before.
+    let best = max(max(pair(a, b, 0), pair(c, d, 2)), max(pair(e, f, 4), pair(g, h, 6)));
     let displaced = match best >> WAY_BITS {
         EMPTY.. => Displaced::Nothing,
         CLOSING.. => Displaced::Closing,

@@ -6,9 +6,9 @@ use vc5_ebpf_abi::{
 
 use crate::{
     bucket::{self, Displaced},
-    flow::{self, Flow, Segment},
+    flow::{Flow, Segment},
     fragment,
-    ip::Aligned,
+    ip::{Addresses, Aligned},
     lookup,
     siphash::slot,
     tables::{Tables, Way},
@@ -19,6 +19,7 @@ use crate::{
 /// Without the real itself: the verifier wants to know of each register whether it is a pointer, and
 /// the compiler would keep that one and the reason for dropping a packet in the same.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(8))]
 pub struct Choice {
     /// Real id.
     pub id: u32,
@@ -55,15 +56,17 @@ pub fn choose<T: Tables>(flow: &Flow, tables: &T) -> Result<Choice, Reason> {
         known = true;
     }
     let mut choice = Choice { id: NO_REAL, reason: Reason::NoBackend };
-    choose_anew(flow, known, tables, &mut choice)?;
+    tables.choose_anew(flow, known, &mut choice)?;
     Ok(as_quoted(flow, choice))
 }
 
-/// Chooses for a flow whose record is not followed at once, if there is one.
-// A function of its own in the program: the path of known flows is the shorter for it, and needs less
-// of the stack.
-#[inline(never)]
-fn choose_anew<T: Tables>(
+/// Chooses for a flow whose record, if it is `known`, is not followed at once.
+///
+/// # Errors
+///
+/// As for [`choose`].
+#[inline(always)]
+pub fn choose_anew<T: Tables>(
     flow: &Flow,
     known: bool,
     tables: &T,
@@ -181,7 +184,7 @@ pub(crate) fn state(real: &Real, entry: FlowEntry) -> RealState {
 pub(crate) fn ring_slot<T: Tables>(flow: &Flow, service: &ServiceValue, tables: &T) -> u16 {
     if service.flags & ServiceValue::BY_ADDRESS != 0 {
         // In the encoding of flows, with ports and protocol zero.
-        slot(flow::hash(tables, &flow.addresses(), 0, 0))
+        slot(tables.hash(&flow.addresses(), 0, 0))
     } else {
         slot(flow.hash)
     }
@@ -264,12 +267,13 @@ fn takes_flows<T: Tables>(
 pub fn remember<T: Tables>(flow: &Flow, choice: &Choice, real: &Real, tables: &T) -> bool {
     let recorded = matches!(choice.reason, Reason::Flow | Reason::FlowStuck);
     let kept = recorded && flow.fragment == 0;
-    !kept && remember_new(flow, choice, real, tables)
+    !kept && tables.remember_new(flow, choice, real.generation)
 }
 
-#[inline(never)]
-fn remember_new<T: Tables>(flow: &Flow, choice: &Choice, real: &Real, tables: &T) -> bool {
-    let entry = |hash| FlowEntry::new(hash, choice.id, real.generation, tables.age());
+/// The same if it is not a known flow's that goes on as it was.
+#[inline(always)]
+pub fn remember_new<T: Tables>(flow: &Flow, choice: &Choice, generation: u8, tables: &T) -> bool {
+    let entry = |hash| FlowEntry::new(hash, choice.id, generation, tables.age());
     if flow.segment.is([Segment::Later]) {
         return false;
     }
@@ -330,16 +334,13 @@ fn sample<T: Tables>(flow: &Flow, choice: &Choice, tables: &T) {
     if shift > 31 || tables.tracing() || flow.hash & ((1 << (shift & 31)) - 1) != 0 {
         return;
     }
-    let ([s0, s1], [d0, d1]) = (flow.source_port, flow.service.port);
-    let sample = Aligned(Sample {
-        source: flow.source,
-        destination: flow.service.addr,
-        ports: [s0, s1, d0, d1],
-        protocol: flow.service.protocol,
-        pad: [0; 3],
-        real: choice.id,
-        reason: choice.reason as u32,
-    });
+    // By whole words: the verifier wants all that is on the stack to be aligned.
+    let Addresses { source: [source0, source1], destination: [vip0, vip1] } = flow.addresses();
+    let tuple = u64::from(flow.ports()) | u64::from(flow.service.protocol) << 32;
+    let chosen = u64::from(choice.id) | u64::from(choice.reason as u32) << 32;
+    let words = [source0, source1, vip0, vip1, tuple, chosen].map(u64::to_le);
+    // SAFETY: plain data of this size, the fields in this order.
+    let sample = Aligned(unsafe { core::mem::transmute::<[u64; 6], Sample>(words) });
     if !tables.sample(&sample.0) {
         tables.happened(Event::SampleLost);
     }

@@ -7,9 +7,8 @@ use crate::{checksum, ip, ipv4, ipv6, link::Link, packet::Packet, rewrite::set_t
 const TTL: u8 = 64;
 
 /// Makes an echo request that was found to be one into its answer.
-// A function of its own in the program, as few packets need it.
-#[inline(never)]
-pub(crate) fn answer<P: Packet>(packet: &mut P, link: &Link) -> Reason {
+#[inline(always)]
+pub fn answer<P: Packet>(packet: &mut P, link: &Link) -> Reason {
     let Ok(headers) = ip::read(packet, link) else { return Reason::EchoDown };
     match reply(packet, link, headers.transport) {
         Some(()) => Reason::Echo,
@@ -40,22 +39,28 @@ fn reply<P: Packet>(packet: &mut P, link: &Link, at: usize) -> Option<()> {
 fn turn_round<P: Packet>(packet: &mut P, link: &Link) -> Option<()> {
     swap_macs(packet)?;
     if link.v6 {
-        swap::<P, 16>(packet, link.ip + ipv6::SOURCE)
-    } else {
-        swap::<P, 4>(packet, link.ip + ipv4::SOURCE)
+        let source = link.ip + ipv6::SOURCE;
+        for at in [0, 4, 8, 12] {
+            swap(packet, source + at, source + at + 16)?;
+        }
+        return Some(());
     }
+    swap(packet, link.ip + ipv4::SOURCE, link.ip + ipv4::SOURCE + 4)
 }
 
 /// Sends the frame back to where it came from.
 #[inline(always)]
 pub(crate) fn swap_macs<P: Packet>(packet: &mut P) -> Option<()> {
-    swap::<P, 6>(packet, 0)
+    let [a, b, c] = [packet.word(0)?, packet.word(4)?, packet.word(8)?];
+    // The second address begins in the middle of the second word.
+    packet.set_word(0, b >> 16 | c << 16)?;
+    packet.set_word(4, c >> 16 | a << 16)?;
+    packet.set_word(8, a >> 16 | b << 16)
 }
 
 #[inline(always)]
-fn swap<P: Packet, const N: usize>(packet: &mut P, at: usize) -> Option<()> {
-    let first: [u8; N] = packet.load(at)?;
-    let second: [u8; N] = packet.load(at + N)?;
-    packet.store(at, second)?;
-    packet.store(at + N, first)
+fn swap<P: Packet>(packet: &mut P, first: usize, second: usize) -> Option<()> {
+    let (a, b) = (packet.word(first)?, packet.word(second)?);
+    packet.set_word(first, b)?;
+    packet.set_word(second, a)
 }

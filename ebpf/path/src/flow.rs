@@ -1,5 +1,7 @@
 //! The flow that a packet belongs to.
 
+use core::mem::MaybeUninit;
+
 use vc5_ebpf_abi::{Address, Reason, ServiceKey};
 
 use crate::{
@@ -8,9 +10,9 @@ use crate::{
     link::Link,
     lookup,
     packet::{Packet, field},
-    siphash::{address, hash_words, words},
+    siphash::{Words, address, hash_words, words},
     tables::Tables,
-    verifier::forget_segment,
+    verifier::{forget_word, opaque},
 };
 
 const TCP_MIN: usize = 20;
@@ -45,13 +47,8 @@ pub enum Segment {
 impl Segment {
     /// Whether it is one of these.
     #[inline(always)]
-    pub(crate) const fn is<const N: usize>(self, kinds: [Self; N]) -> bool {
-        let mut bits = 0;
-        let mut i = 0;
-        while i < N {
-            bits |= kinds[i] as u8;
-            i += 1;
-        }
+    pub(crate) fn is<const N: usize>(self, kinds: [Self; N]) -> bool {
+        let bits = kinds.iter().fold(0, |bits, kind| bits | *kind as u8);
         self as u8 & bits != 0
     }
 }
@@ -94,19 +91,51 @@ impl Flow {
         Addresses { source: words(&self.source), destination: words(&self.service.addr) }
     }
 
+    /// The ports as the little-endian word that they are in the client's packets.
     #[inline(always)]
-    fn fill(&mut self, addresses: &Addresses, protocol: u8, transport: &Transport) {
-        let [source0, source1, port0, port1] = transport.ports.to_le_bytes();
-        self.source = address(addresses.source);
-        self.service = ServiceKey {
-            addr: address(addresses.destination),
-            port: [port0, port1],
-            protocol,
-            pad: 0,
-        };
-        self.segment = forget_segment(transport.segment, u64::from(transport.ports));
-        self.tcp_flags = transport.tcp_flags;
-        self.source_port = [source0, source1];
+    pub(crate) fn ports(&self) -> u32 {
+        let ([source0, source1], [port0, port1]) = (self.source_port, self.service.port);
+        u32::from_le_bytes([source0, source1, port0, port1])
+    }
+
+    /// The hash of its 5-tuple.
+    #[inline(always)]
+    pub(crate) fn five_tuple_hash<T: Tables>(&self, tables: &T) -> u64 {
+        let Addresses { source, destination } = self.addresses();
+        let protocol = self.service.protocol;
+        hash_words(tables.hash_key(), source, destination, self.ports(), protocol)
+    }
+
+    /// One that is whole, and whose hash is not known yet.
+    #[inline(always)]
+    fn new(addresses: &Addresses, headers: &Headers, protocol: u8, transport: &Transport) -> Self {
+        // Any odd number does to make all bits of it unknown.
+        let unknown = opaque(headers.end as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // What is known of IPv4 addresses would be written in pieces, and be followed apart.
+        let whole = |words: Words| address(words.map(|word| forget_word(word, unknown)));
+        // The rest in one word, for the same reasons.
+        let rest = u64::from(transport.ports >> 16)
+            | u64::from(protocol) << 16
+            | (transport.segment as u64) << 32
+            | u64::from(transport.tcp_flags) << 40
+            | u64::from(transport.ports) << 48;
+        let [port0, port1, protocol, pad, segment, tcp_flags, source0, source1] =
+            forget_word(rest, unknown).to_le_bytes();
+        Self {
+            source: whole(addresses.source),
+            service: ServiceKey {
+                addr: whole(addresses.destination),
+                port: [port0, port1],
+                protocol,
+                pad,
+            },
+            // SAFETY: the byte that the segment was before.
+            segment: unsafe { core::mem::transmute::<u8, Segment>(segment) },
+            tcp_flags,
+            source_port: [source0, source1],
+            hash: 0,
+            fragment: forget_word(0, unknown),
+        }
     }
 }
 
@@ -119,39 +148,36 @@ pub(crate) struct Transport {
     pub(crate) segment: Segment,
 }
 
-/// Finds the flow of an IP packet that is addressed to us.
+/// Finds the flow of an IP packet that is addressed to us, all but its hash, and puts it into a place
+/// that is not cleared before, as this is done for every packet.
 ///
 /// # Errors
 ///
 /// The reason for which the packet is passed, answered, or dropped if it is to a VIP.
 #[inline(always)]
-pub fn of<P: Packet, T: Tables>(
-    packet: &P,
+pub fn of<'f, P: Packet, T: Tables>(
+    packet: &mut P,
     link: &Link,
     tables: &T,
-    flow: &mut Flow,
-) -> Result<(), Reason> {
+    place: &'f mut MaybeUninit<Flow>,
+) -> Result<&'f mut Flow, Reason> {
     let addresses = ip::to_vip(packet, link, tables)?;
     let plain = ip::plain(packet, link).and_then(|h| ports(packet, &h).map(|t| (h, t)));
     let Some((headers, transport)) = plain else {
-        return uncommon(packet, link, tables, flow);
+        let flow = place.write(Flow::NONE);
+        packet.uncommon(link, tables, flow)?;
+        return Ok(flow);
     };
-    flow.fill(&addresses, headers.protocol, &transport);
-    flow.fragment = 0;
-    flow.hash = hash_words(
-        tables.hash_key(),
-        addresses.source,
-        addresses.destination,
-        transport.ports,
-        headers.protocol,
-    );
-    Ok(())
+    Ok(place.write(Flow::new(&addresses, &headers, headers.protocol, &transport)))
 }
 
 /// The same for packets that are not a plain TCP or UDP packet.
-// A function of its own in the program, so that what comes after is not compiled, nor verified, again.
-#[inline(never)]
-fn uncommon<P: Packet, T: Tables>(
+///
+/// # Errors
+///
+/// As for [`of`].
+#[inline(always)]
+pub fn uncommon<P: Packet, T: Tables>(
     packet: &P,
     link: &Link,
     tables: &T,
@@ -181,14 +207,12 @@ fn read<P: Packet, T: Tables>(
         ICMPV6 if link.v6 => icmp::read(packet, &headers, &mut subject, &mut protocol, tables)?,
         _ => return Err(lookup::unknown(addresses.destination, Reason::UnknownProtocol, tables)),
     };
-    flow.fill(&subject, protocol, &transport);
-    flow.hash = hash(tables, &subject, transport.ports, protocol);
-    flow.fragment = 0;
+    *flow = Flow::new(&subject, &headers, protocol, &transport);
     if headers.part != Part::Whole {
         // In the encoding of flows, with the identification in place of the ports. In IPv4 the
         // protocol belongs to it (RFC 791 section 3.2), in IPv6 not (RFC 8200 section 4.5).
         let protocol = if link.v6 { FRAGMENT } else { headers.protocol };
-        flow.fragment = hash(tables, addresses, headers.identification, protocol);
+        flow.fragment = tables.hash(addresses, headers.identification, protocol);
     }
     Ok(())
 }
@@ -206,12 +230,6 @@ fn ports<P: Packet>(packet: &P, headers: &Headers) -> Option<Transport> {
     let [flags] = field(header, TCP_FLAGS);
     let ports = u32::from_le_bytes(field(header, 0));
     Some(Transport { ports, tcp_flags: flags, segment: tcp_segment(flags) })
-}
-
-/// The flow hash where it is not in a hurry.
-#[inline(never)]
-pub(crate) fn hash<T: Tables>(tables: &T, addresses: &Addresses, ports: u32, protocol: u8) -> u64 {
-    hash_words(tables.hash_key(), addresses.source, addresses.destination, ports, protocol)
 }
 
 /// The `N` bytes at `at`, if the packet, which ends at `end`, has them all.

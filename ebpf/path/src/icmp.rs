@@ -89,6 +89,7 @@ fn quote_v4<P: Packet>(packet: &P, at: usize, end: usize) -> Result<Headers, Rea
         identification: 0,
         protocol,
         part: ipv4::part(u16::from_be_bytes(field(bytes, 6))),
+        pad: [0; 2],
     })
 }
 
@@ -108,8 +109,9 @@ fn quote_v6<P: Packet>(packet: &P, at: usize, end: usize) -> Result<Headers, Rea
         identification: 0,
         protocol,
         part: Part::Whole,
+        pad: [0; 2],
     };
-    match ipv6::walk(packet, &mut headers) {
+    match packet.walk(&mut headers) {
         Ok(()) => Ok(Headers { transport: ipv6::at(&headers), ..headers }),
         Err(Reason::ExtensionHeaders) => Err(Reason::IcmpForeign),
         Err(reason) => Err(reason),

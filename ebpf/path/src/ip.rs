@@ -18,7 +18,8 @@ pub(crate) const ICMPV6: u8 = 58;
 
 /// Which part of a packet this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+#[repr(u8)]
+pub enum Part {
     /// All of it.
     Whole,
     /// The first fragment of several.
@@ -29,26 +30,33 @@ pub(crate) enum Part {
 
 /// An IP header with what follows it up to the transport header.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Headers {
+#[repr(C)]
+pub struct Headers {
     /// Offset of the transport header in the frame.
-    pub(crate) transport: usize,
+    pub transport: usize,
     /// Offset of the first byte after the packet.
-    pub(crate) end: usize,
+    pub end: usize,
     /// Offset of the byte that names the protocol.
-    pub(crate) next_at: usize,
+    pub next_at: usize,
     /// Identification of a fragmented packet: the little-endian word that its four bytes are in the
     /// frame, in IPv4 after two of zero.
-    pub(crate) identification: u32,
+    pub identification: u32,
     /// IP protocol number of the transport header.
-    pub(crate) protocol: u8,
-    pub(crate) part: Part,
+    pub protocol: u8,
+    /// Whole or which fragment.
+    pub part: Part,
+    /// Zero.
+    pub pad: [u8; 2],
 }
 
 /// Source and destination, IPv4 as mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Addresses {
-    pub(crate) source: Words,
-    pub(crate) destination: Words,
+#[repr(C)]
+pub struct Addresses {
+    /// Source.
+    pub source: Words,
+    /// Destination.
+    pub destination: Words,
 }
 
 /// The addresses in the IP header at `ip`.

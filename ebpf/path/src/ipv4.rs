@@ -5,6 +5,7 @@ use vc5_ebpf_abi::Reason;
 use crate::{
     ip::{Headers, Part, TCP, UDP},
     packet::{Packet, field},
+    verifier::forget_which,
 };
 
 /// Length of the header without options.
@@ -38,6 +39,7 @@ pub(crate) fn read<P: Packet>(packet: &P, ip: usize) -> Result<Headers, Reason> 
         identification: u32::from(u16::from_le_bytes(field(bytes, 4))) << 16,
         protocol,
         part: part(u16::from_be_bytes(field(bytes, 6))),
+        pad: [0; 2],
     })
 }
 
@@ -60,15 +62,24 @@ pub(crate) fn plain<P: Packet>(packet: &P, ip: usize) -> Option<Headers> {
         return None;
     }
     let (transport, next_at) = (ip + HEADER, ip + PROTOCOL);
-    Some(Headers { transport, end, next_at, identification: 0, protocol, part: Part::Whole })
+    Some(Headers {
+        transport,
+        end,
+        next_at,
+        identification: 0,
+        protocol,
+        part: Part::Whole,
+        pad: [0; 2],
+    })
 }
 
 /// What a header's flags and offset tell of.
 #[inline(always)]
 pub(crate) fn part(flags_offset: u16) -> Part {
-    match (flags_offset & MORE_FRAGMENTS, flags_offset & OFFSET) {
+    let part = match (flags_offset & MORE_FRAGMENTS, flags_offset & OFFSET) {
         (0, 0) => Part::Whole,
         (_, 0) => Part::First,
         _ => Part::Later,
-    }
+    };
+    forget_which(part, u64::from(flags_offset))
 }

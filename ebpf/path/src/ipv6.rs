@@ -5,7 +5,7 @@ use vc5_ebpf_abi::Reason;
 use crate::{
     ip::{FRAGMENT, Headers, Part, TCP, UDP},
     packet::{Packet, field},
-    verifier::{forget, opaque},
+    verifier::{forget, forget_which, opaque},
 };
 
 /// Length of the header without extension headers.
@@ -30,7 +30,7 @@ const DESTINATION_OPTIONS: u8 = 60;
 #[inline(always)]
 pub(crate) fn read<P: Packet>(packet: &P, ip: usize) -> Result<Headers, Reason> {
     let mut headers = fixed(packet, ip)?;
-    walk(packet, &mut headers)?;
+    packet.walk(&mut headers)?;
     Ok(Headers { transport: at(&headers), ..headers })
 }
 
@@ -51,16 +51,27 @@ fn fixed<P: Packet>(packet: &P, ip: usize) -> Result<Headers, Reason> {
         return Err(Reason::Malformed);
     }
     let (transport, next_at) = (ip + HEADER, ip + NEXT_HEADER);
-    Ok(Headers { transport, end, next_at, identification: 0, protocol, part: Part::Whole })
+    Ok(Headers {
+        transport,
+        end,
+        next_at,
+        identification: 0,
+        protocol,
+        part: Part::Whole,
+        pad: [0; 2],
+    })
 }
 
 /// Goes on from the header that `headers` takes for the transport's, while that is an extension
 /// header. Their order (RFC 8200 section 4.1) is not enforced, but for hop-by-hop options.
 ///
 /// Encrypted and authenticated packets end the walk: they are of a protocol that is not balanced.
-// A function of its own in the program: it has four callers, none of them in a hurry.
-#[inline(never)]
-pub(crate) fn walk<P: Packet>(packet: &P, headers: &mut Headers) -> Result<(), Reason> {
+///
+/// # Errors
+///
+/// The reason for which a packet to a VIP is dropped.
+#[inline(always)]
+pub fn walk<P: Packet>(packet: &P, headers: &mut Headers) -> Result<(), Reason> {
     for i in 0..EXTENSIONS {
         match headers.protocol {
             HOP_BY_HOP if i > 0 => return Err(Reason::ExtensionHeaders),
@@ -88,7 +99,8 @@ pub(crate) fn at(headers: &Headers) -> usize {
 #[inline(always)]
 fn options<P: Packet>(packet: &P, headers: &mut Headers) -> Result<(), Reason> {
     let at = at(headers);
-    let [protocol, length, _, segments_left]: [u8; 4] = packet.load(at).ok_or(Reason::Truncated)?;
+    let [protocol, length, _, segments_left] =
+        packet.word(at).ok_or(Reason::Truncated)?.to_ne_bytes();
     // With segments left, the address is not where the packet is to go in the end.
     if headers.protocol == ROUTING && segments_left != 0 {
         return Err(Reason::ExtensionHeaders);
@@ -100,20 +112,21 @@ fn options<P: Packet>(packet: &P, headers: &mut Headers) -> Result<(), Reason> {
 fn fragment<P: Packet>(packet: &P, headers: &mut Headers) -> Result<(), Reason> {
     const LENGTH: usize = 8;
     const MORE: u16 = 1;
-    let header: &[u8; LENGTH] = packet.bytes(at(headers)).ok_or(Reason::Truncated)?;
-    let [protocol, ..] = *header;
-    let offset = u16::from_be_bytes(field(header, 2));
-    let identification = u32::from_le_bytes(field(header, 4));
+    let at = at(headers);
+    let [protocol, _, offset @ ..] = packet.word(at).ok_or(Reason::Truncated)?.to_ne_bytes();
+    let offset = u16::from_be_bytes(offset);
+    let identification = packet.word(at + 4).ok_or(Reason::Truncated)?.to_le();
     if headers.part != Part::Whole {
         return Err(Reason::ExtensionHeaders);
     }
     headers.identification = identification;
-    headers.part = match (offset >> 3, offset & MORE) {
+    let part = match (offset >> 3, offset & MORE) {
         // An atomic fragment (RFC 6946) is a packet like any other.
         (0, 0) => Part::Whole,
         (0, _) => Part::First,
         _ => Part::Later,
     };
+    headers.part = forget_which(part, u64::from(identification));
     step(headers, protocol, LENGTH)
 }
 

@@ -18,26 +18,28 @@
 pub mod bucket;
 mod checksum;
 pub mod choose;
-mod echo;
+pub mod echo;
 pub mod flow;
 mod fragment;
 mod icmp;
-mod ip;
+pub mod ip;
 mod ipv4;
-mod ipv6;
+pub mod ipv6;
 pub mod link;
 mod lookup;
 pub mod packet;
-mod reject;
+pub mod reject;
 mod rewrite;
 pub mod siphash;
 pub mod tables;
-mod verifier;
+pub mod verifier;
 
 pub use flow::{Flow, Segment};
 pub use packet::{Buffer, Packet};
 pub use siphash::{FLOW_HASH, flow_hash, siphash13, slot};
 pub use tables::{Tables, Way};
+
+use core::mem::MaybeUninit;
 
 use vc5_ebpf_abi::{Iface, NO_RING, Real, Reason, ServiceKey, Trace, Traffic};
 
@@ -94,11 +96,13 @@ fn forward<P: Packet, T: Tables>(
     tables: &T,
 ) -> Result<Outcome, Reason> {
     let link = link::read(packet, iface)?;
-    let mut flow = Flow::NONE;
-    let found = flow::of(packet, &link, tables, &mut flow);
-    match found.and_then(|()| send(packet, &link, &flow, ifindex, tables)) {
-        Err(Reason::Echo) => Err(echo::answer(packet, &link)),
-        Err(Reason::UnknownRejected) => Err(reject::answer(packet, &link)),
+    let mut place = MaybeUninit::uninit();
+    let found = flow::of(packet, &link, tables, &mut place);
+    // From here on the verifier walks all kinds of packets as one.
+    packet.renew();
+    match found.and_then(|flow| send(packet, &link, flow, ifindex, tables)) {
+        Err(Reason::Echo) => Err(packet.answer_echo(&link)),
+        Err(Reason::UnknownRejected) => Err(packet.answer_unknown(&link)),
         done => done,
     }
 }
@@ -107,10 +111,11 @@ fn forward<P: Packet, T: Tables>(
 fn send<P: Packet, T: Tables>(
     packet: &mut P,
     link: &Link,
-    flow: &Flow,
+    flow: &mut Flow,
     ifindex: u32,
     tables: &T,
 ) -> Result<Outcome, Reason> {
+    flow.hash = flow.five_tuple_hash(tables);
     tables.trace(|t| t.hash = flow.hash);
     let bytes = packet.len() as u64;
     let choice = choose::choose(flow, tables)?;

@@ -2,7 +2,11 @@
 
 use vc5_ebpf_abi::{IFACE_PROBES, Iface, Reason, iface_slot};
 
-use crate::{packet::Packet, tables::Tables, verifier::forget};
+use crate::{
+    packet::{Packet, field},
+    tables::Tables,
+    verifier::{forget, forget_bool},
+};
 
 /// Length of an Ethernet header, and of a VLAN tag that lies in it.
 pub(crate) const ETHERNET: usize = 14;
@@ -33,6 +37,13 @@ pub struct Link {
 }
 
 impl Link {
+    /// With its parts as numbers, of which only those that can be are taken.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(ip: u64, vlan: u16, v6: bool) -> Self {
+        Self { ip: ETHERNET + ((ip as usize).wrapping_sub(ETHERNET) & TAGS), vlan, v6 }
+    }
+
     /// Whether the frame has a tag.
     #[inline(always)]
     pub(crate) const fn is_tagged(&self) -> bool {
@@ -60,14 +71,20 @@ pub fn iface<T: Tables>(ifindex: u32, tables: &T) -> Option<&Iface> {
 #[inline(always)]
 pub fn read<P: Packet>(packet: &P, iface: Option<&Iface>) -> Result<Link, Reason> {
     let header: &[u8; ETHERNET] = packet.bytes(0).ok_or(Reason::Short)?;
-    let [m0, m1, m2, m3, m4, m5, .., type_hi, type_lo] = *header;
+    let [.., type_hi, type_lo] = *header;
     let iface = iface.ok_or(Reason::UnknownInterface)?;
-    if [m0, m1, m2, m3, m4, m5] != iface.mac {
+    // By words: the compiler would put an address together from bytes.
+    let upper: [u8; 4] = field(header, 0);
+    let lower: [u8; 2] = field(header, 4);
+    if u32::from_ne_bytes(upper) != u32::from_ne_bytes(field(&iface.mac, 0))
+        || u16::from_ne_bytes(lower) != u16::from_ne_bytes(field(&iface.mac, 4))
+    {
         return Err(Reason::NotOurMac);
     }
+    let unknown = u64::from(type_lo);
     match u16::from_be_bytes([type_hi, type_lo]) {
-        IPV4 => Ok(Link { ip: ETHERNET, vlan: 0, v6: false }),
-        IPV6 => Ok(Link { ip: ETHERNET, vlan: 0, v6: true }),
+        IPV4 => Ok(link(0, 0, false, unknown)),
+        IPV6 => Ok(link(0, 0, true, unknown)),
         VLAN | SERVICE_VLAN if iface.flags & Iface::TRUNK == 0 => Err(Reason::Vlan),
         VLAN | SERVICE_VLAN => tagged(packet),
         _ => Err(Reason::NotIp),
@@ -90,7 +107,13 @@ fn tagged<P: Packet>(packet: &P) -> Result<Link, Reason> {
         _ => return Err(Reason::NotIp),
     };
     let tci = u16::from_be_bytes([tci_hi, tci_lo]);
-    Ok(Link { ip: ETHERNET + forget::<TAGS>(tags, u64::from(tci)), vlan: tci & VID, v6 })
+    Ok(link(tags, tci & VID, v6, u64::from(type_lo)))
+}
+
+/// A frame with this length of tags, after which all are walked on as one.
+#[inline(always)]
+fn link(tags: usize, vlan: u16, v6: bool, unknown: u64) -> Link {
+    Link { ip: ETHERNET + forget::<TAGS>(tags, unknown), vlan, v6: forget_bool(v6, unknown) }
 }
 
 #[cfg(test)]

@@ -1,5 +1,18 @@
 //! Access to the bytes of a frame.
 
+use vc5_ebpf_abi::Reason;
+
+use crate::{
+    echo,
+    flow::{self, Flow},
+    ip::Headers,
+    ipv6,
+    link::Link,
+    reject,
+    tables::Tables,
+    verifier::opaque,
+};
+
 /// A frame, from its destination hardware address on.
 pub trait Packet {
     /// Length in bytes.
@@ -19,8 +32,25 @@ pub trait Packet {
         self.bytes(offset).copied()
     }
 
+    /// The four bytes at `offset` as a number that is kept in a register: copied from place to place
+    /// as bytes, the compiler would call a function for it.
+    #[inline(always)]
+    fn word(&self, offset: usize) -> Option<u32> {
+        self.load(offset).map(|bytes| opaque(u64::from(u32::from_ne_bytes(bytes))) as u32)
+    }
+
+    /// Overwrites the four bytes at `offset` by such a number.
+    #[inline(always)]
+    fn set_word(&mut self, offset: usize, word: u32) -> Option<()> {
+        self.store(offset, word.to_ne_bytes())
+    }
+
     /// Overwrites the `N` bytes at `offset`, if the frame has them all.
     fn store<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()>;
+
+    /// Makes the verifier forget what it learned of the frame's bounds: where ways come together that
+    /// read more and less of it, they are then walked on as one.
+    fn renew(&mut self);
 
     /// Adds `count` bytes of any content in front of the frame, if there is room.
     fn push(&mut self, count: usize) -> Option<()>;
@@ -30,6 +60,55 @@ pub trait Packet {
 
     /// Removes what is beyond the first `length` bytes.
     fn truncate(&mut self, length: usize) -> Option<()>;
+
+    /// [`flow::uncommon`], as a function of its own.
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    #[inline(always)]
+    fn uncommon<T: Tables>(
+        &mut self,
+        link: &Link,
+        tables: &T,
+        flow: &mut Flow,
+    ) -> Result<(), Reason>
+    where
+        Self: Sized,
+    {
+        flow::uncommon(self, link, tables, flow)
+    }
+
+    /// [`ipv6::walk`], as a function of its own.
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    #[inline(always)]
+    fn walk(&self, headers: &mut Headers) -> Result<(), Reason>
+    where
+        Self: Sized,
+    {
+        ipv6::walk(self, headers)
+    }
+
+    /// [`echo::answer`], as a function of its own.
+    #[inline(always)]
+    fn answer_echo(&mut self, link: &Link) -> Reason
+    where
+        Self: Sized,
+    {
+        echo::answer(self, link)
+    }
+
+    /// [`reject::answer`], as a function of its own.
+    #[inline(always)]
+    fn answer_unknown(&mut self, link: &Link) -> Reason
+    where
+        Self: Sized,
+    {
+        reject::answer(self, link)
+    }
 }
 
 /// A frame in ordinary memory: the slice from `start` to `end`, the bytes before it being room to grow
@@ -70,6 +149,8 @@ impl Packet for Buffer<'_> {
         *frame.get_mut(offset..)?.first_chunk_mut()? = bytes;
         Some(())
     }
+
+    fn renew(&mut self) {}
 
     fn push(&mut self, count: usize) -> Option<()> {
         self.start = self.start.checked_sub(count)?;

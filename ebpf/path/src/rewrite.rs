@@ -25,6 +25,7 @@ pub(crate) fn to_real<P: Packet>(packet: &mut P, link: &Link, real: &Real) -> Re
     if real.vlan != link.vlan {
         ip = retag(packet, link, real.vlan).ok_or(Reason::NoRoom)?;
     }
+    packet.renew();
     set_ttl(packet, ip, link.v6, ttl).ok_or(Reason::Short)?;
     packet.store(0, real.mac).ok_or(Reason::Short)?;
     packet.store(6, real.src_mac).ok_or(Reason::Short)

@@ -77,8 +77,8 @@ pub fn siphash13(key: [u64; 2], bytes: &[u8]) -> u64 {
     state.finish()
 }
 
-/// An [`Address`] as two words that lie in memory as it does.
-pub(crate) type Words = [u64; 2];
+/// An [`Address`] as two little-endian words.
+pub type Words = [u64; 2];
 
 /// The lower half of the second word of an IPv4 address; the first is zero.
 const MAPPED: u64 = 0xffff_0000;
@@ -122,8 +122,10 @@ pub fn flow_hash(
     hash_words(key, words(source), words(destination), u32::from_le_bytes(ports), protocol)
 }
 
+/// [`flow_hash`] of addresses and ports as little-endian words.
 #[inline(always)]
-pub(crate) fn hash_words(
+#[must_use]
+pub fn hash_words(
     key: [u64; 2],
     source: Words,
     destination: Words,

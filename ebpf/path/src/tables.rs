@@ -7,6 +7,13 @@ use vc5_ebpf_abi::{
     ServiceValue, Trace, Traffic, VipKey, VipValue,
 };
 
+use crate::{
+    choose::{self, Choice},
+    flow::Flow,
+    ip::Addresses,
+    siphash::hash_words,
+};
+
 /// One way of a bucket.
 ///
 /// A cell, as buckets are written through shared references. All CPUs do so, without a lock: each
@@ -14,6 +21,10 @@ use vc5_ebpf_abi::{
 pub type Way = Cell<u64>;
 
 /// The tables as one CPU sees them.
+///
+/// What few packets need is behind methods that the program makes functions of their own, which the
+/// verifier walks once each, knowing nothing of their callers: [`Tables::choose_anew`] and those after
+/// it, and those of [`Packet`](crate::Packet).
 ///
 /// A tracing program ([`Tables::tracing`]) calls nothing that writes but [`Tables::trace`].
 pub trait Tables {
@@ -86,5 +97,33 @@ pub trait Tables {
         if !self.tracing() {
             self.event(event);
         }
+    }
+
+    /// [`choose_anew`](choose::choose_anew), as a function of its own.
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    #[inline(always)]
+    fn choose_anew(&self, flow: &Flow, known: bool, choice: &mut Choice) -> Result<(), Reason>
+    where
+        Self: Sized,
+    {
+        choose::choose_anew(flow, known, self, choice)
+    }
+
+    /// [`remember_new`](choose::remember_new), as a function of its own.
+    #[inline(always)]
+    fn remember_new(&self, flow: &Flow, choice: &Choice, generation: u8) -> bool
+    where
+        Self: Sized,
+    {
+        choose::remember_new(flow, choice, generation, self)
+    }
+
+    /// The flow hash ([`hash_words`]), as a function of its own.
+    #[inline(always)]
+    fn hash(&self, addresses: &Addresses, ports: u32, protocol: u8) -> u64 {
+        hash_words(self.hash_key(), addresses.source, addresses.destination, ports, protocol)
     }
 }

@@ -6,12 +6,11 @@
 
 use vc5_ebpf_abi::{REASON_COUNT, Reason};
 
-use crate::flow::Segment;
-
 /// The value, as one that the compiler knows nothing of: it would turn arithmetic back into the
 /// branches that it replaces.
 #[inline(always)]
-pub(crate) fn opaque(value: u64) -> u64 {
+#[must_use]
+pub fn opaque(value: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     let value = {
         let mut value = value;
@@ -29,8 +28,20 @@ pub(crate) fn opaque(value: u64) -> u64 {
 /// Ways that come together after different constants are then walked on as one.
 #[inline(always)]
 pub(crate) fn forget<const MASK: usize>(value: usize, unknown: u64) -> usize {
+    forget_word(value as u64, unknown) as usize & MASK
+}
+
+/// The value, of which the verifier then knows nothing.
+#[inline(always)]
+pub(crate) fn forget_word(value: u64, unknown: u64) -> u64 {
     let unknown = opaque(unknown);
-    (opaque(value as u64 ^ unknown) ^ unknown) as usize & MASK
+    opaque(value ^ unknown) ^ unknown
+}
+
+/// The truth, of which the verifier does not know whether it is.
+#[inline(always)]
+pub(crate) fn forget_bool(value: bool, unknown: u64) -> bool {
+    forget::<1>(usize::from(value), unknown) != 0
 }
 
 /// The reason, as one of which the verifier does not know which it is.
@@ -42,12 +53,15 @@ pub(crate) fn forget_reason(reason: Reason, unknown: u64) -> Reason {
     unsafe { core::mem::transmute::<u32, Reason>(number) }
 }
 
-/// The kind of packet, as one of which the verifier does not know which it is.
+/// One of the values of an enum of one byte, as one of which the verifier does not know which it is.
 #[inline(always)]
-pub(crate) fn forget_segment(segment: Segment, unknown: u64) -> Segment {
-    let number = forget::<0x3f>(segment as usize, unknown) as u8;
-    // SAFETY: the number that it was before.
-    unsafe { core::mem::transmute::<u8, Segment>(number) }
+pub(crate) fn forget_which<E: Copy>(value: E, unknown: u64) -> E {
+    const { assert!(size_of::<E>() == 1) };
+    // SAFETY: of one byte, and initialised.
+    let byte: u8 = unsafe { core::mem::transmute_copy(&value) };
+    let byte = forget::<0xff>(usize::from(byte), unknown) as u8;
+    // SAFETY: the byte that it was before.
+    unsafe { core::mem::transmute_copy(&byte) }
 }
 
 /// The sign bit, to multiply with where a branch is not wanted.
@@ -62,12 +76,14 @@ pub(crate) fn sign(value: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::Segment;
 
     #[test]
     fn they_keep_the_value() {
         assert_eq!(opaque(7), 7);
         assert_eq!(forget::<0xff>(54, 0x1234), 54);
-        assert_eq!(forget_segment(Segment::Later, 99), Segment::Later);
+        assert!(forget_bool(true, 6) && !forget_bool(false, 7));
+        assert_eq!(forget_which(Segment::Later, 99), Segment::Later);
         for &reason in Reason::ALL {
             assert_eq!(forget_reason(reason, 0xffff_0000_1234_5678), reason);
         }

@@ -5,7 +5,10 @@ use aya_ebpf::{
     helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
     programs::XdpContext,
 };
-use vc5_ebpf_path::Packet;
+use vc5_ebpf_abi::Reason;
+use vc5_ebpf_path::{Flow, Packet, Tables, ip::Headers, link::Link, verifier::opaque};
+
+use crate::apart;
 
 /// A frame between two addresses that the verifier knows as packet data and its end.
 pub(crate) struct Frame {
@@ -27,6 +30,14 @@ impl Frame {
         (start + N <= self.end).then_some(start)
     }
 
+    /// The same as an address that the compiler does not put together anew for the access: the
+    /// verifier knows only of the one that was compared.
+    #[inline(always)]
+    fn own<const N: usize>(&self, offset: usize) -> Option<usize> {
+        let start = opaque((self.data + offset) as u64) as usize;
+        (start + N <= self.end).then_some(start)
+    }
+
     /// Moves the start of the frame by so many bytes, or its end if it is `TAIL`.
     #[inline(always)]
     fn adjust<const TAIL: bool>(&mut self, by: isize) -> Option<()> {
@@ -35,8 +46,7 @@ impl Frame {
             let (ctx, by) = (self.ctx, by as i32);
             if TAIL { bpf_xdp_adjust_tail(ctx, by) } else { bpf_xdp_adjust_head(ctx, by) }
         };
-        let ctx = XdpContext::new(self.ctx);
-        (self.data, self.end) = (ctx.data(), ctx.data_end());
+        self.renew();
         (failed == 0).then_some(())
     }
 }
@@ -55,11 +65,35 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
+    fn word(&self, offset: usize) -> Option<u32> {
+        let start = self.own::<4>(offset)? as *const u32;
+        // SAFETY: inside the frame, as `own` has checked.
+        Some(opaque(u64::from(unsafe { start.read_unaligned() })) as u32)
+    }
+
+    #[inline(always)]
+    fn set_word(&mut self, offset: usize, word: u32) -> Option<()> {
+        let start = self.own::<4>(offset)? as *mut u32;
+        // SAFETY: inside the frame, as `own` has checked, and nothing else refers to it.
+        unsafe { start.write_unaligned(word) };
+        Some(())
+    }
+
+    #[inline(always)]
     fn store<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
         let start = self.at::<N>(offset)? as *mut [u8; N];
         // SAFETY: inside the frame, as `at` has checked, and nothing else refers to it.
         unsafe { start.write(bytes) };
         Some(())
+    }
+
+    #[inline(always)]
+    fn renew(&mut self) {
+        // SAFETY: fields of the context, which the kernel gave us.
+        let read = |field: *const u32| unsafe { field.read_volatile() } as usize;
+        // SAFETY: as above; nothing is read here.
+        let (data, end) = unsafe { (&raw const (*self.ctx).data, &raw const (*self.ctx).data_end) };
+        (self.data, self.end) = (read(data), read(end));
     }
 
     #[inline(always)]
@@ -75,5 +109,26 @@ impl Packet for Frame {
     #[inline(always)]
     fn truncate(&mut self, length: usize) -> Option<()> {
         self.adjust::<true>(length as isize - self.len() as isize)
+    }
+
+    #[inline(always)]
+    fn uncommon<T: Tables>(&mut self, link: &Link, _: &T, flow: &mut Flow) -> Result<(), Reason> {
+        let found = apart::uncommon(self.ctx, link.ip as u64, u64::from(link.v6), flow);
+        apart::result(found)
+    }
+
+    #[inline(always)]
+    fn walk(&self, headers: &mut Headers) -> Result<(), Reason> {
+        apart::result(apart::walk(self.ctx, headers))
+    }
+
+    #[inline(always)]
+    fn answer_echo(&mut self, link: &Link) -> Reason {
+        apart::reason(apart::answer_echo(self.ctx, link.ip as u64, u64::from(link.v6)))
+    }
+
+    #[inline(always)]
+    fn answer_unknown(&mut self, link: &Link) -> Reason {
+        apart::reason(apart::answer_unknown(self.ctx, link.ip as u64, u64::from(link.v6)))
     }
 }

@@ -9,8 +9,9 @@ use vc5_ebpf_abi::{
     ServiceKey, ServiceValue, Settings, Trace, Traffic, VipKey, VipValue, bucket_index,
     stats_index,
 };
-use vc5_ebpf_path::{Tables, Way};
+use vc5_ebpf_path::{Flow, Tables, Way, choose::Choice, ip::Addresses};
 
+use crate::apart;
 use crate::maps::{
     EMBRYONIC, EVENTS, FLOWS, FRAGMENTS, IFACES, PORT_RANGES, REAL_STATS, REALS, RINGS, RangeData,
     SAMPLES, SERVICES, STATS, TRACE, TX_PORTS, VIP_FILTER, VIPS,
@@ -194,6 +195,21 @@ impl Tables for Kernel {
     #[inline(always)]
     fn sample(&self, sample: &Sample) -> bool {
         SAMPLES.output(sample, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn choose_anew(&self, flow: &Flow, known: bool, choice: &mut Choice) -> Result<(), Reason> {
+        apart::result(apart::choose_anew(flow, u64::from(known), choice))
+    }
+
+    #[inline(always)]
+    fn remember_new(&self, flow: &Flow, choice: &Choice, generation: u8) -> bool {
+        apart::remember_new(flow, choice, u64::from(generation)) != 0
+    }
+
+    #[inline(always)]
+    fn hash(&self, addresses: &Addresses, ports: u32, protocol: u8) -> u64 {
+        apart::hash(addresses, u64::from(ports), u64::from(protocol))
     }
 
     #[inline(always)]

@@ -8,6 +8,7 @@
 // The macro that makes the entry point leaves the function that it adds without documentation.
 #![allow(missing_docs)]
 
+mod apart;
 mod frame;
 mod kernel;
 mod maps;

@@ -278,16 +278,17 @@ impl Machine {
             PeerEvent::Established => {
                 assert!(!std::mem::replace(&mut self.established, true), "established twice");
             }
-            PeerEvent::Down(_) => {
+            PeerEvent::Down { retained, .. } => {
                 assert!(std::mem::replace(&mut self.established, false), "down without a session");
-                self.learned.clear();
+                if !retained {
+                    self.learned.clear();
+                }
             }
             PeerEvent::Learned(prefix, route) => {
                 assert!(self.established, "learned without a session");
                 self.learned.insert((prefix, route.path_id));
             }
             PeerEvent::Unlearned(prefix, path_id) => {
-                assert!(self.established, "unlearned without a session");
                 let known = self.learned.remove(&(prefix, path_id));
                 assert!(known, "{prefix} {path_id} was not learned");
             }

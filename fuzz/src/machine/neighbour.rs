@@ -1,12 +1,14 @@
 //! What the neighbour sends: mostly what a session needs to get far, and now and then rubbish.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
 use vc5_bgp::session::Peer;
 use vc5_bgp::wire::{
     AddPath, Capability, DecodeContext, EncodeContext, ErrorCode, ExtendedNextHop, Family,
-    FamilySet, MAX_LEN, Message, Notification, Open, RouteRefresh, encode,
+    FamilySet, GracefulRestart, MAX_LEN, Message, Notification, Open, RestartFamily, RouteRefresh,
+    encode,
 };
 
 use super::US;
@@ -59,6 +61,12 @@ pub(super) fn good_open(u: &mut Unstructured<'_>, peer: &Peer) -> Result<Vec<u8>
         Capability::ExtendedNextHop(vec![hop]),
         Capability::ExtendedMessage,
         Capability::EnhancedRouteRefresh,
+        Capability::GracefulRestart(GracefulRestart {
+            notification: true,
+            restart_time: Duration::from_secs(30),
+            families: families.map(|family| RestartFamily { family, forwarding: true }).to_vec(),
+            ..GracefulRestart::default()
+        }),
     ] {
         if u.arbitrary()? {
             open.capabilities.push(capability);

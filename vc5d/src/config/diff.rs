@@ -216,6 +216,7 @@ fn same_session(old: &BgpProtocol, new: &BgpProtocol) -> bool {
     like_new.delay_open_time = new.delay_open_time;
     like_new.startup_hold_time = new.startup_hold_time;
     like_new.error_wait_time = new.error_wait_time;
+    like_new.error_forget_time = new.error_forget_time;
     let channels = [(&mut like_new.ipv4, &new.ipv4), (&mut like_new.ipv6, &new.ipv6)];
     for (old, new) in channels {
         if let (Some(old), Some(new)) = (old.as_mut(), new) {

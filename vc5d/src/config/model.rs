@@ -281,6 +281,9 @@ pub struct BgpProtocol {
     pub startup_hold_time: Duration,
     /// `error-wait-time`: shortest and longest idle hold; default 1 s and 60 s.
     pub error_wait_time: (Duration, Duration),
+    /// `error-forget-time`: an error so long after the last one is the first one again; default
+    /// 300 s.
+    pub error_forget_time: Duration,
     /// `shutdown-message`: RFC 9003, at most 255 octets.
     pub shutdown_message: Option<String>,
     /// `ipv4`

@@ -66,6 +66,7 @@ fn peer(config: &Config, protocol: &BgpProtocol) -> PeerConfig {
         connect_delay_time: protocol.connect_delay_time,
         startup_hold_time: protocol.startup_hold_time,
         error_wait_time: protocol.error_wait_time,
+        error_forget_time: protocol.error_forget_time,
         shutdown_message: protocol.shutdown_message.clone(),
         families,
         ..PeerConfig::new(protocol.name.clone(), protocol.neighbor, protocol.neighbor_as)

@@ -198,6 +198,7 @@ fn received_view(route: &ReceivedRoute) -> Route {
         protocol: route.peer.to_string(),
         from: Some(route.from),
         selected: route.selected,
+        stale: route.stale,
         next_hop: Some(route.next_hop.address()),
         ..base("bgp", route.prefix, route.since, &route.attributes)
     }
@@ -211,6 +212,7 @@ fn base(source: &str, prefix: ipnet::IpNet, since: SystemTime, attributes: &Attr
         since: unix(since),
         from: None,
         selected: false,
+        stale: false,
         origin: attributes.origin.to_string(),
         as_path: attributes.as_path.to_string(),
         next_hop: None,

@@ -145,6 +145,7 @@ fn route(prefix: &str, protocol: &str) -> Route {
         since: NOW - 600.0,
         from: None,
         selected: true,
+        stale: false,
         origin: "IGP".into(),
         as_path: String::new(),
         next_hop: None,
@@ -171,7 +172,8 @@ fn routes() -> Vec<Route> {
         exported_to: Vec::new(),
         ..route("203.0.113.0/24", "tor1")
     };
-    let worse = Route { selected: false, origin: "Incomplete".into(), ..received.clone() };
+    let worse =
+        Route { selected: false, stale: true, origin: "Incomplete".into(), ..received.clone() };
     vec![
         route("192.168.101.1/32", "www"),
         worse,

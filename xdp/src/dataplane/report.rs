@@ -95,7 +95,7 @@ impl Report<'_> {
     fn note(&self, status: &Status) -> Option<String> {
         let attachment = status.problem.clone().or_else(|| status.fallback.clone());
         let offloads = self.offloads.problem(&status.interface).map(str::to_owned);
-        let caveats = self.network.topology.caveats(status.index);
+        let caveats = self.network.topology.caveats(status.index, status.native);
         let notes: Vec<String> = attachment.into_iter().chain(offloads).chain(caveats).collect();
         (!notes.is_empty()).then(|| notes.join("; "))
     }

@@ -147,7 +147,8 @@ fn tables(
     let loader::Parts { loaded, mut tables, samples, beginning } =
         Loaded::load(config, pins.as_mut(), earlier)?;
     let failed = |e: crate::maps::TableError| Error::Load(e.to_string());
-    tables.set_interfaces(&network.topology.ports()).map_err(failed)?;
+    let topology = &network.topology;
+    tables.set_interfaces(&topology.ports(), &topology.bonded()).map_err(failed)?;
     let setup = setup(config, &tables);
     let now = clock::coarse_ns();
     if matches!(beginning, Beginning::Fresh) {
@@ -205,7 +206,9 @@ fn replace(
         }
         return Ok(());
     }
-    // Copies of tables go on as they are, so the program that writes to them goes first.
+    if let Beginning::Copied(copied) = beginning {
+        copied.again();
+    }
     attachments.swap(loaded, pins)?;
     pins.keep();
     if let Beginning::Copied(copied) = beginning {

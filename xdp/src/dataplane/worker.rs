@@ -193,6 +193,12 @@ impl Worker {
 
     fn tick(&mut self) {
         self.next_tick = Instant::now() + TICK;
+        // Before anything is published: those of an earlier run go on, and do not begin at zero.
+        let numbers = self.parts.network.topology.ports().into_iter().map(|port| port.number);
+        match Stats::read(&self.parts.forwarding, numbers.max().unwrap_or(0)) {
+            Ok(stats) => self.stats = stats,
+            Err(error) => tracing::warn!(%error, "reading the counters"),
+        }
         if self.unsynchronised {
             self.resynchronise();
         }
@@ -216,11 +222,6 @@ impl Worker {
         }
         self.report_readiness();
         self.see_off_neighbours(false);
-        let numbers = self.parts.network.topology.ports().into_iter().map(|port| port.number);
-        match Stats::read(&self.parts.forwarding, numbers.max().unwrap_or(0)) {
-            Ok(stats) => self.stats = stats,
-            Err(error) => tracing::warn!(%error, "reading the counters"),
-        }
         self.publish_all();
     }
 
@@ -348,7 +349,8 @@ impl Worker {
     fn topology_changed(&mut self) {
         self.board.forget_paths();
         let Parts { forwarding, network, .. } = &mut self.parts;
-        if let Err(error) = forwarding.tables_mut().set_interfaces(&network.topology.ports()) {
+        let (ports, bonded) = (network.topology.ports(), network.topology.bonded());
+        if let Err(error) = forwarding.tables_mut().set_interfaces(&ports, &bonded) {
             tracing::error!(%error, "telling the program its interfaces");
         }
         self.watch_offloads();

@@ -31,6 +31,8 @@ pub(crate) struct Service {
     /// What the tables have is what is wanted, as far as it depends on no neighbour.
     settled: bool,
     members: Members,
+    /// Some of the members are leaving. They are many, and looked at often.
+    has_leaving: bool,
     /// Who has to be in the ring.
     wanted: Arc<[Member]>,
     ring: Option<u32>,
@@ -81,6 +83,7 @@ impl Service {
             specified: false,
             settled: false,
             members: Members::default(),
+            has_leaving: false,
             wanted: Arc::default(),
             ring: None,
             replaced: VecDeque::new(),
@@ -205,6 +208,7 @@ impl Service {
                 None => new.push(spec),
             }
         }
+        self.has_leaving = self.members.backends.iter().any(Backend::is_leaving);
         let added = self.members.add(&new, numbers, tables, shared, now);
         for spec in new.iter().filter(|spec| self.members.has(spec.address)) {
             shared.users.entry(spec.address).or_default().push(key);
@@ -342,7 +346,7 @@ impl Service {
         if count > 0 {
             self.drop_replaced(count, key, tables, shared, now)?;
         }
-        if self.members.backends.iter().any(Backend::is_leaving) {
+        if self.has_leaving {
             self.see_off(key, tables, shared, now)?;
         }
         Ok(())
@@ -389,6 +393,7 @@ impl Service {
             shared.forget_user(*address, key);
         }
         self.members.backends.retain(|b| gone.binary_search(&b.spec.address).is_err());
+        self.has_leaving = self.members.backends.iter().any(Backend::is_leaving);
         self.dropped_pages.extend(self.members.drop_empty_pages());
         Ok(self.write_service(key, tables, shared, now)?)
     }
@@ -460,7 +465,8 @@ impl Service {
 
     /// When [`Service::on_timeout`] has something to do.
     pub(super) fn next_timeout(&self, shared: &Shared) -> Option<u64> {
-        let leaving = self.members.backends.iter().filter_map(|b| match b.leaving? {
+        let backends: &[Backend] = if self.has_leaving { &self.members.backends } else { &[] };
+        let leaving = backends.iter().filter_map(|b| match b.leaving? {
             // Until it has left the ring, there is nothing to wait for but that.
             Leaving::Draining(until) => (!self.has(b, shared)).then_some(until),
             Leaving::Resting(until) => Some(until),

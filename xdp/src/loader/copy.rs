@@ -11,11 +11,16 @@ use super::{Earlier, chain};
 use crate::Error;
 use crate::maps::Mapped;
 
+/// Bits of a record below those that say of which flow and of which backend it is.
+const STATUS_BITS: u32 = FlowEntry::AGE_BITS + 1;
+
 /// A flow table of an earlier run and the one in its place.
 #[derive(Debug)]
 struct FlowTables {
     from: Mapped,
     to: Mapped,
+    /// What was in `from` when it was copied last.
+    copied: Vec<u64>,
 }
 
 /// What was copied.
@@ -28,12 +33,15 @@ pub(crate) struct Copied {
 }
 
 impl Copied {
-    /// Copies the flow records made since, while the earlier program ran on.
+    /// Follows what the earlier program has done to its flow records since they were copied.
+    ///
+    /// Just before the programs are exchanged it makes the time short in which a record can change
+    /// unnoticed: such as that of a connection on a backend that drains, which a SYN puts elsewhere.
+    /// Once more after it, it catches what changed until then.
     pub(crate) fn again(&mut self) {
-        (self.copied, self.lost) = (0, 0);
-        for FlowTables { from, to } in &self.flows {
-            let (copied, lost) = copy_flows(from.words(), to.words());
-            self.copied += copied;
+        for FlowTables { from, to, copied } in &mut self.flows {
+            let (more, lost) = copy_flows(from.words(), to.words(), copied);
+            self.copied += more;
             self.lost += lost;
         }
     }
@@ -47,7 +55,8 @@ pub(super) fn all(earlier: &Earlier, ebpf: &Ebpf, cpus: usize) -> Result<Copied,
     let mut flows = Vec::new();
     for name in [maps::FLOWS, maps::EMBRYONIC, maps::FRAGMENTS] {
         if let Some((from, to)) = pair(earlier, ebpf, name, BUCKET_WAYS)? {
-            flows.push(FlowTables { from, to });
+            let copied = vec![0; from.words().len()];
+            flows.push(FlowTables { from, to, copied });
         }
     }
     if let Some((from, to)) = pair(earlier, ebpf, maps::REALS, size_of::<Real>() / 8)? {
@@ -111,29 +120,55 @@ fn failed(name: &str, error: &dyn std::error::Error) -> Error {
     Error::Load(format!("copying {name}: {}", chain(error)))
 }
 
-/// Copies records into a table of another size; how many found a way and how many did not.
+/// Copies the records that are not as `copied` has them into a table of another size, and takes out
+/// those that are no more; how many found a way and how many did not.
 ///
 /// A bucket's number is the low bits of the flow hash. A smaller table uses fewer of them; for a
 /// larger one those that are more are not known, so a record goes into each bucket that they could
 /// mean, and all but one of its copies age away.
-fn copy_flows(from: &[AtomicU64], to: &[AtomicU64]) -> (u64, u64) {
+fn copy_flows(from: &[AtomicU64], to: &[AtomicU64], copied: &mut [u64]) -> (u64, u64) {
     let buckets = |words: &[AtomicU64]| (words.len() / BUCKET_WAYS).max(1);
     let (old, new) = (buckets(from), buckets(to));
-    let (mut copied, mut lost) = (0, 0);
-    for (bucket, ways) in from.chunks_exact(BUCKET_WAYS).enumerate() {
-        for entry in ways.iter().map(|way| FlowEntry(way.load(Ordering::Relaxed))) {
-            if entry.real() == 0 {
-                continue;
+    let (mut more, mut lost) = (0, 0);
+    let (ways, _) = from.as_chunks::<BUCKET_WAYS>();
+    let (before, _) = copied.as_chunks_mut::<BUCKET_WAYS>();
+    for (bucket, (ways, before)) in ways.iter().zip(before).enumerate() {
+        let now = ways.each_ref().map(|way| way.load(Ordering::Relaxed));
+        if now == *before {
+            continue;
+        }
+        let before = std::mem::replace(before, now);
+        let candidates = || {
+            let starts = ((bucket % new)..new).step_by(old.min(new)).map(|c| c * BUCKET_WAYS);
+            starts.filter_map(|start| to.get(start..start + BUCKET_WAYS))
+        };
+        for gone in before.iter().filter(|entry| !has(&now, **entry)) {
+            candidates().for_each(|to| take_out(to, *gone));
+        }
+        for entry in now.iter().filter(|entry| !has(&before, **entry)) {
+            if candidates().fold(true, |found, to| found & put(to, FlowEntry(*entry))) {
+                more += 1;
+            } else {
+                lost += 1;
             }
-            let mut found = true;
-            for candidate in ((bucket % new)..new).step_by(old.min(new)) {
-                let start = candidate * BUCKET_WAYS;
-                found &= to.get(start..start + BUCKET_WAYS).is_some_and(|to| put(to, entry));
-            }
-            if found { copied += 1 } else { lost += 1 }
         }
     }
-    (copied, lost)
+    (more, lost)
+}
+
+/// Whether a bucket has a record of the same flow and backend. An empty way is none.
+fn has(bucket: &[u64; BUCKET_WAYS], entry: u64) -> bool {
+    entry == 0 || bucket.iter().any(|other| (other ^ entry) >> STATUS_BITS == 0)
+}
+
+/// Takes a record out of a bucket, unless the flow has gone to another backend there.
+fn take_out(ways: &[AtomicU64], gone: u64) {
+    for way in ways {
+        let held = way.load(Ordering::Relaxed);
+        if (held ^ gone) >> STATUS_BITS == 0 {
+            let _newer = way.compare_exchange(held, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Puts a record into a bucket that has none of that flow; whether it is there now.
@@ -155,11 +190,24 @@ mod tests {
         (0..buckets * BUCKET_WAYS).map(|_| AtomicU64::new(0)).collect()
     }
 
-    fn has(table: &[AtomicU64], hash: u64) -> bool {
+    fn ways(table: &[AtomicU64], hash: u64) -> &[AtomicU64] {
         let buckets = table.len() / BUCKET_WAYS;
         let start = (hash as usize % buckets) * BUCKET_WAYS;
-        let ways = &table[start..start + BUCKET_WAYS];
-        ways.iter().any(|way| FlowEntry(way.load(Ordering::Relaxed)).matches(hash))
+        &table[start..start + BUCKET_WAYS]
+    }
+
+    /// The real of a flow, 0 if there is no record of it.
+    fn real(table: &[AtomicU64], hash: u64) -> u32 {
+        let entries = ways(table, hash).iter().map(|way| FlowEntry(way.load(Ordering::Relaxed)));
+        entries.into_iter().find(|entry| entry.matches(hash)).map_or(0, FlowEntry::real)
+    }
+
+    /// Gives a flow another real, or none.
+    fn change(table: &[AtomicU64], hash: u64, real: u32) {
+        let entry = if real == 0 { 0 } else { FlowEntry::new(hash, real, 1, 0).0 };
+        let ways = ways(table, hash);
+        let is_its = |way: &&AtomicU64| FlowEntry(way.load(Ordering::Relaxed)).matches(hash);
+        ways.iter().find(is_its).unwrap().store(entry, Ordering::Relaxed);
     }
 
     fn filled(buckets: usize, hashes: &[u64]) -> Vec<AtomicU64> {
@@ -177,17 +225,42 @@ mod tests {
         let from = filled(64, &hashes);
         for buckets in [16, 32, 64, 128, 1024] {
             let to = table(buckets);
-            let (copied, lost) = copy_flows(&from, &to);
-            assert_eq!((copied, lost), (hashes.len() as u64, 0), "{buckets} buckets");
-            assert!(hashes.iter().all(|hash| has(&to, *hash)), "{buckets} buckets");
-            assert_eq!(copy_flows(&from, &to), (copied, 0), "again");
+            let mut copied = vec![0; from.len()];
+            let outcome = copy_flows(&from, &to, &mut copied);
+            assert_eq!(outcome, (hashes.len() as u64, 0), "{buckets} buckets");
+            assert!(hashes.iter().all(|hash| real(&to, *hash) == 7), "{buckets} buckets");
+            assert_eq!(copy_flows(&from, &to, &mut copied), (0, 0), "again");
         }
     }
 
     #[test]
     fn what_finds_no_way_is_counted() {
-        let hashes: Vec<u64> = (0..32u64).map(|n| n << 59 | n % 4).collect();
-        let (copied, lost) = copy_flows(&filled(4, &hashes), &table(1));
-        assert_eq!((copied, lost), (8, 24));
+        let hashes: Vec<u64> = (0..32u64).map(|n| (n << 59) | (n % 4)).collect();
+        let outcome = copy_flows(&filled(4, &hashes), &table(1), &mut [0; 4 * BUCKET_WAYS]);
+        assert_eq!(outcome, (8, 24));
+    }
+
+    #[test]
+    fn what_changes_in_the_table_copied_is_followed_but_for_what_is_newer() {
+        let hashes: Vec<u64> = (1..6u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        for buckets in [4, 16, 64] {
+            let (from, to) = (filled(16, &hashes), table(buckets));
+            let mut copied = vec![0; from.len()];
+            copy_flows(&from, &to, &mut copied);
+            let [deleted, moved, newer, touched, _] = hashes[..] else { panic!() };
+            change(&from, deleted, 0);
+            change(&from, moved, 8);
+            change(&from, newer, 8);
+            change(&to, newer, 9);
+            let older = FlowEntry::new(touched, 7, 1, 5).0;
+            ways(&from, touched)
+                .iter()
+                .find(|way| FlowEntry(way.load(Ordering::Relaxed)).matches(touched))
+                .unwrap()
+                .store(older, Ordering::Relaxed);
+            copy_flows(&from, &to, &mut copied);
+            let reals = [deleted, moved, newer, touched].map(|hash| real(&to, hash));
+            assert_eq!(reals, [0, 8, 9, 7], "{buckets} buckets");
+        }
     }
 }

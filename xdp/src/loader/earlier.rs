@@ -7,7 +7,7 @@ use aya::programs::links::FdLink;
 use aya::programs::loaded_programs;
 use vc5_ebpf_abi::{LAYOUT_VERSION, SETTINGS, Settings, maps};
 
-use super::Pins;
+use super::{Pins, SIZED};
 
 /// The maps of an earlier run.
 #[derive(Debug)]
@@ -31,9 +31,12 @@ impl Earlier {
             .flatten()
             .collect();
         let mut found: Vec<Self> = pins.earlier_maps().into_iter().filter_map(Self::read).collect();
+        // A run that was killed before its program took over has left copies of some of these, and
+        // pinned the others as it had found them.
         let is_running = |earlier: &Self| {
-            MapInfo::from_pin(earlier.directory.join(maps::REALS))
-                .is_ok_and(|info| running.contains(&info.id()))
+            SIZED.iter().all(|name| {
+                MapInfo::from_pin(earlier.pin(name)).is_ok_and(|info| running.contains(&info.id()))
+            })
         };
         let place = found.iter().position(is_running).unwrap_or(0);
         (place < found.len()).then(|| found.swap_remove(place))

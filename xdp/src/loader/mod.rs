@@ -3,6 +3,7 @@
 mod attach;
 mod copy;
 mod earlier;
+mod link;
 mod permission;
 mod pins;
 mod tracer;

@@ -12,17 +12,23 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aya::programs::links::{FdLink, PinnedLink};
 
 use vc5_ebpf_abi::{SETTINGS, Settings};
 
 use super::earlier::{self, Earlier};
+use super::link;
 use crate::netlink::Requests;
 use crate::{Error, neighbour};
 
 /// Where a bpffs is usually mounted.
 const USUAL_MOUNT: &str = "/sys/fs/bpf";
+
+/// How often, and how long after one another, it is tried to lock the directory.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// An instance's pins, locked. Until [`Pins::keep`] is called, dropping it removes what it made.
 #[derive(Debug)]
@@ -180,8 +186,10 @@ impl Pins {
 
 impl Drop for Pins {
     fn drop(&mut self) {
-        // As in `remove_link`: held until their pins are gone.
-        let _held: Vec<_> = self.made.iter().filter_map(|p| PinnedLink::from_pin(p).ok()).collect();
+        let links = self.directory.join("links");
+        for path in self.made.iter().filter(|path| path.parent() == Some(&links)) {
+            remove_link(path);
+        }
         remove(&self.made);
         // The lock's descriptor would keep the filesystem busy.
         drop(self.lock.take());
@@ -229,10 +237,12 @@ fn remove_directory(directory: &Path) -> io::Result<()> {
     fs::remove_dir(directory)
 }
 
-/// Removes a link's pin. The link is held meanwhile and closed last: that detaches it before the
-/// call returns, while the removal of a last pin detaches it some time later.
+/// Takes the program off a link's interface and removes the link's pin.
 fn remove_link(path: &Path) {
-    let _held = PinnedLink::from_pin(path).ok();
+    if let Err(error) = link::detach(path) {
+        // The interface may be gone, or the kernel older; the removal of the last pin does it too.
+        tracing::debug!(path = %path.display(), %error, "a link could not be detached");
+    }
     remove(&[path.into()]);
 }
 
@@ -283,13 +293,16 @@ fn make_directories(path: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> {
 
 fn lock(directory: &Path) -> Result<File, String> {
     let file = File::open(directory).map_err(|e| e.to_string())?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err("is in use by a running vc5d; stop that one, or give each its own".into())
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // A process that its last owner has just forked holds it too, until it runs its own
+            // program.
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(fs::TryLockError::Error(e)) => return Err(format!("cannot be locked: {e}")),
         }
-        Err(fs::TryLockError::Error(e)) => Err(format!("cannot be locked: {e}")),
     }
+    Err("is in use by a running vc5d; stop that one, or give each its own".into())
 }
 
 /// Sees to it that a path is on a bpffs; whether one was mounted for it.
@@ -329,10 +342,11 @@ fn mount(directory: &Path) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Takes the filesystem away, even if a process just forked still has something of it open.
 fn unmount(directory: &Path) {
     let Ok(target) = CString::new(directory.as_os_str().as_bytes()) else { return };
     // SAFETY: the string ends with a zero byte and outlives the call.
-    if unsafe { libc::umount2(target.as_ptr(), 0) } < 0 {
+    if unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } < 0 {
         let error = io::Error::last_os_error();
         tracing::warn!(path = %directory.display(), %error, "could not unmount");
     }

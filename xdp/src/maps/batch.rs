@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
-use crate::maglev::SLOTS;
+use vc5_ebpf_abi::RING_SLOTS;
 
 /// The part of `union bpf_attr` that the batch commands read (linux/bpf.h).
 #[repr(C)]
@@ -31,14 +31,14 @@ pub(super) fn install(outer: BorrowedFd<'_>, indices: &[u32], inner: &[RawFd]) -
 }
 
 /// Sets the one element of a ring's map.
-pub(super) fn fill(map: BorrowedFd<'_>, slots: &[u16; SLOTS]) -> io::Result<()> {
+pub(super) fn fill(map: BorrowedFd<'_>, slots: &[u16; RING_SLOTS]) -> io::Result<()> {
     // SAFETY: the value is as long as a ring's map takes it.
     unsafe { update(map, &[0], slots.as_ptr().cast(), 1) }
 }
 
 /// Reads the one element of a ring's map. By value it would be too large for the stack.
-pub(super) fn ring(map: BorrowedFd<'_>) -> io::Result<Box<[u16; SLOTS]>> {
-    let mut slots = vec![0u16; SLOTS].into_boxed_slice();
+pub(super) fn ring(map: BorrowedFd<'_>) -> io::Result<Box<[u16; RING_SLOTS]>> {
+    let mut slots = vec![0u16; RING_SLOTS].into_boxed_slice();
     // SAFETY: there is room for one element.
     unsafe { lookup(map, 0, 1, slots.as_mut_ptr().cast()) }?;
     slots.try_into().map_err(|_| io::Error::other("a ring of another size"))

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use crate::maglev::SLOTS;
+use vc5_ebpf_abi::RING_SLOTS;
 
 // Of `enum bpf_cmd` and `enum bpf_map_type`.
 const MAP_CREATE: libc::c_long = 0;
@@ -16,7 +16,7 @@ const MAP_TYPE_ARRAY: u32 = 2;
 
 const NAME: [u8; 16] = *b"vc5_ring\0\0\0\0\0\0\0\0";
 const SLOT_BYTES: u32 = size_of::<u16>() as u32;
-const RING_BYTES: u32 = SLOTS as u32 * SLOT_BYTES;
+const RING_BYTES: u32 = RING_SLOTS as u32 * SLOT_BYTES;
 
 /// Names in the description; they are referred to by where they begin.
 const NAMES: &[u8; 20] = b"\0u32\0u16\0Ring\0slots\0";
@@ -43,7 +43,7 @@ const TYPES: [u32; 20] = [
     0,
     2,
     1,
-    SLOTS as u32, //
+    RING_SLOTS as u32, //
     // Name, kind and members, bytes; the member's name, type and offset.
     9,
     KIND_STRUCT | 1,

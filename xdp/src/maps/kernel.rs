@@ -144,10 +144,15 @@ impl KernelTables {
         &self.embryonic
     }
 
-    /// Tells the program its interfaces; those not listed are none.
-    pub(crate) fn set_interfaces(&mut self, ports: &[Port]) -> Result<(), TableError> {
+    /// Tells the program its interfaces, and the ports by which frames of `bonded` ones come in; those
+    /// not listed are none.
+    pub(crate) fn set_interfaces(
+        &mut self,
+        ports: &[Port],
+        bonded: &[Port],
+    ) -> Result<(), TableError> {
         let mut table = vec![Iface::default(); self.interfaces.len() as usize];
-        for port in ports {
+        for port in ports.iter().chain(bonded) {
             let free = (0..IFACE_PROBES)
                 .map(|probe| iface_slot(port.ifindex, probe) as usize)
                 .find(|slot| table.get(*slot).is_some_and(|iface| iface.ifindex == 0));

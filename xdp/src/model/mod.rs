@@ -20,6 +20,7 @@ mod view;
 use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, HashSet},
+    sync::Arc,
 };
 
 use vc5_ebpf_abi::{
@@ -67,8 +68,10 @@ pub struct Model {
     vips: HashMap<VipKey, VipValue>,
     services: HashMap<ServiceKey, ServiceValue>,
     ranges: HashMap<RangeKey, RangeValue>,
-    rings: HashMap<u32, Box<Ring>>,
-    reals: Vec<Real>,
+    rings: HashMap<u32, Arc<Ring>>,
+    reals: HashMap<u32, Real>,
+    /// What the table of reals has where none was set.
+    no_real: Real,
     flows: Vec<[Way; BUCKET_WAYS]>,
     embryonic: Vec<[Way; BUCKET_WAYS]>,
     fragments: Vec<[Way; BUCKET_WAYS]>,
@@ -107,7 +110,8 @@ impl Model {
             services: HashMap::new(),
             ranges: HashMap::new(),
             rings: HashMap::new(),
-            reals: vec![Real::default(); REALS],
+            reals: HashMap::new(),
+            no_real: Real::default(),
             flows: table(settings.flow_mask),
             embryonic: table(settings.embryonic_mask),
             fragments: table(settings.fragment_mask),
@@ -190,14 +194,14 @@ impl Model {
     }
 
     /// Sets a ring.
-    pub fn set_ring(&mut self, id: u32, ring: Box<Ring>) {
+    pub fn set_ring(&mut self, id: u32, ring: Arc<Ring>) {
         self.rings.insert(id, ring);
     }
 
     /// Sets a real.
     pub fn set_real(&mut self, id: u32, real: Real) {
-        if let Some(slot) = self.reals.get_mut(id as usize) {
-            *slot = real;
+        if (id as usize) < REALS {
+            self.reals.insert(id, real);
         }
     }
 

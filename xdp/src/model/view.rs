@@ -87,7 +87,8 @@ impl Tables for View<'_> {
     }
 
     fn real(&self, id: u32) -> Option<&Real> {
-        self.model.reals.get(id as usize)
+        let known = || self.model.reals.get(&id).unwrap_or(&self.model.no_real);
+        ((id as usize) < super::REALS).then(known)
     }
 
     fn flows(&self, hash: u64) -> Option<&[Way; BUCKET_WAYS]> {

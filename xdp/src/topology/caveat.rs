@@ -3,8 +3,9 @@
 use super::{Known, Link, Topology};
 
 impl Topology {
-    /// What to know about one of the dataplane's interfaces, in words.
-    pub(crate) fn caveats(&self, index: u32) -> Vec<String> {
+    /// What to know about one of the dataplane's interfaces, in words. `native` is how the program
+    /// runs on it: in the driver, not in the kernel's stack.
+    pub(crate) fn caveats(&self, index: u32, native: bool) -> Vec<String> {
         let Some(port) = self.links.get(&index) else { return Vec::new() };
         let mut caveats = Vec::new();
         if let Some(controller) = port.link.controller {
@@ -14,6 +15,14 @@ impl Topology {
                     "it is a port of a bond or bridge, interface {controller}; name that one instead"
                 ),
             });
+        }
+        let is_bond = self.links.values().any(|known| known.link.controller == Some(index));
+        if is_bond && !native && self.is_trunk(index) {
+            caveats.push(
+                "in generic mode the kernel takes the VLAN tags off what comes in by a bond before \
+                 the program sees them, so tagged packets are not forwarded; use mode = \"native\""
+                    .into(),
+            );
         }
         for child in self.children(index) {
             let Link { name, mac, vlan, .. } = &child.link;

@@ -120,6 +120,18 @@ impl Topology {
         self.named().map(port).collect()
     }
 
+    /// The ports of those that are bonds, each as the bond that it is of: to a program in the driver
+    /// a frame comes in by the port.
+    pub(crate) fn bonded(&self) -> Vec<Port> {
+        let unnamed = self.links.values().filter(|known| known.position.is_none());
+        let bonds = self.ports();
+        let port = |known: &Known| {
+            let bond = bonds.iter().find(|bond| known.link.controller == Some(bond.ifindex))?;
+            Some(Port { ifindex: known.link.index, ..*bond })
+        };
+        unnamed.filter_map(port).collect()
+    }
+
     /// The names of the NICs that one of the dataplane's interfaces stands for: the ports of a bond,
     /// else itself.
     pub(crate) fn devices(&self, index: u32) -> Vec<&str> {

@@ -256,28 +256,38 @@ fn a_bond_is_the_interface_and_its_ports_are_looked_after() {
     assert!(topology.add_subnet(8, subnet("10.1.10.1/24")));
     assert_eq!(way(&topology, "10.1.10.9"), Some((2, 10)));
     assert_eq!(topology.carriers(), BTreeSet::from([2, 8]));
+    let [bond] = topology.ports()[..] else { panic!("{:?}", topology.ports()) };
+    assert!(bond.trunk);
+    assert_eq!(topology.bonded(), [Port { ifindex: 5, ..bond }], "frames come in by the port");
+    assert_eq!(
+        topology.caveats(2, true),
+        ["frames to the MAC address that bond0.10 has of its own are passed"]
+    );
+    let [generic, _] = &topology.caveats(2, false)[..] else { panic!("two caveats") };
+    assert!(generic.starts_with("in generic mode"), "{generic}");
     assert_eq!(topology.update(Link { controller: None, ..port }), Update::Changed);
+    assert_eq!(topology.bonded(), []);
 }
 
 #[test]
 fn what_is_worth_knowing_of_an_interface() {
     let mut topology = ports(&["e0", "e1"], &[]);
-    assert_eq!(topology.caveats(2), [""; 0]);
+    assert_eq!(topology.caveats(2, false), [""; 0]);
     topology.update(Link { controller: Some(3), ..link(2, "e0") });
-    assert_eq!(topology.caveats(2), ["it is a port of e1; name that one instead"]);
+    assert_eq!(topology.caveats(2, false), ["it is a port of e1; name that one instead"]);
     topology.update(Link { controller: Some(9), ..link(2, "e0") });
     let unknown = "it is a port of a bond or bridge, interface 9; name that one instead";
-    assert_eq!(topology.caveats(2), [unknown]);
+    assert_eq!(topology.caveats(2, false), [unknown]);
 
     let mac = link(3, "e1").mac;
     topology.update(Link { mac, ..child(10, "e1.10", 3, 10) });
-    assert_eq!(topology.caveats(3), [""; 0]);
+    assert_eq!(topology.caveats(3, true), [""; 0]);
     topology.update(child(11, "e1.11", 3, 11));
     let service_tag = Some(Vlan { parent: Some(3), id: 12, service_tag: true });
     topology.update(Link { vlan: service_tag, ..link(12, "e1.12") });
     topology.update(child(13, "inner", 10, 5));
     assert_eq!(
-        topology.caveats(3),
+        topology.caveats(3, true),
         [
             "inner is a VLAN in a VLAN, where no backend is reached",
             "frames to the MAC address that e1.11 has of its own are passed",

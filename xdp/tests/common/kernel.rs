@@ -1,52 +1,157 @@
 //! The committed object, loaded by plain aya, and its maps.
 
+use std::{
+    collections::BTreeSet,
+    os::fd::{AsFd as _, BorrowedFd},
+    sync::{Mutex, PoisonError},
+};
+
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray},
+    maps::{
+        Array, ArrayOfMaps, DevMap, HashMap, Map, MapData, RingBuf, lpm_trie::Key,
+        lpm_trie::LpmTrie,
+    },
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use vc5_ebpf_abi::{
-    Bucket, Counter, Event, IFACE_PROBES, Iface, PROGRAM, Real, Reason, Ring, SETTINGS, ServiceKey,
-    ServiceValue, Settings, Traffic, Verdict, VipFilter, VipKey, VipValue, iface_slot, maps,
-    vip_filter_bit,
+    Bucket, Counter, EVENT_COUNT, Event, IFACE_PROBES, Iface, PROGRAM, REASONS_MAX, RangeKey,
+    RangeValue, Real, Ring, SETTINGS, Sample, ServiceKey, ServiceValue, Settings, Trace, Traffic,
+    Verdict, VipFilter, VipKey, VipValue, iface_slot, maps,
 };
+
+use super::{batch, inner::Maker};
 
 const HINT: &str = "cannot load a BPF program: run as root (or with CAP_BPF and CAP_NET_ADMIN), \
                     with BPF allowed in this container";
 
-/// The CPU that tests run on.
-pub const CPU: u32 = 0;
+/// The loopback, as which BPF_PROG_TEST_RUN presents its frames, and by which all redirects of
+/// these tests would go: it is there in every network namespace.
+pub const IFINDEX: u32 = 1;
 
-/// Room for statistics: per-CPU maps of full size are what takes time to load.
-const STATS: u32 = 16;
+/// Room for reals: per-CPU maps of full size are what takes time to load.
+pub const REALS: u32 = 128;
+/// Interfaces with counters.
+pub const IFACES: u32 = 4;
+/// Room for rings.
+pub const RINGS: u32 = 8;
+
+/// Counters: their map, how many there are, and the words of each.
+type Counters = (&'static str, u32, usize);
+const STATS: Counters = (maps::STATS, IFACES * REASONS_MAX, 2);
+const EVENTS: Counters = (maps::EVENTS, EVENT_COUNT, 1);
+const REAL_STATS: Counters = (maps::REAL_STATS, REALS, 6);
+
+/// The actions of an XDP program that these tests may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Drop,
+    Pass,
+    Tx,
+    Redirect,
+}
+
+impl Action {
+    /// The verdict that it carries out.
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::Drop => Verdict::Drop,
+            Self::Pass => Verdict::Pass,
+            Self::Tx | Self::Redirect => Verdict::Sent,
+        }
+    }
+}
 
 pub struct Kernel {
     bpf: Ebpf,
-    filter: VipFilter,
+    settings: Settings,
+    /// Possible CPUs.
+    cpus: usize,
+    /// Elements that were set, by map and index, in the maps that the program does not write to.
+    set: BTreeSet<(&'static str, u32)>,
+    /// Whether it has the rings that it is loaded with, and no others.
+    pub has_standard_rings: bool,
 }
 
+/// Loaded programs that wait for their next use: the kernel takes longer to verify one than all
+/// else that a row of the table costs.
+static SPARE: Mutex<Vec<Kernel>> = Mutex::new(Vec::new());
+
 impl Kernel {
-    /// Loads the object with these settings and room for `rings` rings.
-    pub fn load(settings: &Settings, rings: u32) -> Self {
-        let cpus = aya::util::nr_cpus().expect("number of possible CPUs") as u32;
-        let object = concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/vc5.o");
+    /// A program with these settings and empty tables, but perhaps with the standard rings.
+    pub fn take(settings: &Settings) -> Self {
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = spare.iter().position(|kernel| kernel.settings == *settings);
+        let kernel = place.map(|place| spare.swap_remove(place));
+        drop(spare);
+        kernel.unwrap_or_else(|| Self::load(settings))
+    }
+
+    /// Gives the program back for its next use.
+    pub fn give_back(mut self) {
+        if self.has_standard_rings {
+            self.clear();
+            SPARE.lock().unwrap_or_else(PoisonError::into_inner).push(self);
+        }
+    }
+
+    /// Loads the object with these settings.
+    pub fn load(settings: &Settings) -> Self {
+        let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../xdp/bpf/vc5.o");
         let mut bpf = EbpfLoader::new()
             .override_global(SETTINGS, settings, true)
-            .map_max_entries(maps::FLOWS, cpus * (settings.flow_mask + 1))
-            .map_max_entries(maps::EMBRYONIC, cpus * (settings.embryonic_mask + 1))
-            .map_max_entries(maps::RINGS, rings)
-            .map_max_entries(maps::REAL_STATS, STATS)
-            .map_max_entries(maps::SERVICE_STATS, STATS)
+            .map_max_entries(maps::FLOWS, settings.flow_mask + 1)
+            .map_max_entries(maps::EMBRYONIC, settings.embryonic_mask + 1)
+            .map_max_entries(maps::FRAGMENTS, settings.fragment_mask + 1)
+            .map_max_entries(maps::RINGS, RINGS)
+            .map_max_entries(maps::REALS, REALS)
+            .map_max_entries(maps::REAL_STATS, REALS)
+            .map_max_entries(maps::STATS, IFACES * REASONS_MAX)
             .load_file(object)
             .expect(HINT);
         let program: &mut Xdp = bpf.program_mut(PROGRAM).unwrap().try_into().unwrap();
         program.load().expect(HINT);
-        Self { bpf, filter: VipFilter([0; 1024]) }
+        let cpus = aya::util::nr_cpus().expect("number of possible CPUs");
+        let set = BTreeSet::new();
+        Self { bpf, settings: *settings, cpus, set, has_standard_rings: false }
+    }
+
+    /// Empties all tables but the rings and the ports to send by, which are the same for all.
+    fn clear(&mut self) {
+        for (map, index) in std::mem::take(&mut self.set) {
+            match map {
+                maps::IFACES => self.set(map, index, &Iface::default()),
+                _ => self.set(map, index, &Real::default()),
+            }
+        }
+        self.set(maps::VIP_FILTER, 0, &VipFilter([0; 1024]));
+        let Settings { flow_mask, embryonic_mask, fragment_mask, .. } = self.settings;
+        for (table, mask) in [
+            (maps::FLOWS, flow_mask),
+            (maps::EMBRYONIC, embryonic_mask),
+            (maps::FRAGMENTS, fragment_mask),
+        ] {
+            (0..=mask).for_each(|index| self.set_bucket(table, index, Bucket::default()));
+        }
+        self.clear_hash::<VipKey, VipValue>(maps::VIPS);
+        self.clear_hash::<ServiceKey, ServiceValue>(maps::SERVICES);
+        let mut ranges = self.ranges();
+        let keys: Vec<_> = ranges.keys().map(Result::unwrap).collect();
+        keys.iter().for_each(|key| ranges.remove(key).unwrap());
+        for (name, count, words) in [STATS, EVENTS, REAL_STATS] {
+            batch::clear(self.fd(name), 0, count, words, self.cpus).unwrap();
+        }
+    }
+
+    fn clear_hash<K: Pod, V: Pod>(&mut self, name: &str) {
+        let mut map = self.hash::<K, V>(name);
+        let keys: Vec<K> = map.keys().map(Result::unwrap).collect();
+        keys.iter().for_each(|key| map.remove(key).unwrap());
     }
 
     /// Runs the program once on this thread's CPU.
-    pub fn run(&self, frame: &[u8]) -> (Verdict, Vec<u8>) {
-        let mut out = vec![0; frame.len() + 64];
+    pub fn run(&self, frame: &[u8]) -> (Action, Vec<u8>) {
+        let mut out = vec![0; frame.len() + 256];
         let program: &Xdp = self.bpf.program(PROGRAM).unwrap().try_into().unwrap();
         let result = program
             .test_run(TestRunOptions {
@@ -56,13 +161,14 @@ impl Kernel {
             })
             .expect("BPF_PROG_TEST_RUN");
         out.truncate(result.data_size_out as usize);
-        let verdict = match result.return_value {
-            1 => Verdict::Drop,
-            2 => Verdict::Pass,
-            3 => Verdict::Tx,
+        let action = match result.return_value {
+            1 => Action::Drop,
+            2 => Action::Pass,
+            3 => Action::Tx,
+            4 => Action::Redirect,
             other => panic!("XDP action {other}"),
         };
-        (verdict, out)
+        (action, out)
     }
 
     /// Instructions that the verifier walked.
@@ -85,114 +191,153 @@ impl Kernel {
         array.get(&index, 0).unwrap()
     }
 
-    fn sum<V: Pod>(&mut self, name: &str, index: u32, add: impl Fn(V, &V) -> V, zero: V) -> V {
-        let array: PerCpuArray<_, V> = self.map(name).try_into().unwrap();
-        array.get(&index, 0).unwrap().iter().fold(zero, add)
+    fn fd(&self, name: &str) -> BorrowedFd<'_> {
+        let map = self.bpf.map(name).unwrap_or_else(|| panic!("no map {name}"));
+        let (Map::Array(data) | Map::PerCpuArray(data)) = map else { panic!("{name} is no array") };
+        data.fd().as_fd()
     }
 
-    pub fn set_iface(&mut self, ifindex: u32, mac: [u8; 6]) {
+    /// Counters from `first` on, added up over the CPUs.
+    fn sums(&self, (name, _, words): Counters, first: u32, count: u32) -> Vec<u64> {
+        batch::sums(self.fd(name), first, count, words, self.cpus).unwrap()
+    }
+
+    fn hash<K: Pod, V: Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
+        self.map(name).try_into().unwrap()
+    }
+
+    fn ranges(&mut self) -> LpmTrie<&mut MapData, [u8; 20], RangeValue> {
+        self.map(maps::PORT_RANGES).try_into().unwrap()
+    }
+
+    pub fn set_iface(&mut self, iface: Iface) {
         let free = |slot: &u32| {
             let taken: Iface = self.get(maps::IFACES, *slot);
-            taken.ifindex == 0 || taken.ifindex == ifindex
+            taken.ifindex == 0 || taken.ifindex == iface.ifindex
         };
-        let slot = (0..IFACE_PROBES).map(|p| iface_slot(ifindex, p)).find(free).unwrap();
-        self.set(maps::IFACES, slot, &Iface { ifindex, mac, pad: [0; 6] });
+        let slot = (0..IFACE_PROBES).map(|p| iface_slot(iface.ifindex, p)).find(free).unwrap();
+        self.set(maps::IFACES, slot, &iface);
+        self.set.insert((maps::IFACES, slot));
     }
 
-    pub fn set_vip(&mut self, addr: [u8; 4]) {
-        let mut vips: HashMap<_, VipKey, VipValue> = self.map(maps::VIPS).try_into().unwrap();
-        vips.insert(VipKey(addr), VipValue::default(), 0).unwrap();
-        let bit = vip_filter_bit(addr);
-        self.filter.0[usize::from(bit >> 6)] |= 1 << (bit & 63);
-        let filter = self.filter;
-        self.set(maps::VIP_FILTER, 0, &filter);
+    /// Lets frames be sent by the interface of this number in counters.
+    pub fn set_tx_port(&mut self, index: u8) {
+        let mut ports: DevMap<_> = self.map(maps::TX_PORTS).try_into().unwrap();
+        ports.set(u32::from(index), IFINDEX, None, 0).unwrap();
     }
 
-    /// Removes a VIP; its bit in the filter stays, as another may share it.
-    pub fn remove_vip(&mut self, addr: [u8; 4]) {
-        let mut vips: HashMap<_, VipKey, VipValue> = self.map(maps::VIPS).try_into().unwrap();
-        vips.remove(&VipKey(addr)).unwrap();
+    pub fn set_filter(&mut self, filter: &VipFilter) {
+        self.set(maps::VIP_FILTER, 0, filter);
+    }
+
+    pub fn set_vip(&mut self, key: VipKey, value: VipValue) {
+        self.hash(maps::VIPS).insert(key, value, 0).unwrap();
+    }
+
+    pub fn remove_vip(&mut self, key: VipKey) {
+        self.hash::<_, VipValue>(maps::VIPS).remove(&key).unwrap();
     }
 
     pub fn set_service(&mut self, key: ServiceKey, value: ServiceValue) {
-        let mut services: HashMap<_, ServiceKey, ServiceValue> =
-            self.map(maps::SERVICES).try_into().unwrap();
-        services.insert(key, value, 0).unwrap();
+        self.hash(maps::SERVICES).insert(key, value, 0).unwrap();
     }
 
     pub fn remove_service(&mut self, key: ServiceKey) {
-        let mut services: HashMap<_, ServiceKey, ServiceValue> =
-            self.map(maps::SERVICES).try_into().unwrap();
-        services.remove(&key).unwrap();
+        self.hash::<_, ServiceValue>(maps::SERVICES).remove(&key).unwrap();
+    }
+
+    pub fn set_range(&mut self, key: RangeKey, value: RangeValue) {
+        let mut data = [0; 20];
+        data[..16].copy_from_slice(&key.addr);
+        data[16] = key.protocol;
+        data[18..].copy_from_slice(&key.port);
+        self.ranges().insert(&Key::new(key.prefix_len, data), value, 0).unwrap();
     }
 
     pub fn set_ring(&mut self, id: u32, ring: &Ring) {
-        let mut inner: Array<MapData, Ring> = Array::create(1, 0).unwrap();
+        let made = MapData::from_fd(Maker::new().unwrap().make().unwrap()).unwrap();
+        let mut inner: Array<MapData, Ring> = Map::Array(made).try_into().unwrap();
         inner.set(0, ring, 0).unwrap();
         let mut rings: ArrayOfMaps<_, Array<MapData, Ring>> =
             self.map(maps::RINGS).try_into().unwrap();
         rings.set(id, &inner, 0).unwrap();
     }
 
-    pub fn set_real(&mut self, id: u16, real: &Real) {
-        self.set(maps::REALS, u32::from(id), real);
+    pub fn set_real(&mut self, id: u32, real: &Real) {
+        self.set(maps::REALS, id, real);
+        self.set.insert((maps::REALS, id));
     }
 
-    pub fn flows(&mut self, index: u32) -> Bucket {
-        self.get(maps::FLOWS, index)
+    /// A bucket of one of the three tables of buckets, by the map's name.
+    pub fn bucket(&mut self, table: &str, index: u32) -> Bucket {
+        self.get(table, index)
     }
 
-    pub fn set_flows(&mut self, index: u32, bucket: Bucket) {
-        self.set(maps::FLOWS, index, &bucket);
+    pub fn set_bucket(&mut self, table: &str, index: u32, bucket: Bucket) {
+        self.set(table, index, &bucket);
     }
 
-    pub fn embryonic(&mut self, index: u32) -> Bucket {
-        self.get(maps::EMBRYONIC, index)
+    /// A counter by its index in `STATS`.
+    pub fn count(&self, index: u32) -> Counter {
+        counter(&self.sums(STATS, index, 1))
     }
 
-    pub fn set_embryonic(&mut self, index: u32, bucket: Bucket) {
-        self.set(maps::EMBRYONIC, index, &bucket);
+    /// All counters of `STATS`.
+    pub fn counts(&self) -> Vec<Counter> {
+        self.sums(STATS, 0, STATS.1).chunks_exact(STATS.2).map(counter).collect()
     }
 
-    pub fn count(&mut self, reason: Reason) -> Counter {
-        let add = |a: Counter, b: &Counter| Counter {
-            packets: a.packets + b.packets,
-            bytes: a.bytes + b.bytes,
-        };
-        self.sum(maps::STATS, reason as u32, add, Counter::default())
+    pub fn events(&self, event: Event) -> u64 {
+        self.sums(EVENTS, event as u32, 1)[0]
     }
 
-    pub fn events(&mut self, event: Event) -> u64 {
-        self.sum(maps::EVENTS, event as u32, |a, b| a + b, 0)
+    /// What was counted for all reals.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        self.sums(REAL_STATS, 0, REALS).chunks_exact(REAL_STATS.2).map(traffic).collect()
     }
 
-    pub fn real_traffic(&mut self, id: u16) -> Traffic {
-        self.sum(maps::REAL_STATS, u32::from(id), add_traffic, Traffic::default())
+    /// Whether there is any count of anything.
+    pub fn has_counted(&self) -> bool {
+        let any = |counters: Counters| self.sums(counters, 0, counters.1).iter().any(|n| *n != 0);
+        [STATS, EVENTS, REAL_STATS].into_iter().any(any)
     }
 
-    pub fn service_traffic(&mut self, stat: u32) -> Traffic {
-        self.sum(maps::SERVICE_STATS, stat, add_traffic, Traffic::default())
+    /// The samples that wait to be read.
+    pub fn samples(&mut self) -> Vec<Sample> {
+        let mut ring: RingBuf<_> = self.map(maps::SAMPLES).try_into().unwrap();
+        let mut samples = Vec::new();
+        while let Some(item) = ring.next() {
+            assert_eq!(item.len(), size_of::<Sample>());
+            // SAFETY: as long as a sample, which any bytes are.
+            samples.push(unsafe { item.as_ptr().cast::<Sample>().read_unaligned() });
+        }
+        samples
+    }
+
+    /// What a program loaded for tracing found out about the last frame.
+    pub fn trace(&mut self) -> Trace {
+        self.get(maps::TRACE, 0)
     }
 }
 
-fn add_traffic(a: Traffic, b: &Traffic) -> Traffic {
+fn counter(words: &[u64]) -> Counter {
+    Counter { packets: words[0], bytes: words[1] }
+}
+
+fn traffic(words: &[u64]) -> Traffic {
+    let [packets, bytes, flows, syns, fins, rsts] = words.try_into().unwrap();
+    Traffic { packets, bytes, flows, syns, fins, rsts }
+}
+
+pub fn add_traffic(a: Traffic, b: &Traffic) -> Traffic {
     Traffic {
         packets: a.packets + b.packets,
         bytes: a.bytes + b.bytes,
         flows: a.flows + b.flows,
         syns: a.syns + b.syns,
+        fins: a.fins + b.fins,
+        rsts: a.rsts + b.rsts,
     }
-}
-
-/// Keeps this thread on [`CPU`], as tests compare one CPU's share of the tables.
-pub fn pin() {
-    // SAFETY: a CPU set is plain bits, and the calls get its right size.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(CPU as usize, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
-    };
-    assert_eq!(result, 0, "cannot run on CPU {CPU}");
 }
 
 /// `CLOCK_MONOTONIC_COARSE` in nanoseconds.

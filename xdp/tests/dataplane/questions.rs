@@ -37,6 +37,7 @@ fn two_backends(lab: &Lab, pinned: bool) -> Running {
     let mut running = Running::start(lab, config(lab, pinned)).unwrap();
     running.apply_until_ready(1, desired(vec![backend(B1), backend(B2)]));
     running.wait_snapshot("both are there", |s| slots(s).iter().all(|(_, slots)| *slots > 0));
+    running.wait_settled();
     running
 }
 

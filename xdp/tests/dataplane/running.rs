@@ -95,6 +95,16 @@ impl Running {
         }
     }
 
+    /// Waits until flows without a record go by the ring in force alone.
+    pub(super) fn wait_settled(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let ring = || self.dataplane.maglev(VIP, Ports::One(PORT), L4::Tcp).unwrap();
+        while ring().previous.is_some() {
+            assert!(Instant::now() < deadline, "it does not settle: {:?}", ring());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     pub(super) fn stop(self, on_stop: OnStop) {
         self.dataplane.stop(on_stop).unwrap();
     }

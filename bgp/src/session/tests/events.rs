@@ -367,7 +367,7 @@ fn check(row: &Row, role: Role, state: StateName, cell: Cell) -> bool {
     let (next, notification) = if happened { cell } else { (state, None) };
     assert_eq!(bench.peer.state(), next, "{at}");
     assert_eq!(bench.notified(role), notification, "{at}");
-    let down = bench.events.iter().any(|event| matches!(event, PeerEvent::Down(_)));
+    let down = bench.events.iter().any(|event| matches!(event, PeerEvent::Down { .. }));
     let left = state == Established && next != Established;
     assert_eq!(down, left, "{at}");
     if state >= OpenSent && next < OpenSent {

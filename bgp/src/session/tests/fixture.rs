@@ -283,7 +283,8 @@ impl Pair {
                 let end = &mut self.ends[index];
                 end.peer.export_all(end.routes.iter());
             }
-            PeerEvent::Down(_) => self.ends[index].learned.clear(),
+            PeerEvent::Down { retained: true, .. } => {}
+            PeerEvent::Down { .. } => self.ends[index].learned.clear(),
             PeerEvent::Learned(prefix, route) => {
                 self.ends[index].learned.insert(prefix, route);
             }

@@ -100,6 +100,20 @@ fn our_as_in_the_path_is_counted() {
     }
 }
 
+/// RFC 4456 section 8: a reflector tells us what we told it.
+#[test]
+fn our_own_reflected_to_us_is_refused() {
+    let inside = LocalSpeaker { local_as: US.local_as, ..THEM };
+    for (originator, taken) in [(US.router_id, false), (THEM.router_id, true)] {
+        let mut bench = on_interface(config(&inside), &[]);
+        let Message::Update(mut update) = update(&[3], [192, 0, 2, 77], [1]) else { panic!() };
+        update.attributes.originator_id = Some(originator);
+        update.attributes.cluster_list = vec![THEM.router_id];
+        bench.receive(Role::Incoming, &Message::Update(update));
+        assert_eq!(accepted(&bench) == 1, taken, "{originator}");
+    }
+}
+
 /// A route that cannot be used takes the place of the one before all the same.
 #[test]
 fn an_unusable_route_is_a_withdrawal() {

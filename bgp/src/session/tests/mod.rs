@@ -2,10 +2,15 @@
 
 mod capabilities;
 mod collisions;
+mod config;
 mod events;
+mod exports;
 mod fixture;
 mod imports;
 mod malformed;
 mod pair;
+mod peer;
 mod properties;
+mod restart;
+mod superseded;
 mod table;

@@ -1,5 +1,6 @@
 //! Whatever happens, the machine does not panic and stays consistent.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -7,7 +8,8 @@ use proptest::prelude::*;
 use super::fixture::*;
 use crate::session::{Event, PeerConfig, PeerEvent, Role, StateName, StopCause};
 use crate::wire::{
-    AsPath, Attributes, ErrorCode, Family, Message, Notification, RouteRefresh, Update,
+    AsPath, Attributes, Capability, ErrorCode, Family, GracefulRestart, Message, Notification,
+    RestartFamily, RouteRefresh, Update,
 };
 
 #[derive(Debug, Clone)]
@@ -17,6 +19,8 @@ enum Step {
     Connected(Role),
     Failed(Role),
     Message(Role, usize),
+    /// All that makes a session, with that OPEN, and a route.
+    Establish(Role, usize),
     /// A message with one octet changed.
     Broken(Role, usize, prop::sample::Index, u8),
     Octets(Role, Vec<u8>),
@@ -38,15 +42,32 @@ fn some_messages() -> Vec<Message> {
         nlri: vec!["198.51.100.0/24".parse().unwrap()],
         ..Update::default()
     };
+    let more = Update { nlri: vec!["203.0.113.0/24".parse().unwrap()], ..update.clone() };
+    let restart = GracefulRestart {
+        notification: true,
+        restart_time: Duration::from_secs(40),
+        families: vec![RestartFamily { family: Family::IPV4_UNICAST, forwarding: true }],
+        ..GracefulRestart::default()
+    };
+    let mut preserving = their_open();
+    preserving.capabilities.push(Capability::GracefulRestart(restart));
     vec![
-        Message::Open(their_open()),
+        Message::Open(preserving),
         Message::Keepalive,
         Message::Update(update),
+        Message::Update(more),
+        Message::Update(Update::end_of_rib(Family::IPV4_UNICAST)),
+        Message::Open(their_open()),
         Message::RouteRefresh(RouteRefresh::request(Family::IPV4_UNICAST)),
         Message::Notification(Notification::cease(7)),
         Message::Notification(Notification::new(ErrorCode::OPEN_MESSAGE, 4)),
     ]
 }
+
+/// The places of some of them.
+const OPENS: [usize; 3] = [0, 0, 5];
+const KEEPALIVE: usize = 1;
+const UPDATE: usize = 2;
 
 fn role() -> impl Strategy<Value = Role> {
     prop::sample::select(&Role::ALL[..])
@@ -63,6 +84,8 @@ fn step() -> impl Strategy<Value = Step> {
         // OPEN and KEEPALIVE more often, to get far.
         6 => (role(), 0..2usize).prop_map(|(role, kind)| Step::Message(role, kind)),
         3 => (role(), 0..kinds).prop_map(|(role, kind)| Step::Message(role, kind)),
+        2 => (role(), prop::sample::select(&OPENS[..]))
+            .prop_map(|(role, open)| Step::Establish(role, open)),
         1 => (role(), 0..kinds, any::<prop::sample::Index>(), any::<u8>())
             .prop_map(|(role, kind, at, octet)| Step::Broken(role, kind, at, octet)),
         1 => (role(), octets).prop_map(|(role, octets)| Step::Octets(role, octets)),
@@ -82,6 +105,12 @@ fn take(bench: &mut Bench, step: Step) {
         Step::Connected(role) => bench.connected(role),
         Step::Failed(role) => bench.handle(Event::TcpFailed { role, error: "x" }),
         Step::Message(role, kind) => bench.receive(role, &some_messages()[kind]),
+        Step::Establish(role, open) => {
+            bench.connected(role);
+            for kind in [open, KEEPALIVE, UPDATE] {
+                bench.receive(role, &some_messages()[kind]);
+            }
+        }
         Step::Broken(role, kind, at, octet) => {
             let mut message = bytes(&some_messages()[kind]);
             let at = at.index(message.len());
@@ -117,10 +146,12 @@ fn take(bench: &mut Bench, step: Step) {
     }
 }
 
-/// Replays the events: state changes join up, sessions come and go in turn, routes belong to one.
+/// Replays the events: state changes join up, sessions come and go in turn, routes are learned in one
+/// and gone with it, but for those that stay while the neighbour restarts.
 fn check_events(bench: &Bench) -> Result<(), TestCaseError> {
     let mut state = StateName::Idle;
     let mut session = false;
+    let mut learned = BTreeSet::new();
     for event in &bench.events {
         match event {
             PeerEvent::StateChanged { from, to } => {
@@ -129,13 +160,24 @@ fn check_events(bench: &Bench) -> Result<(), TestCaseError> {
                 state = *to;
             }
             PeerEvent::Established => prop_assert!(!std::mem::replace(&mut session, true)),
-            PeerEvent::Down(_) => prop_assert!(std::mem::replace(&mut session, false)),
-            PeerEvent::Learned(..) | PeerEvent::Unlearned(..) => prop_assert!(session),
+            PeerEvent::Down { retained, .. } => {
+                prop_assert!(std::mem::replace(&mut session, false));
+                learned.retain(|_| *retained);
+            }
+            PeerEvent::Learned(prefix, _) => {
+                prop_assert!(session);
+                learned.insert(*prefix);
+            }
+            PeerEvent::Unlearned(prefix, _) => prop_assert!(learned.remove(prefix)),
             PeerEvent::Dial | PeerEvent::Close(_) | PeerEvent::Error(_) => {}
         }
     }
     prop_assert_eq!(state, bench.peer.state());
     prop_assert_eq!(session, bench.peer.session().is_some());
+    prop_assert!(!session || bench.peer.retained().next().is_none());
+    let channels = bench.peer.session().into_iter().flat_map(|session| session.channels.values());
+    let held = channels.flat_map(|channel| channel.adj_in.iter()).chain(bench.peer.retained());
+    prop_assert_eq!(learned, held.map(|((prefix, _), _)| *prefix).collect());
     let counters = bench.peer.counters();
     prop_assert_eq!(counters.established - counters.dropped, u64::from(session));
     Ok(())

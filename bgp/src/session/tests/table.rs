@@ -35,7 +35,7 @@ fn row(role: Role, event: impl Fn(&mut Bench), cells: [Cell; 6]) {
         assert_eq!(bench.notified(role), notification, "from {state}, {role:?}");
         let ended = state >= OpenSent && next < OpenSent;
         assert_eq!(bench.closed(role) && ended, ended, "the connection is closed");
-        let down = bench.events.iter().any(|event| matches!(event, PeerEvent::Down(_)));
+        let down = bench.events.iter().any(|event| matches!(event, PeerEvent::Down { .. }));
         assert_eq!(down, state == Established && next != Established);
         let up = bench.events.iter().any(|event| matches!(event, PeerEvent::Established));
         assert_eq!(up, state != Established && next == Established);

@@ -43,9 +43,6 @@ pub enum SegmentKind {
 }
 
 impl AsPath {
-    /// No segments.
-    pub(crate) const EMPTY: Self = Self { octets: Vec::new() };
-
     /// A path of one sequence; empty if `asns` is.
     #[must_use]
     pub fn sequence(asns: impl IntoIterator<Item = u32>) -> Self {
@@ -67,14 +64,6 @@ impl AsPath {
             if let Some(place) = self.octets.get_mut(start + 1) {
                 *place = u8::try_from(count).unwrap_or(u8::MAX);
             }
-        }
-    }
-
-    /// Appends the segments of another path.
-    pub(crate) fn extend(&mut self, other: AsPathView<'_>) {
-        match other.wide_octets() {
-            Some(octets) => self.octets.extend_from_slice(octets),
-            None => other.segments().for_each(|segment| self.push(segment.kind, segment.asns())),
         }
     }
 
@@ -186,8 +175,11 @@ impl<'a> AsPathView<'a> {
     /// The path for keeping.
     #[must_use]
     pub fn to_path(self) -> AsPath {
+        if let Some(octets) = self.wide_octets() {
+            return AsPath { octets: octets.to_vec() };
+        }
         let mut path = AsPath::default();
-        path.extend(self);
+        self.segments().for_each(|segment| path.push(segment.kind, segment.asns()));
         path
     }
 
@@ -208,19 +200,13 @@ impl<'a> Segment<'a> {
     }
 
     /// The AS numbers, in wire order.
+    #[inline]
     pub fn asns(self) -> impl Iterator<Item = u32> + 'a {
-        let mut rest = self.octets;
-        std::iter::from_fn(move || {
-            if self.as4 {
-                let (asn, behind) = rest.split_first_chunk()?;
-                rest = behind;
-                Some(u32::from_be_bytes(*asn))
-            } else {
-                let (asn, behind) = rest.split_first_chunk()?;
-                rest = behind;
-                Some(u16::from_be_bytes(*asn).into())
-            }
-        })
+        // One of the two is empty: their width is asked once, not of each number.
+        let (wide, narrow) = if self.as4 { (self.octets, &[][..]) } else { (&[][..], self.octets) };
+        let wide = wide.as_chunks().0.iter().map(|octets| u32::from_be_bytes(*octets));
+        let narrow = narrow.as_chunks().0.iter().map(|octets| u16::from_be_bytes(*octets).into());
+        wide.chain(narrow)
     }
 
     /// How many AS numbers there are.

@@ -5,7 +5,7 @@ mod encode;
 mod multiprotocol;
 mod scan;
 mod segments;
-mod table;
+pub(crate) mod table;
 mod value;
 mod view;
 
@@ -58,27 +58,6 @@ pub struct Attributes {
     pub only_to_customer: Option<u32>,
     /// Everything else, ascending by type code, one per code.
     pub opaque: Vec<OpaqueAttribute>,
-}
-
-impl Attributes {
-    /// No attributes, as [`Attributes::default`].
-    pub(crate) const EMPTY: Self = Self {
-        origin: Origin::Igp,
-        as_path: AsPath::EMPTY,
-        next_hop: None,
-        med: None,
-        local_pref: None,
-        atomic_aggregate: false,
-        aggregator: None,
-        communities: Vec::new(),
-        originator_id: None,
-        cluster_list: Vec::new(),
-        extended_communities: Vec::new(),
-        aigp: None,
-        large_communities: Vec::new(),
-        only_to_customer: None,
-        opaque: Vec::new(),
-    };
 }
 
 /// ORIGIN (RFC 4271 section 5.1.1); the order is that of preference.

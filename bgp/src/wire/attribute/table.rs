@@ -116,9 +116,9 @@ const fn place(code: u8) -> usize {
     place
 }
 
-pub(super) const ORIGIN: usize = place(code::ORIGIN);
-pub(super) const AS_PATH: usize = place(code::AS_PATH);
-pub(super) const NEXT_HOP: usize = place(code::NEXT_HOP);
+pub(crate) const ORIGIN: usize = place(code::ORIGIN);
+pub(crate) const AS_PATH: usize = place(code::AS_PATH);
+pub(crate) const NEXT_HOP: usize = place(code::NEXT_HOP);
 pub(super) const MULTI_EXIT_DISC: usize = place(code::MULTI_EXIT_DISC);
 pub(super) const LOCAL_PREF: usize = place(code::LOCAL_PREF);
 pub(super) const ATOMIC_AGGREGATE: usize = place(code::ATOMIC_AGGREGATE);
@@ -126,6 +126,7 @@ pub(super) const AGGREGATOR: usize = place(code::AGGREGATOR);
 pub(super) const COMMUNITIES: usize = place(code::COMMUNITIES);
 pub(super) const ORIGINATOR_ID: usize = place(code::ORIGINATOR_ID);
 pub(super) const CLUSTER_LIST: usize = place(code::CLUSTER_LIST);
+pub(crate) const MP_UNREACH_NLRI: usize = place(code::MP_UNREACH_NLRI);
 pub(super) const EXTENDED_COMMUNITIES: usize = place(code::EXTENDED_COMMUNITIES);
 pub(super) const AS4_PATH: usize = place(code::AS4_PATH);
 pub(super) const AS4_AGGREGATOR: usize = place(code::AS4_AGGREGATOR);

@@ -21,6 +21,8 @@ pub struct AttributesView<'a> {
     as4: bool,
     /// Unknown attributes are among them that are passed on.
     opaque: bool,
+    /// Attributes are among them that most routes have not.
+    seldom: bool,
     /// Where in the list the values are, by the attribute's place in the table.
     values: [Span; TABLE.len()],
 }
@@ -49,8 +51,10 @@ impl Span {
 
 impl<'a> AttributesView<'a> {
     /// No attributes.
-    pub(crate) const EMPTY: Self =
-        Self { list: &[], as4: false, opaque: false, values: [Span(0); TABLE.len()] };
+    #[inline(always)]
+    pub(crate) fn empty() -> Self {
+        Self { list: &[], as4: false, opaque: false, seldom: false, values: [Span(0); TABLE.len()] }
+    }
 
     /// Starts to read `list`; there are no values as yet.
     pub(super) fn start(&mut self, list: &'a [u8], as4: bool) {
@@ -59,6 +63,7 @@ impl<'a> AttributesView<'a> {
     }
 
     /// Keeps a value of the list that has been found good.
+    #[inline]
     pub(super) fn keep(&mut self, index: usize, value: &'a [u8]) {
         let start = (value.as_ptr() as usize).wrapping_sub(self.list.as_ptr() as usize);
         if let (Some(place), Some(span)) =
@@ -71,6 +76,11 @@ impl<'a> AttributesView<'a> {
     /// Notes that there are attributes to be kept opaque.
     pub(super) fn keep_opaque(&mut self) {
         self.opaque = true;
+    }
+
+    /// Notes that there may be attributes that most routes have not.
+    pub(super) fn keep_seldom(&mut self) {
+        self.seldom = true;
     }
 
     #[inline]
@@ -163,8 +173,9 @@ impl<'a> AttributesView<'a> {
         self.value(table::ONLY_TO_CUSTOMER).and_then(value::number)
     }
 
-    /// Appends what has no field of its own to `into`, ascending by code.
-    fn read_opaque(&self, into: &mut Vec<OpaqueAttribute>) {
+    /// What has no field of its own, ascending by code.
+    fn to_opaque(&self) -> Vec<OpaqueAttribute> {
+        let mut kept_all = Vec::new();
         let kept_known = self.value(table::IPV6_EXTENDED_COMMUNITIES).is_some();
         let (mut rest, mut seen) = (self.list, CodeSet::default());
         while let Some((raw, behind)) = attribute(rest) {
@@ -181,37 +192,53 @@ impl<'a> AttributesView<'a> {
             // Ready to be passed on by a speaker that did not know it (RFC 4271 section 5).
             let flags = if known { flags } else { flags | flag::PARTIAL };
             let value = Bytes::copy_from_slice(raw.value);
-            into.push(OpaqueAttribute { flags, code: raw.code, value });
+            kept_all.push(OpaqueAttribute { flags, code: raw.code, value });
         }
-        into.sort_by_key(|attribute| attribute.code);
+        kept_all.sort_by_key(|attribute| attribute.code);
+        kept_all
     }
 
-    /// Reads all attributes into `into`, which has none yet. (Lists are filled where they are: a
-    /// list made elsewhere would have to be moved and the empty one dropped.)
-    pub(crate) fn read(&self, into: &mut Attributes) {
-        into.origin = self.origin();
-        into.as_path.extend(self.as_path());
-        into.next_hop = self.next_hop();
-        into.med = self.med();
+    /// All attributes for keeping, each list made at its length.
+    #[inline]
+    pub(crate) fn to_attributes(&self) -> Attributes {
+        let mut attributes = Attributes {
+            origin: self.origin(),
+            as_path: self.as_path().to_path(),
+            next_hop: self.next_hop(),
+            med: self.med(),
+            communities: self.communities().collect(),
+            ..Attributes::default()
+        };
+        if self.seldom {
+            self.read_seldom(&mut attributes);
+        }
+        if !self.as4 {
+            self.merge_as4(&mut attributes);
+        }
+        if self.opaque {
+            attributes.opaque = self.to_opaque();
+        }
+        attributes
+    }
+
+    /// Reads what few routes of an external neighbour have.
+    #[inline(never)]
+    fn read_seldom(&self, into: &mut Attributes) {
         into.local_pref = self.local_pref();
         into.atomic_aggregate = self.atomic_aggregate();
         into.aggregator = self.aggregator();
-        into.communities.extend(self.communities());
         into.originator_id = self.originator_id();
-        into.cluster_list.extend(self.cluster_list());
-        into.extended_communities.extend(self.extended_communities());
+        into.cluster_list = self.cluster_list().collect();
+        into.extended_communities = self.extended_communities().collect();
         into.aigp = self.aigp();
         into.only_to_customer = self.only_to_customer();
-        // RFC 8092 section 2: repeated values are dropped without a word.
+        into.large_communities = self.different_large_communities();
+    }
+
+    /// RFC 8092 section 2: repeated values are dropped without a word.
+    fn different_large_communities(&self) -> Vec<LargeCommunity> {
         let mut seen = BTreeSet::new();
-        let first = self.large_communities().filter(|value| seen.insert(*value));
-        into.large_communities.extend(first);
-        if !self.as4 {
-            self.merge_as4(into);
-        }
-        if self.opaque {
-            self.read_opaque(&mut into.opaque);
-        }
+        self.large_communities().filter(|value| seen.insert(*value)).collect()
     }
 
     /// RFC 6793 section 4.2.3: an aggregator that needed no AS4_AGGREGATOR formed the path anew, and

@@ -7,6 +7,7 @@ mod packing;
 mod round_trip;
 mod strategies;
 mod updates;
+mod words;
 
 use super::*;
 

@@ -8,28 +8,32 @@ use crate::wire::error::Action;
 use crate::wire::{Family, Nlri};
 
 impl UpdateView<'_> {
-    /// Fills in what is left to act on.
-    pub(super) fn update_into(&self, update: &mut Update) {
-        self.withdrawn.ipv4_into(false, &mut update.withdrawn);
-        self.nlri.ipv4_into(true, &mut update.nlri);
-        update.mp_reach = self.reach().map(|reach| MpReach {
-            family: reach.family,
-            next_hop: reach.next_hop,
-            nlri: reach.routes.to_vec(true),
-        });
-        update.mp_unreach = self.unreach().map(|unreach| MpUnreach {
-            family: unreach.family,
-            nlri: unreach.routes.to_vec(false),
-        });
-        self.attributes().read(&mut update.attributes);
+    /// What is left to act on.
+    #[inline]
+    pub(super) fn to_update(&self) -> Update {
+        let mut update = Update {
+            withdrawn: self.withdrawn.to_ipv4_vec(false),
+            attributes: self.attributes().to_attributes(),
+            nlri: self.nlri.to_ipv4_vec(true),
+            mp_reach: self.reach().map(|reach| MpReach {
+                family: reach.family,
+                next_hop: reach.next_hop,
+                nlri: reach.routes.to_vec(true),
+            }),
+            mp_unreach: self.unreach().map(|unreach| MpUnreach {
+                family: unreach.family,
+                nlri: unreach.routes.to_vec(false),
+            }),
+        };
         if self.action() == Action::TreatAsWithdraw {
-            withdraw_all(update);
+            withdraw_all(&mut update);
         }
         if update.nlri.is_empty() {
             // RFC 4760 section 3: without NLRI, NEXT_HOP is to be ignored.
             update.attributes.next_hop = None;
         }
-        prefer_announcements(update);
+        prefer_announcements(&mut update);
+        update
     }
 }
 
@@ -63,7 +67,7 @@ fn v4(nlri: &Nlri) -> Option<Nlri<Ipv4Net>> {
 
 /// A prefix both withdrawn and announced counts as announced (RFC 4271 section 4.3).
 fn prefer_announcements(update: &mut Update) {
-    if update.withdrawals().next().is_none() {
+    if update.withdrawn.is_empty() && update.mp_unreach.is_none() {
         return;
     }
     let mut announced: Vec<Nlri> = update.announcements().map(|(nlri, _)| nlri).collect();

@@ -157,19 +157,3 @@ pub struct DecodedUpdate {
     /// The strongest action among `errors`; never [`Action::SessionReset`].
     pub action: Action,
 }
-
-impl DecodedUpdate {
-    /// Nothing decoded as yet.
-    pub(crate) const EMPTY: Self = Self {
-        update: Update {
-            withdrawn: Vec::new(),
-            attributes: Attributes::EMPTY,
-            nlri: Vec::new(),
-            mp_reach: None,
-            mp_unreach: None,
-        },
-        end_of_rib: None,
-        errors: Vec::new(),
-        action: Action::None,
-    };
-}

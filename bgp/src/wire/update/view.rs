@@ -7,7 +7,7 @@ use nom::combinator::rest;
 use nom::number::complete::be_u16;
 
 use super::{DecodedUpdate, NextHop};
-use crate::wire::attribute::{AttributesView, Reach, Scan, Unreach, code};
+use crate::wire::attribute::{AttributesView, Reach, Scan, Unreach, code, table};
 use crate::wire::error::{Action, Field, WireError};
 use crate::wire::header::Frame;
 use crate::wire::message::DecodeContext;
@@ -40,13 +40,16 @@ struct Sections<'a> {
 
 impl<'a> UpdateView<'a> {
     /// Nothing read as yet. (A constant, as copying it is quicker than making it part by part.)
-    pub(crate) const EMPTY: Self = Self {
-        withdrawn: Routes::EMPTY,
-        nlri: Routes::EMPTY,
-        scan: Scan::EMPTY,
-        end_of_rib: None,
-        action: Action::None,
-    };
+    #[inline(always)]
+    pub(crate) fn empty() -> Self {
+        Self {
+            withdrawn: Routes::EMPTY,
+            nlri: Routes::EMPTY,
+            scan: Scan::empty(),
+            end_of_rib: None,
+            action: Action::None,
+        }
+    }
 
     /// Checks the UPDATE in `frame`.
     ///
@@ -54,7 +57,7 @@ impl<'a> UpdateView<'a> {
     /// The first error that resets the session.
     pub fn new(frame: Frame<'a>, ctx: &DecodeContext) -> Result<Self, WireError> {
         // Made where it is returned: a view is large, and to move it would cost a tenth of the time.
-        let mut result = Ok(Self::EMPTY);
+        let mut result = Ok(Self::empty());
         if let Ok(view) = &mut result
             && let Err(error) = view.read(frame, ctx)
         {
@@ -80,14 +83,11 @@ impl<'a> UpdateView<'a> {
         let next_hop = self.scan.attributes.next_hop().filter(|_| stands);
         let plain_hop = NextHop::Ipv4(next_hop.unwrap_or(Ipv4Addr::UNSPECIFIED));
         let plain = next_hop.map_or(Routes::EMPTY, |_| self.nlri);
-        let mut plain = plain.routable();
+        let plain = plain.routable().map(move |nlri| (nlri, plain_hop));
         let reach = self.scan.reach.filter(|_| stands);
         let reach_hop = reach.map_or(plain_hop, |reach| reach.next_hop);
-        let mut reached = reach.map_or(Routes::EMPTY, |reach| reach.routes).routable();
-        std::iter::from_fn(move || match plain.next_ipv4() {
-            Some(nlri) => Some((nlri.into(), plain_hop)),
-            None => Some((reached.next()?, reach_hop)),
-        })
+        let reached = reach.map_or(Routes::EMPTY, |reach| reach.routes);
+        plain.chain(reached.routable().map(move |nlri| (nlri, reach_hop)))
     }
 
     /// All routes withdrawn, of both encodings, and those announced that have to be taken as
@@ -132,17 +132,12 @@ impl<'a> UpdateView<'a> {
     /// The message for keeping.
     #[must_use]
     pub fn into_decoded(self) -> DecodedUpdate {
-        let mut decoded = DecodedUpdate::EMPTY;
-        self.decode_into(&mut decoded);
-        decoded
-    }
-
-    /// Fills in what is new as yet.
-    pub(crate) fn decode_into(self, decoded: &mut DecodedUpdate) {
-        self.update_into(&mut decoded.update);
-        decoded.end_of_rib = self.end_of_rib;
-        decoded.action = self.action;
-        decoded.errors = self.scan.errors;
+        DecodedUpdate {
+            update: self.to_update(),
+            end_of_rib: self.end_of_rib,
+            action: self.action,
+            errors: self.scan.errors,
+        }
     }
 
     pub(super) const fn reach(&self) -> Option<&Reach<'a>> {
@@ -170,15 +165,14 @@ impl<'a> UpdateView<'a> {
         }
         let announced = self.nlri.has_routable() || self.scan.reach.is_some();
         if !announced || self.action == Action::TreatAsWithdraw {
-            self.scan.attributes = AttributesView::EMPTY;
+            self.scan.attributes = AttributesView::empty();
         }
         Ok(())
     }
 
     /// The family whose End-of-RIB marker this is (RFC 4724 section 2).
     fn is_end_of_rib(&self) -> Option<Family> {
-        let only_unreach = self.scan.count() == u32::from(self.scan.unreach.is_some());
-        if !only_unreach || !self.withdrawn.is_empty() || !self.nlri.is_empty() {
+        if !self.scan.is_bare() || !self.withdrawn.is_empty() || !self.nlri.is_empty() {
             return None;
         }
         match self.scan.unreach {
@@ -193,17 +187,26 @@ impl<'a> UpdateView<'a> {
         if !plain && self.scan.reach.is_none() {
             return;
         }
-        for (code, needed) in [(code::ORIGIN, true), (code::AS_PATH, true), (code::NEXT_HOP, plain)]
-        {
-            if needed && !self.scan.has_seen(code) {
-                let verdict = Verdict {
-                    action: Action::TreatAsWithdraw,
-                    data: &[code],
-                    ..update_error(Field::Attribute(code), subcode::MISSING_WELL_KNOWN)
-                };
-                self.scan.errors.push(verdict.locate(parts.attributes, parts.message));
+        let wanted = [
+            (code::ORIGIN, self.scan.has_seen(table::ORIGIN)),
+            (code::AS_PATH, self.scan.has_seen(table::AS_PATH)),
+            (code::NEXT_HOP, self.scan.has_seen(table::NEXT_HOP) || !plain),
+        ];
+        for (code, is_there) in wanted {
+            if !is_there {
+                self.note_missing(code, parts);
             }
         }
+    }
+
+    #[cold]
+    fn note_missing(&mut self, code: u8, parts: &Sections<'a>) {
+        let verdict = Verdict {
+            action: Action::TreatAsWithdraw,
+            data: &[code],
+            ..update_error(Field::Attribute(code), subcode::MISSING_WELL_KNOWN)
+        };
+        self.scan.errors.push(verdict.locate(parts.attributes, parts.message));
     }
 
     /// RFC 7606 section 5.2: where attributes other than MP_UNREACH_NLRI come without any route,
@@ -212,13 +215,12 @@ impl<'a> UpdateView<'a> {
         let announces = !self.nlri.is_empty()
             || self.scan.foreign_routes
             || self.scan.reach.is_some_and(|reach| !reach.routes.is_empty());
-        let unreach_only =
-            self.scan.count() == u32::from(self.scan.has_seen(code::MP_UNREACH_NLRI));
         let cut_short = self.scan.errors.iter().any(|error| error.field == Field::Attributes);
+        let is_bare = self.scan.is_bare();
         let errors = &mut self.scan.errors;
         let grave = errors.iter().position(|error| error.action == Action::TreatAsWithdraw);
         match grave {
-            Some(index) if !announces && (cut_short || !unreach_only) => {
+            Some(index) if !announces && (cut_short || !is_bare) => {
                 Err(WireError { action: Action::SessionReset, ..errors.swap_remove(index) })
             }
             _ => Ok(()),

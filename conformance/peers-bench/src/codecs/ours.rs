@@ -18,9 +18,9 @@ pub(crate) fn view(feed: &Feed) -> Run<'_> {
             let view = UpdateView::new(frame, &ctx)?;
             ensure!(view.errors().is_empty(), "not a good UPDATE: {view:?}");
             tally.messages += 1;
-            tally.prefixes += view.announcements().count();
-            tally.as_numbers += view.attributes().as_path().asns().count();
-            tally.communities += view.attributes().communities().count();
+            view.announcements().for_each(|(nlri, _)| tally.prefix(nlri.prefix.addr()));
+            view.attributes().as_path().asns().for_each(|asn| tally.as_number(asn));
+            view.attributes().communities().for_each(|community| tally.community(community.0));
             Ok(())
         })?;
         Ok(tally)
@@ -61,8 +61,8 @@ pub(crate) fn encode(feed: &Feed) -> Result<Run<'_>> {
 fn each(feed: &Feed, mut take: impl FnMut(Update)) -> Result<()> {
     let ctx = DecodeContext::default();
     each_frame(feed, |frame| {
-        match decode(frame, &ctx)? {
-            Decoded::Update(decoded) if decoded.errors.is_empty() => take(decoded.update),
+        match decode(frame, &ctx) {
+            Ok(Decoded::Update(decoded)) if decoded.errors.is_empty() => take(decoded.update),
             other => bail!("not a good UPDATE: {other:?}"),
         }
         Ok(())

@@ -2,9 +2,10 @@
 
 use anyhow::{Result, anyhow, bail};
 use routecore::bgp::ParseError;
-use routecore::bgp::aspath::AsPath;
+use routecore::bgp::aspath::{AsPath, Hop};
 use routecore::bgp::message::UpdateMessage;
 use routecore::bgp::message::update::SessionConfig;
+use routecore::bgp::nlri::afisafi::{IsPrefix, Nlri};
 use routecore::bgp::path_attributes::{PathAttribute, WireformatPathAttribute};
 
 use super::Run;
@@ -15,22 +16,26 @@ pub(crate) fn lazy(feed: &Feed) -> Run<'_> {
     Box::new(|| {
         let mut tally = Tally::default();
         each(feed, |update| {
-            for prefix in update.announcements()? {
-                prefix?;
-                tally.prefixes += 1;
+            for nlri in update.announcements()? {
+                if let Nlri::Ipv4Unicast(nlri) = nlri? {
+                    tally.prefix(nlri.prefix().addr());
+                }
             }
             for attribute in update.path_attributes()? {
                 match attribute? {
                     WireformatPathAttribute::AsPath(path) => {
                         let mut value = path.value_into_parser();
                         let path = AsPath::new(value.parse_octets(value.remaining())?, true)?;
-                        tally.as_numbers += path.hops().count();
+                        for hop in path.hops() {
+                            if let Hop::Asn(asn) = hop {
+                                tally.as_number(asn.into_u32());
+                            }
+                        }
                     }
                     WireformatPathAttribute::StandardCommunities(list) => {
                         let mut value = list.value_into_parser();
                         while value.remaining() > 0 {
-                            value.parse_u32_be()?;
-                            tally.communities += 1;
+                            tally.community(value.parse_u32_be()?);
                         }
                     }
                     _ => {}

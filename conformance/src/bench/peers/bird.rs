@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -16,6 +16,7 @@ use super::{HOLD, LOCAL_AS, NEXT_HOP, VIP};
 use crate::lab::{Process, wait};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE_WITH_SESSIONS: Duration = Duration::from_secs(60);
 /// One of them is listened on.
 const PORTS: std::ops::Range<u16> = 17900..18000;
 
@@ -74,15 +75,19 @@ impl Bird {
         }
     }
 
-    /// The end of its log.
-    pub(super) fn log(&self) -> String {
-        self.process.tail()
-    }
-
-    /// How many sessions are Established.
-    pub(super) fn established(&mut self) -> Result<usize> {
-        self.say("show protocols")?;
-        Ok(self.answer()?.matches("Established").count())
+    /// Waits until so many sessions are Established, as it says itself.
+    pub(super) fn wait_established(&mut self, sessions: usize) -> Result<()> {
+        let end = Instant::now() + PATIENCE_WITH_SESSIONS;
+        loop {
+            self.say("show protocols")?;
+            let established = self.answer()?.matches("Established").count();
+            if established >= sessions {
+                return Ok(());
+            }
+            let log = self.process.tail();
+            ensure!(Instant::now() < end, "{established} of BIRD's {sessions} sessions: {log}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 

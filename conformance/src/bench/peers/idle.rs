@@ -23,7 +23,6 @@ const WINDOWS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(5);
 /// After the last session came up.
 const SETTLE: Duration = Duration::from_secs(2);
-const PATIENCE: Duration = Duration::from_secs(60);
 const READY: &str = "established";
 
 /// Neighbours, an address a line, come from standard input, then an empty line; the end comes by the end of it.
@@ -56,11 +55,7 @@ pub(super) fn measure(thread: &Thread) -> Result<[Record; 2]> {
     };
     let bird = {
         let mut bird = Bird::start("idle", &routers.addresses)?;
-        let end = Instant::now() + PATIENCE;
-        while bird.established()? < ROUTERS {
-            ensure!(Instant::now() < end, "BIRD has not all its sessions");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        bird.wait_established(ROUTERS)?;
         windows(bird.pid())?
     };
     let method = format!(

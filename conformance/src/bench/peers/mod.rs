@@ -89,7 +89,8 @@ fn wire(thread: &Thread, runtime: &Runtime) -> Result<Record> {
     let speaker = runtime.block_on(speaker::established(&routers.addresses))?;
     let bird_routers = thread.routers(4, 1)?;
     let mut bird = Bird::start("one", &bird_routers.addresses)?;
-    bird_routers.wait_announced().with_context(|| bird.log())?;
+    bird.wait_established(1)?;
+    bird_routers.wait_announced()?;
     let (mut written, mut read, mut bird_read) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS_OF_ONE {
         announce(&speaker, &routers)?;
@@ -146,7 +147,8 @@ fn withdrawals(thread: &Thread, runtime: &Runtime) -> Result<Vec<Record>> {
     let bare_routers = thread.routers(7, NEIGHBOURS)?;
     let speaker = runtime.block_on(speaker::established(&routers.addresses))?;
     let mut bird = Bird::start("many", &bird_routers.addresses)?;
-    bird_routers.wait_announced().with_context(|| bird.log())?;
+    bird.wait_established(NEIGHBOURS)?;
+    bird_routers.wait_announced()?;
     let mut writers = bare_writers(&bare_routers)?;
     let withdrawal = withdrawal()?;
     let (mut ours, mut birds, mut bare) =

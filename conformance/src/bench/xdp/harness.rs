@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, ProgramArray},
-    programs::{ProgramFd, TestRun, TestRunOptions, Xdp},
+    programs::{ProgramFd, TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode, xdp::XdpLinkId},
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../xdp/bpf/bench.o");
@@ -13,13 +13,13 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../xdp/bpf/bench.o"
 const WORDS: usize = 4;
 const CONTROL: usize = 4 + WORDS;
 
-pub(super) struct Harness {
+pub(in crate::bench) struct Harness {
     ebpf: Ebpf,
     frame: Vec<u8>,
 }
 
 impl Harness {
-    pub(super) fn load() -> Result<Self> {
+    pub(in crate::bench) fn load() -> Result<Self> {
         let mut ebpf = EbpfLoader::new().load(OBJECT).context("loading xdp/bpf/bench.o")?;
         for (_, program) in ebpf.programs_mut() {
             let program: &mut Xdp = program.try_into()?;
@@ -30,7 +30,12 @@ impl Harness {
 
     /// Sets the packet and over how many flows (less one) its copies are spread, by the last four
     /// bytes of the source address, which lie at `source_at`.
-    pub(super) fn control(&mut self, frame: &[u8], source_at: usize, mask: u32) -> Result<()> {
+    pub(in crate::bench) fn control(
+        &mut self,
+        frame: &[u8],
+        source_at: usize,
+        mask: u32,
+    ) -> Result<()> {
         let source = frame.get(source_at..).and_then(|s| s.first_chunk()).context("no source")?;
         let source = u32::from_ne_bytes(*source);
         let mut control = [0; CONTROL];
@@ -47,19 +52,19 @@ impl Harness {
     }
 
     /// One of the programs that return at once: `pass`, `drop` or `tx`.
-    pub(super) fn own(&self, name: &str) -> Result<ProgramFd> {
+    pub(in crate::bench) fn own(&self, name: &str) -> Result<ProgramFd> {
         Ok(self.program(name)?.fd()?.try_clone()?)
     }
 
     /// Chooses the program that the harness goes on into.
-    pub(super) fn aim(&mut self, program: &ProgramFd) -> Result<()> {
+    pub(in crate::bench) fn aim(&mut self, program: &ProgramFd) -> Result<()> {
         let map = self.ebpf.map_mut("UNDER_TEST").context("bench.o has no UNDER_TEST")?;
         let mut map: ProgramArray<_> = map.try_into()?;
         Ok(map.set(0, program, 0)?)
     }
 
     /// Nanoseconds a packet, of so many packets.
-    pub(super) fn time(&self, packets: u32) -> Result<f64> {
+    pub(in crate::bench) fn time(&self, packets: u32) -> Result<f64> {
         let result = self.program("harness")?.test_run(TestRunOptions {
             data_in: Some(&self.frame),
             repeat: packets,
@@ -67,6 +72,37 @@ impl Harness {
         })?;
         ensure!(result.return_value != 0, "XDP_ABORTED: the harness could not go on");
         Ok(result.duration.as_nanos() as f64)
+    }
+
+    /// Attaches one of the programs that return at once to an interface, in native mode, for as long as
+    /// `self` lives.
+    pub(in crate::bench) fn attach(&mut self, name: &str, index: u32) -> Result<XdpLinkId> {
+        let program = self.ebpf.program_mut(name).context("no such program in bench.o")?;
+        let program: &mut Xdp = program.try_into()?;
+        Ok(program.attach_to_if_index(index, XdpMode::Driver)?)
+    }
+
+    /// Takes such a program off again.
+    pub(in crate::bench) fn detach(&mut self, name: &str, link: XdpLinkId) -> Result<()> {
+        let program = self.ebpf.program_mut(name).context("no such program in bench.o")?;
+        let program: &mut Xdp = program.try_into()?;
+        Ok(program.detach(link)?)
+    }
+
+    /// Sends so many packets by an interface of this thread's namespace that has a program.
+    pub(in crate::bench) fn send(&self, packets: u32, index: u32, batch: u32) -> Result<()> {
+        // The kernel's `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index and
+        // egress_ifindex.
+        let md = [0, u32::try_from(self.frame.len())?, 0, index, 0, 0];
+        let md: Vec<u8> = md.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
+        self.program("harness")?.test_run(TestRunOptions {
+            data_in: Some(&self.frame),
+            ctx_in: Some(&md),
+            repeat: packets,
+            attrs: TestRunAttrs::new().xdp_live_frames(batch),
+            ..TestRunOptions::new()
+        })?;
+        Ok(())
     }
 
     fn program(&self, name: &str) -> Result<&Xdp> {

@@ -27,8 +27,8 @@ pub(super) enum Kind {
 
 /// The VIPs that packets go to.
 pub(super) fn vips() -> [Vip; 2] {
-    let [upper, lower] = [VIP_V6.first_chunk(), VIP_V6.last_chunk()]
-        .map(|half| half.copied().unwrap_or_default());
+    let [upper, lower] =
+        [VIP_V6.first_chunk(), VIP_V6.last_chunk()].map(|half| half.copied().unwrap_or_default());
     [
         Vip { address: mapped(VIP_V4), filter_bit: vip_filter_bit(VIP_V4) },
         Vip { address: VIP_V6, filter_bit: vip_filter_bit_v6([upper, lower]) },

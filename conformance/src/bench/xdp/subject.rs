@@ -58,13 +58,8 @@ impl Subject {
         let program: &mut Xdp = ebpf.program_mut(PROGRAM).context("no program")?.try_into()?;
         program.load().context("loading the program: is this root, and BPF allowed?")?;
         let mut subject = Self { ebpf, buckets };
-        let iface = Iface {
-            ifindex: IFINDEX,
-            mac: OUR_MAC,
-            index: IFACE_INDEX,
-            flags: 0,
-            pad: [0; 4],
-        };
+        let iface =
+            Iface { ifindex: IFINDEX, mac: OUR_MAC, index: IFACE_INDEX, flags: 0, pad: [0; 4] };
         subject.set(maps::IFACES, iface_slot(IFINDEX, 0), iface)?;
         subject.add_reals()?;
         subject.add_ring()?;
@@ -157,14 +152,8 @@ impl Subject {
         for (page, id) in pages.iter_mut().zip(1..) {
             *page = id;
         }
-        let value = ServiceValue {
-            prev_until_ns: 0,
-            ring: 0,
-            prev_ring: NO_RING,
-            flags: 0,
-            pad: 0,
-            pages,
-        };
+        let value =
+            ServiceValue { prev_until_ns: 0, ring: 0, prev_ring: NO_RING, flags: 0, pad: 0, pages };
         let mut filter = VipFilter([0; VIP_FILTER_WORDS]);
         for Vip { address, filter_bit } in vips {
             let mut services: HashMap<_, ServiceKey, ServiceValue> =

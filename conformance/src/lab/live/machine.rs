@@ -55,8 +55,9 @@ struct Incarnation {
     sent: u64,
     seen: u64,
     service: u16,
-    /// The backend that the last packet went to.
+    /// The backend that the last packet went to, by the packets' own order, and which packet that was.
     backend: u16,
+    last: u8,
     /// When the last packet that arrived was sent.
     last_sent: u64,
     /// Changes begun or acknowledged when the last packet was sent.
@@ -271,11 +272,13 @@ impl<'l> Machine<'l> {
             Some(backend) => backend,
             None => NOBODY,
         };
-        self.judge_choice(&arrival, &incarnation, packet == 0, to);
+        self.judge_choice(&arrival, &incarnation, to);
+        self.judge_move(&arrival, &incarnation, to);
         if let Some(kept) = self.incarnations.get_mut(number as usize) {
             kept.seen |= bit;
-            kept.backend = to;
-            kept.last_sent = kept.last_sent.max(sent);
+            if packet >= u32::from(kept.last) {
+                (kept.backend, kept.last, kept.last_sent) = (to, packet as u8, sent);
+            }
         }
     }
 
@@ -300,19 +303,22 @@ impl<'l> Machine<'l> {
         Some(backend)
     }
 
-    /// Whether that backend was to be chosen.
-    fn judge_choice(&mut self, arrival: &Arrival, of: &Incarnation, is_first: bool, to: u16) {
-        let service = usize::from(of.service);
-        let sent = arrival.stamp.sent;
+    /// Whether that backend could be chosen.
+    fn judge_choice(&mut self, arrival: &Arrival, of: &Incarnation, to: u16) {
+        let (service, Stamp { number, sent, .. }) = (usize::from(of.service), arrival.stamp);
         let Some(chosen) = self.ledger.backend(service, to) else { return };
-        let tell = || format!("service {service}, {of:?}, {arrival:?}");
+        let tell = || format!("{chosen:?}: service {service}, {of:?}, {arrival:?}");
         if !chosen.takes(sent) {
-            self.report.note(Violation::NotServing, || format!("{chosen:?}: {}", tell()));
+            self.report.note(Violation::NotServing, tell);
         }
         // A new datagram of a flow that went on is none of a new flow.
-        if is_first && (of.tcp || of.fresh) && !chosen.takes_new(sent, of.fresh) {
-            self.report.note(Violation::NotOpen, || format!("{chosen:?}: {}", tell()));
+        if number == 0 && (of.tcp || of.fresh) && !chosen.takes_new(sent, of.fresh) {
+            self.report.note(Violation::NotOpen, tell);
         }
+    }
+
+    /// Whether the packets before this one went there too, or had to go elsewhere.
+    fn judge_move(&mut self, arrival: &Arrival, of: &Incarnation, to: u16) {
         let before = match self.incarnations.get(of.before as usize) {
             Some(before) if of.backend == NOBODY => before,
             _ => of,
@@ -320,12 +326,20 @@ impl<'l> Machine<'l> {
         if before.backend == NOBODY || before.backend == to {
             return;
         }
-        let lost = self.ledger.backend(service, before.backend);
-        if lost.is_some_and(|backend| backend.may_have_lost(before.last_sent)) {
+        // Of two packets that took the two interfaces the later one can be here first.
+        let is_late = of.backend != NOBODY && arrival.stamp.number < u32::from(of.last);
+        let (from, sent) = match is_late {
+            true => (to, arrival.stamp.sent),
+            false => (before.backend, before.last_sent),
+        };
+        let service = usize::from(of.service);
+        let lost = self.ledger.backend(service, from);
+        if lost.is_some_and(|backend| backend.may_have_lost(sent)) {
             self.report.moves += 1;
         } else {
             let from = before.backend;
-            self.report.note(Violation::Moved, || format!("from {from} to {to}: {}", tell()));
+            let tell = || format!("from {from} to {to}: service {service}, {of:?}, {arrival:?}");
+            self.report.note(Violation::Moved, tell);
         }
     }
 
@@ -362,6 +376,7 @@ impl Seat {
             seen: 0,
             service: self.service as u16,
             backend: NOBODY,
+            last: 0,
             last_sent: 0,
             changes,
             before: if tcp { NONE } else { before },

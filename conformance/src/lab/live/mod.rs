@@ -11,6 +11,7 @@
 pub mod frame;
 mod ledger;
 mod machine;
+pub mod owner;
 mod packet;
 mod report;
 mod rng;

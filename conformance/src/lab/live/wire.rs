@@ -61,6 +61,12 @@ impl Wire {
         &self.balancer
     }
 
+    /// The namespace of clients and backends.
+    #[must_use]
+    pub fn far_end(&self) -> &Netns {
+        &self.ends
+    }
+
     /// Names of the balancer's interfaces.
     #[must_use]
     pub fn interfaces() -> Vec<String> {
@@ -132,7 +138,7 @@ impl Wire {
         .map(drop)
     }
 
-    /// The MAC addresses of the balancer's interfaces, or of those at the other ends.
+    /// The MAC addresses of the balancer's interfaces.
     ///
     /// # Errors
     /// When `ip` fails.

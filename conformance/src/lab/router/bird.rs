@@ -35,6 +35,9 @@ impl Router for BirdRouter {
         let mut command = place.namespace.command("bird");
         command.arg("-f").arg("-c").arg(&self.config).arg("-s").arg(&self.socket);
         command.arg("-P").arg(place.file("bird.pid"));
+        if session.restarted {
+            command.arg("-R");
+        }
         let process = self.process.insert(Process::start("bird", &mut command, &log)?);
         wait::until_true("BIRD answers", Duration::from_secs(10), || {
             process.check_running()?;
@@ -144,6 +147,9 @@ fn configuration(session: &Session) -> String {
     option(session.ttl_security, "ttl security on");
     option(!session.four_octet_as, "enable as4 off");
     option(session.extended_messages, "enable extended messages on");
+    if let Some(time) = session.graceful_restart {
+        option(true, &format!("graceful restart on; graceful restart time {time}"));
+    }
     if let Some(password) = &session.password {
         option(true, &format!("password \"{password}\""));
     }

@@ -217,13 +217,14 @@ neighbor {remote} {{
         }
         let _ = write!(
             text,
-            "  capability {{ asn4 {}; route-refresh enable; nexthop {}; extended-message {}; add-path {}; }}
+            "  capability {{ asn4 {}; route-refresh enable; nexthop {}; extended-message {}; add-path {}; graceful-restart {}; }}
   api {{ processes [ told, commands ]; neighbor-changes; receive {{ parsed; update; notification; open; refresh; }} }}
 ",
             on(session.four_octet_as),
             on(session.extended_next_hop),
             on(session.extended_messages),
             if session.add_paths { "send" } else { "disable" },
+            session.graceful_restart.map_or("disable".to_owned(), |time| time.to_string()),
         );
         // It offers IPv6 next hops only with the family IPv6 beside.
         let ipv6 = session.ipv6 || session.extended_next_hop;

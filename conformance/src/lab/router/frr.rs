@@ -191,6 +191,16 @@ router bgp {local_as}
 ",
         session.local
     );
+    if let Some(time) = session.graceful_restart {
+        let _ = write!(
+            text,
+            " bgp graceful-restart
+ bgp graceful-restart restart-time {time}
+ bgp graceful-restart preserve-fw-state
+ neighbor {remote} graceful-restart
+"
+        );
+    }
     let mut option = |on: bool, words: &str| {
         if on {
             let _ = writeln!(text, " neighbor {remote} {words}");

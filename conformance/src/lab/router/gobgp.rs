@@ -77,6 +77,9 @@ impl Router for GoBgp {
         let mut command = place.namespace.command("gobgpd");
         command.arg("-f").arg(&self.config).args(["-l", "debug", "--pprof-disable"]);
         command.args(["--api-hosts", "127.0.0.1:50051"]);
+        if session.restarted {
+            command.arg("--graceful-restart");
+        }
         self.process = Some(Process::start("gobgpd", &mut command, &log)?);
         wait::until_true("gobgpd answers", Duration::from_secs(20), || {
             self.process()?.check_running()?;
@@ -206,6 +209,12 @@ passive-mode = {}
     if session.ttl_security {
         text.push_str("[neighbors.ttl-security.config]\nenabled = true\nttl-min = 255\n");
     }
+    if let Some(time) = session.graceful_restart {
+        let _ = write!(
+            text,
+            "[neighbors.graceful-restart.config]\nenabled = true\nrestart-time = {time}\n"
+        );
+    }
     if session.add_paths {
         text.push_str("[neighbors.add-paths.config]\nsend-max = 8\n");
     }
@@ -217,6 +226,9 @@ passive-mode = {}
             text,
             "[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = \"{family}-unicast\"\n"
         );
+        if session.graceful_restart.is_some() {
+            text.push_str("[neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n");
+        }
         if let Some(limit) = session.prefix_limit {
             let _ =
                 write!(text, "[neighbors.afi-safis.prefix-limit.config]\nmax-prefixes = {limit}\n");

@@ -59,8 +59,40 @@ pub struct Session {
     pub add_paths: bool,
     /// How many prefixes of a family the router takes before it ends the session.
     pub prefix_limit: Option<u32>,
+    /// The router forwards on while it restarts and will be back in so many seconds (RFC 4724).
+    pub graceful_restart: Option<u16>,
+    /// The router is back from such a restart.
+    pub restarted: bool,
     /// What the router announces.
     pub routes: Vec<Announcement>,
+}
+
+impl Session {
+    /// Both sides dial, over IPv4 and for IPv4, and nothing else is asked for. Its router id is the
+    /// router's address.
+    pub fn plain((local, local_as): (Ipv4Addr, u32), (remote, remote_as): (Ipv4Addr, u32)) -> Self {
+        Self {
+            router_id: local,
+            local: local.into(),
+            local_as,
+            remote: remote.into(),
+            remote_as,
+            ipv4: true,
+            ipv6: false,
+            passive: false,
+            multihop: false,
+            password: None,
+            ttl_security: false,
+            four_octet_as: true,
+            extended_next_hop: false,
+            extended_messages: false,
+            add_paths: false,
+            prefix_limit: None,
+            graceful_restart: None,
+            restarted: false,
+            routes: Vec::new(),
+        }
+    }
 }
 
 /// A route that a router announces.

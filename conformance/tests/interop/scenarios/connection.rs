@@ -7,7 +7,8 @@ use anyhow::{Result, bail, ensure};
 use vc5_conformance::lab::router::{HOLD, Session};
 use vc5_conformance::lab::{fabric, wait};
 
-use crate::world::{LIMIT, Ours, THEIRS, VIP, World, usual};
+use super::families::ipv6_alone;
+use crate::world::{LIMIT, Ours, THEIRS, THEIRS6, VIP, VIP6, World, usual};
 
 /// How often two connections are made to meet before a scenario gives up.
 const ATTEMPTS: u32 = 5;
@@ -89,6 +90,12 @@ pub(super) fn md5_they_dial(world: &mut World) -> Result<()> {
     world.both_ways(&usual(), VIP, THEIRS)
 }
 
+pub(super) fn md5_over_ipv6(world: &mut World) -> Result<()> {
+    let session = Session { password: Some(KEY.into()), ..ipv6_alone() };
+    world.up(&session, &our_key(KEY))?;
+    world.both_ways(&session, VIP6, THEIRS6)
+}
+
 pub(super) fn md5_wrong_key(world: &mut World) -> Result<()> {
     world.start(&with_key(KEY), &our_key(OTHER_KEY))?;
     world.stays_down()
@@ -119,9 +126,14 @@ pub(super) fn gtsm(world: &mut World) -> Result<()> {
     world.both_ways(&usual(), VIP, THEIRS)
 }
 
-/// The router's packets come with a lower TTL than 255, as from farther away. Only the node is asked: what a router sends
-/// before its connection is accepted is not held against the TTL, so it may take the session for Established.
+pub(super) fn gtsm_over_ipv6(world: &mut World) -> Result<()> {
+    let session = Session { ttl_security: true, ..ipv6_alone() };
+    world.up(&session, &our_ttl_security())?;
+    world.both_ways(&session, VIP6, THEIRS6)
+}
+
+/// The router's packets come with a lower TTL than 255, as from farther away: not one of them is heard.
 pub(super) fn gtsm_here_alone(world: &mut World) -> Result<()> {
     world.start(&usual(), &our_ttl_security())?;
-    world.node_stays_down()
+    world.stays_down()
 }

@@ -54,6 +54,47 @@ pub(super) fn we_are_killed(world: &mut World) -> Result<()> {
     world.await_announced(VIP).map(drop)
 }
 
+/// A route that is not announced any more after the restart.
+const LEFT_OUT: &str = "198.18.2.0/24";
+
+/// The router is killed, after it announced two routes and said that it would forward on; the node keeps both.
+fn killed_while_forwarding(world: &mut World, time: u16) -> Result<Session> {
+    let routes = [THEIRS, LEFT_OUT].map(Announcement::to).into();
+    let session = Session { graceful_restart: Some(time), routes, ..usual() };
+    world.up(&session, &Ours::default())?;
+    world.await_announced(VIP)?;
+    world.await_received(THEIRS)?;
+    world.await_received(LEFT_OUT)?;
+    world.router.process()?.kill()?;
+    wait::until_true("both routes stale at the node", LIMIT, || {
+        let routes = world.received()?;
+        anyhow::ensure!(routes.len() == 2, "a route of the router that restarts is gone");
+        Ok(routes.iter().all(|route| route["stale"] == true))
+    })?;
+    Ok(session)
+}
+
+/// The routes stay until each is announced anew, or the router says that that was all.
+pub(super) fn they_come_back(world: &mut World) -> Result<()> {
+    let session = killed_while_forwarding(world, 60)?;
+    let routes = vec![Announcement::to(THEIRS)];
+    world.start_router(&Session { restarted: true, routes, ..session })?;
+    wait::until_true("no route stale at the node", LIMIT, || {
+        let routes = world.received()?;
+        anyhow::ensure!(routes.iter().any(|route| route["prefix"] == THEIRS), "the route was gone");
+        Ok(routes.len() == 1 && routes[0]["stale"] == false)
+    })?;
+    world.await_session()?;
+    world.await_announced(VIP).map(drop)
+}
+
+/// The routes go when the time is over that the router said.
+pub(super) fn they_do_not_come_back(world: &mut World) -> Result<()> {
+    killed_while_forwarding(world, 5)?;
+    wait::until_true("the routes gone from the node", LIMIT, || Ok(world.received()?.is_empty()))?;
+    Ok(())
+}
+
 pub(super) fn our_message(world: &mut World) -> Result<()> {
     both(world)?;
     world.node.vc5c(&format!("disable peer \"{MESSAGE}\""))?;

@@ -9,7 +9,7 @@ fn passive() -> Ours {
     Ours { keys: "passive = true".into(), ..Ours::default() }
 }
 
-fn ipv6_alone() -> Session {
+pub(super) fn ipv6_alone() -> Session {
     Session { ipv4: false, ipv6: true, routes: vec![Announcement::to(THEIRS6)], ..over_ipv6() }
 }
 

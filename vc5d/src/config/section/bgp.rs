@@ -52,6 +52,7 @@ pub(super) struct Keys {
     connect_delay_time: Option<Duration>,
     startup_hold_time: Option<Duration>,
     error_wait_time: Option<(Duration, Duration)>,
+    error_forget_time: Option<Duration>,
     shutdown_message: Option<String>,
     ipv4: Option<At<ChannelKeys>>,
     ipv6: Option<At<ChannelKeys>>,
@@ -150,7 +151,8 @@ fn read_keys(mut table: Table<'_>, names: &Names) -> Keys {
             .and_then(|field| hold_time(&field, false)),
         error_wait_time: table
             .get("error-wait-time")
-            .and_then(|field| shortest_and_longest(&field, pace)),
+            .and_then(|field| shortest_and_longest(&field, pace.clone())),
+        error_forget_time: table.get("error-forget-time").and_then(|field| field.duration(pace)),
         shutdown_message: table.get("shutdown-message").and_then(|field| shutdown_message(&field)),
         ipv4: channel(&mut table, "ipv4", names),
         ipv6: channel(&mut table, "ipv6", names),
@@ -322,6 +324,7 @@ impl Keys {
             connect_delay_time: self.connect_delay_time.or(base.connect_delay_time),
             startup_hold_time: self.startup_hold_time.or(base.startup_hold_time),
             error_wait_time: self.error_wait_time.or(base.error_wait_time),
+            error_forget_time: self.error_forget_time.or(base.error_forget_time),
             shutdown_message: self.shutdown_message.or(base.shutdown_message),
             ipv4: channel_over(self.ipv4, base.ipv4),
             ipv6: channel_over(self.ipv6, base.ipv6),
@@ -417,6 +420,7 @@ impl Whole<'_> {
             connect_delay_time: keys.connect_delay_time.unwrap_or(Duration::ZERO),
             startup_hold_time: keys.startup_hold_time.unwrap_or(seconds(240)),
             error_wait_time: keys.error_wait_time.unwrap_or((seconds(1), seconds(60))),
+            error_forget_time: keys.error_forget_time.unwrap_or(seconds(300)),
             shutdown_message: keys.shutdown_message,
             ipv4: keys.ipv4.map(|channel| self.channel("ipv4", channel, external)),
             ipv6: keys.ipv6.map(|channel| self.channel("ipv6", channel, external)),

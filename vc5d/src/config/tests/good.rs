@@ -158,6 +158,7 @@ fn a_protocol_is_its_own_keys_over_those_of_the_template() {
         connect_delay_time: seconds(1),
         startup_hold_time: seconds(120),
         error_wait_time: (seconds(2), seconds(30)),
+        error_forget_time: seconds(90),
         shutdown_message: Some("bye".into()),
         ipv4: Some(channel("none", "anycast", "10.1.10.100")),
         ipv6: None,
@@ -192,6 +193,7 @@ fn a_protocol_is_its_own_keys_over_those_of_the_template() {
         connect_delay_time: seconds(0),
         startup_hold_time: seconds(240),
         error_wait_time: (seconds(1), seconds(60)),
+        error_forget_time: seconds(300),
         shutdown_message: None,
         ipv4: Some(Channel { extended_next_hop: true, ..channel("none", "none", "10.1.10.100") }),
         ipv6: Some(Channel {

@@ -145,6 +145,9 @@ fn attributes(reply: &mut Reply, route: &Route) {
             list.iter().map(|text| format!("({})", text.replace(':', ", "))).collect();
         line(format!("\tBGP.{kind}_community: {}", all.join(" ")));
     }
+    if route.stale {
+        line("\tStale: kept while its neighbour restarts or refreshes".to_owned());
+    }
     if !route.exported_to.is_empty() {
         line(format!("\tExported to: {}", route.exported_to.join(", ")));
     }
