@@ -28,6 +28,7 @@ pub fn local_route(address: IpAddr, name: &str, draining: bool) -> LocalRoute {
         med: None,
         communities: draining.then_some(Community::GRACEFUL_SHUTDOWN).into_iter().collect(),
         tag: Some(name.to_owned()),
+        last: Changes { local_pref: draining.then_some(0), ..Changes::default() },
     }
 }
 
