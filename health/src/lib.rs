@@ -8,7 +8,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`check`] | what to probe, how often, and by which path |
-//! | [`verdict`] | outcomes to `Up` and `Down` by rise and fall (sans-IO) |
+//! | [`verdict`] | outcomes to `Up` and `Down` by rise, fall and window (sans-IO) |
 //! | [`schedule`] | when each probe starts (sans-IO) |
 //! | [`aggregate`] | checks to backend to service to VIP (pure) |
 //! | [`probe`] | one probe of any kind over one fresh socket |
@@ -32,4 +32,4 @@ pub use error::Error;
 pub use path::{Report, check_paths};
 pub use probe::Outcome;
 pub use prober::{ProbeEvent, Prober, ProberConfig, ProberStats, cleanup};
-pub use verdict::Verdict;
+pub use verdict::{Rule, Verdict};

@@ -11,6 +11,10 @@ pub use self::http::HttpCheck;
 pub use self::tls::{Identity, Tls, TlsSettings, Verify};
 pub use self::udp::UdpCheck;
 use crate::error::Error;
+use crate::verdict::Rule;
+
+/// The largest [`Check::jitter`], in percent of the interval.
+pub const JITTER_MAX: u8 = 50;
 
 /// The longest interval and timeout: any later time is one that the clock can still name.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
@@ -56,13 +60,51 @@ pub struct Check {
     pub kind: CheckKind,
     /// From the start of one probe to the start of the next; more than zero, at most 365 days.
     pub interval: Duration,
+    /// The interval while the last outcome contradicts the verdict or there is no verdict; more
+    /// than zero, at most `interval`. `None`: no other than that.
+    pub fast_interval: Option<Duration>,
+    /// By how much of its interval each start is put off at random, in percent; at most
+    /// [`JITTER_MAX`]. The mean stays what it is.
+    pub jitter: u8,
     /// How long one probe may take, from connect to the end of the answer; more than zero, at most
     /// 365 days.
     pub timeout: Duration,
-    /// Successes in a row that make the verdict Up; at least 1.
-    pub rise: u32,
-    /// Failures in a row that make the verdict Down; at least 1.
-    pub fall: u32,
+    /// How many outcomes of which kind make a verdict.
+    pub rule: Rule,
+}
+
+impl Check {
+    /// A check with the usual settings: every 2 s, within 1 s, up after 3 successes in a row, down
+    /// after 2 failures.
+    #[must_use]
+    pub fn new(kind: CheckKind) -> Self {
+        Self {
+            kind,
+            interval: Duration::from_secs(2),
+            fast_interval: None,
+            jitter: 0,
+            timeout: Duration::from_secs(1),
+            rule: Rule::default(),
+        }
+    }
+
+    /// Says which value cannot be used.
+    fn validate(&self) -> Result<(), String> {
+        if self.interval.is_zero() || self.timeout.is_zero() {
+            return Err("interval and timeout must be more than zero".into());
+        }
+        if self.interval > LONGEST || self.timeout > LONGEST {
+            return Err("interval and timeout must be at most 365 days".into());
+        }
+        if self.fast_interval.is_some_and(|fast| fast.is_zero() || fast > self.interval) {
+            return Err("the fast interval must be more than zero and at most the interval".into());
+        }
+        if self.jitter > JITTER_MAX {
+            return Err(format!("jitter must be at most {JITTER_MAX} percent"));
+        }
+        self.rule.validate()?;
+        self.kind.validate()
+    }
 }
 
 /// What a check asks.
@@ -119,23 +161,13 @@ impl Probe {
                 return fail(format!("{address} is an IPv4 address in IPv6 form"));
             }
         }
-        let check = &self.check;
-        if check.interval.is_zero() || check.timeout.is_zero() {
-            return fail("interval and timeout must be more than zero".into());
-        }
-        if check.interval > LONGEST || check.timeout > LONGEST {
-            return fail("interval and timeout must be at most 365 days".into());
-        }
-        if check.rise == 0 || check.fall == 0 {
-            return fail("rise and fall must be at least 1".into());
-        }
         if self.key.port == 0 {
             return fail("port 0 cannot be probed".into());
         }
         if self.ttl == Some(0) {
             return fail("ttl must be 1 to 255".into());
         }
-        check.kind.validate().or_else(fail)
+        self.check.validate().or_else(fail)
     }
 }
 
@@ -144,7 +176,6 @@ mod tests {
     use super::*;
 
     fn probe(kind: CheckKind) -> Probe {
-        let second = Duration::from_secs(1);
         Probe {
             key: ProbeKey {
                 vip: "192.0.2.1".parse().unwrap(),
@@ -155,7 +186,7 @@ mod tests {
             },
             path: ProbePath::Dsr,
             ttl: Some(1),
-            check: Check { kind, interval: second, timeout: second, rise: 1, fall: 1 },
+            check: Check::new(kind),
         }
     }
 
@@ -177,10 +208,10 @@ mod tests {
         mapped.key.backend = "::ffff:198.51.100.1".parse().unwrap();
         assert!(message(mapped).contains("in IPv6 form"));
         let mut zero = probe(CheckKind::Tcp);
-        zero.check.fall = 0;
+        zero.check.rule.fall = 0;
         assert_eq!(
             message(zero),
-            "192.0.2.1 80/tcp on 198.51.100.1 (alive): rise and fall must be at least 1"
+            "192.0.2.1 80/tcp on 198.51.100.1 (alive): rise and fall must be 1 to 100"
         );
         assert!(message(Probe { ttl: Some(0), ..probe(CheckKind::Tcp) }).contains("ttl"));
         let mut endless = probe(CheckKind::Tcp);

@@ -62,7 +62,7 @@ mod tests {
         let receive = receive.map(|text| text.as_bytes().to_vec());
         let kind = CheckKind::Udp(UdpCheck { send: b"ping".to_vec(), receive });
         let timeout = Duration::from_millis(timeout);
-        let check = Check { kind, interval: timeout, timeout, rise: 1, fall: 1 };
+        let check = Check { timeout, ..Check::new(kind) };
         let target = Target { address, source: None, mark: None, ttl: None };
         run(target, &check, address.ip()).await.outcome
     }

@@ -122,10 +122,10 @@ impl Driver {
             let machine = match old.remove(&probe.key) {
                 Some(Known { probe: before, machine }) if before == *probe => machine,
                 Some(Known { mut machine, .. }) => {
-                    machine.swap_check(check.rise, check.fall);
+                    machine.swap_check(check.rule);
                     machine
                 }
-                None => Machine::new(check.rise, check.fall),
+                None => Machine::new(check.rule),
             };
             self.machines.insert(probe.key.clone(), Known { probe: probe.clone(), machine });
         }
@@ -258,7 +258,7 @@ async fn sleep_until(at: Option<Instant>) {
 mod tests {
     use super::*;
     use crate::check::{Check, CheckKind};
-    use crate::verdict::Verdict;
+    use crate::verdict::{Rule, Verdict};
 
     fn probe(port: u16, timeout: Duration) -> Arc<Probe> {
         let here = "127.0.0.1".parse().unwrap();
@@ -273,11 +273,10 @@ mod tests {
             path: ProbePath::Direct,
             ttl: None,
             check: Check {
-                kind: CheckKind::Tcp,
                 interval: Duration::from_millis(1),
                 timeout,
-                rise: 1,
-                fall: 2,
+                rule: Rule::runs(1, 2),
+                ..Check::new(CheckKind::Tcp)
             },
         })
     }

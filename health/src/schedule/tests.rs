@@ -19,11 +19,9 @@ fn probe(name: u32, interval: u32, timeout: u32) -> Arc<Probe> {
         path: ProbePath::Direct,
         ttl: None,
         check: Check {
-            kind: CheckKind::Tcp,
             interval: MS * interval,
             timeout: MS * timeout,
-            rise: 1,
-            fall: 1,
+            ..Check::new(CheckKind::Tcp)
         },
     })
 }

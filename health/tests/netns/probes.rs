@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use vc5_health::{
     Check, CheckKind, HttpCheck, Probe, ProbeEvent, ProbeKey, ProbePath, Prober, ProberConfig,
-    Verdict,
+    Rule, Verdict,
 };
 
 use crate::lab::{Lab, VIP4, VIP6};
@@ -42,11 +42,10 @@ pub(crate) fn probe(label: &str, path: ProbePath, vip: &str, to: &str, kind: Che
         path,
         ttl: Some(1),
         check: Check {
-            kind,
             interval: Duration::from_millis(100),
             timeout: Duration::from_secs(5),
-            rise: 1,
-            fall: 1,
+            rule: Rule::runs(1, 1),
+            ..Check::new(kind)
         },
     }
 }

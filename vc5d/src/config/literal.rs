@@ -48,6 +48,13 @@ pub(super) fn percent(text: &str) -> Result<u8, String> {
     valid.ok_or_else(|| format!("`{text}` is not a percentage, \"1%\" to \"100%\""))
 }
 
+/// Reads `"50%"`, from 0 to `most`.
+pub(super) fn percent_to(text: &str, most: u8) -> Result<u8, String> {
+    let number = text.strip_suffix('%').and_then(|digits| digits.parse().ok());
+    let valid = number.filter(|number| *number <= most);
+    valid.ok_or_else(|| format!("`{text}` is not a percentage, \"0%\" to \"{most}%\""))
+}
+
 /// Reads one element of a BIRD prefix set: `P`, `P+` or `P{shortest,longest}`.
 pub(super) fn prefix_match(text: &str) -> Result<PrefixMatch, String> {
     let shape = || {

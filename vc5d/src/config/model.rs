@@ -356,18 +356,10 @@ impl Pool {
 pub struct Check {
     /// The name.
     pub name: String,
-    /// `type` and its parameters.
-    pub kind: CheckKind,
     /// `port`: default the service's.
     pub port: Option<u16>,
-    /// `interval`: 50 ms to 1 h, default 2 s.
-    pub interval: Duration,
-    /// `timeout`: 10 ms up to the interval's size or more, default 1 s.
-    pub timeout: Duration,
-    /// `rise`: successes in a row until up, 1 to 100, default 3.
-    pub rise: u32,
-    /// `fall`: failures in a row until down, 1 to 100, default 2.
-    pub fall: u32,
+    /// `type` and its parameters, when it asks, and what makes a verdict.
+    pub check: vc5_health::Check,
 }
 
 impl Check {

@@ -1,4 +1,4 @@
-use vc5_health::{Check, Probe, ProbeKey, ProbePath, ProberConfig};
+use vc5_health::{Probe, ProbeKey, ProbePath, ProberConfig};
 
 use crate::config::model::{self, AdminState, Config, ProbeSettings};
 use crate::core::service_label;
@@ -41,22 +41,12 @@ pub fn probes(config: &Config) -> Vec<Probe> {
                         service: service_label(service.ports, service.protocol),
                         check: check.name.clone(),
                     };
-                    probes.push(Probe { key, path, ttl: pool.ttl, check: translate(check) });
+                    probes.push(Probe { key, path, ttl: pool.ttl, check: check.check.clone() });
                 }
             }
         }
     }
     probes
-}
-
-fn translate(check: &model::Check) -> Check {
-    Check {
-        kind: check.kind.clone(),
-        interval: check.interval,
-        timeout: check.timeout,
-        rise: check.rise,
-        fall: check.fall,
-    }
 }
 
 #[cfg(test)]

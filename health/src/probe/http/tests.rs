@@ -55,7 +55,7 @@ fn check(expect: &[(u16, u16)], timeout: Duration) -> Check {
 }
 
 fn check_of(http: HttpCheck, timeout: Duration) -> Check {
-    Check { kind: CheckKind::Http(http), interval: timeout, timeout, rise: 1, fall: 1 }
+    Check { timeout, ..Check::new(CheckKind::Http(http)) }
 }
 
 async fn ask(answer: impl Into<Vec<u8>>, then: Then, check: &Check) -> (Outcome, Seen) {

@@ -89,7 +89,7 @@ fn https(tls: Tls, host: Option<&str>, body: &str) -> CheckKind {
 
 async fn ask(address: SocketAddr, kind: CheckKind, timeout: u64) -> Outcome {
     let timeout = Duration::from_millis(timeout);
-    let check = Check { kind, interval: timeout, timeout, rise: 1, fall: 1 };
+    let check = Check { timeout, ..Check::new(kind) };
     let target = Target { address, source: None, mark: None, ttl: None };
     let finished = run(target, &check, address.ip()).await;
     let outcome = finished.outcome.clone();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vc5_bgp::session::{GracefulRestart, LimitAction, Password, PrefixLimit};
 use vc5_bgp::wire::BgpRole;
-use vc5_health::{HttpCheck, Tls, TlsSettings, UdpCheck, Verify};
+use vc5_health::{HttpCheck, Rule, Tls, TlsSettings, UdpCheck, Verify};
 use vc5_xdp::{OnDown, Ports, Unknown};
 
 use super::super::model::*;
@@ -209,6 +209,35 @@ fn a_protocol_is_its_own_keys_over_those_of_the_template() {
     assert_eq!(config.bgp.into_values().collect::<Vec<_>>(), [tor1, tor2]);
 }
 
+/// Each figure of the profile holds unless its key is there.
+#[test]
+fn the_profile_vc5_decides_as_the_predecessor_did() {
+    let config = with_base(
+        r#"
+            [check.whole]
+            type = "tcp"
+            profile = "vc5"
+            [check.partly]
+            type = "tcp"
+            profile = "vc5"
+            timeout = "1s"
+            jitter = "5%"
+            rise = 4
+        "#,
+    );
+    let checks = config.unwrap().checks;
+    let vc5 = vc5_health::Check {
+        timeout: seconds(2),
+        rule: Rule { rise: 5, fall: 2, window: Some(5) },
+        ..vc5_health::Check::new(CheckKind::Tcp)
+    };
+    assert_eq!(vc5.interval, seconds(2));
+    assert_eq!(checks["whole"].check, vc5);
+    let mut partly = vc5_health::Check { timeout: seconds(1), jitter: 5, ..vc5 };
+    partly.rule.rise = 4;
+    assert_eq!(checks["partly"].check, partly);
+}
+
 #[test]
 fn pools_checks_and_vips_arrive() {
     let config = good();
@@ -227,9 +256,14 @@ fn pools_checks_and_vips_arrive() {
         on_down: OnDown::Stick,
     };
     assert_eq!(config.pools.into_values().collect::<Vec<_>>(), [pool]);
-    let alive = Check {
-        name: "alive".into(),
-        kind: CheckKind::Http(HttpCheck {
+    let check = |name: &str, kind| Check {
+        name: name.into(),
+        port: None,
+        check: vc5_health::Check { jitter: 10, ..vc5_health::Check::new(kind) },
+    };
+    let mut alive = check(
+        "alive",
+        CheckKind::Http(HttpCheck {
             host: Some("www.example.org".into()),
             path: "/alive".into(),
             headers: vec![("X-Probe".into(), "vc5".into())],
@@ -238,36 +272,22 @@ fn pools_checks_and_vips_arrive() {
             body_limit: 4096,
             ..HttpCheck::default()
         }),
-        port: Some(8080),
-        interval: seconds(1),
-        timeout: Duration::from_millis(250),
-        rise: 4,
-        fall: 5,
-    };
-    let spare = Check {
-        name: "spare".into(),
-        kind: CheckKind::Tcp,
-        port: None,
-        interval: seconds(2),
-        timeout: seconds(1),
-        rise: 3,
-        fall: 2,
-    };
-    let echo = Check {
-        name: "echo".into(),
-        kind: CheckKind::Udp(UdpCheck { send: b"ping".to_vec(), receive: Some(vec![0, 255]) }),
-        ..spare.clone()
-    };
+    );
+    alive.port = Some(8080);
+    alive.check.interval = seconds(1);
+    alive.check.fast_interval = Some(Duration::from_millis(100));
+    alive.check.jitter = 0;
+    alive.check.timeout = Duration::from_millis(250);
+    alive.check.rule = Rule { rise: 4, fall: 5, window: Some(8) };
+    let udp = UdpCheck { send: b"ping".to_vec(), receive: Some(vec![0, 255]) };
+    let echo = check("echo", CheckKind::Udp(udp));
     let settings = TlsSettings {
         server_name: Some("www.example.org".into()),
         verify: Verify::Pinned(vec![[0xab; 32]]),
         identity: None,
     };
-    let secure = Check {
-        name: "secure".into(),
-        kind: CheckKind::Tls(Tls::new(settings).unwrap()),
-        ..spare.clone()
-    };
+    let secure = check("secure", CheckKind::Tls(Tls::new(settings).unwrap()));
+    let spare = check("spare", CheckKind::Tcp);
     assert_eq!(config.checks.into_values().collect::<Vec<_>>(), [alive, echo, secure, spare]);
     let udp = Service {
         ports: Ports::One(53),

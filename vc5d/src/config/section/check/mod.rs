@@ -3,13 +3,13 @@
 mod http;
 mod tls;
 mod udp;
+mod verdict;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::super::model::{Check, CheckKind};
 use super::super::read::{Field, Table};
-use super::{collect, milliseconds, port, seconds};
+use super::{collect, port};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -54,13 +54,7 @@ fn check(name: &str, mut table: Table<'_>) -> Option<Check> {
         }
     }
     let port = table.get("port").and_then(|field| port(&field));
-    let longest = seconds(3600);
-    let interval =
-        table.get("interval").and_then(|field| field.duration(milliseconds(50)..=longest));
-    let timeout = table.get("timeout").and_then(|field| field.duration(milliseconds(10)..=longest));
-    let count = |field: Field<'_>| field.number(1..=100_u32);
-    let rise = table.get("rise").and_then(count);
-    let fall = table.get("fall").and_then(count);
+    let pace = verdict::read(&mut table);
     table.end();
     let kind = match kind? {
         Kind::Tcp => CheckKind::Tcp,
@@ -70,15 +64,7 @@ fn check(name: &str, mut table: Table<'_>) -> Option<Check> {
         Kind::Udp => CheckKind::Udp(udp),
         Kind::Later => return None,
     };
-    Some(Check {
-        name: name.to_owned(),
-        kind,
-        port,
-        interval: interval.unwrap_or(seconds(2)),
-        timeout: timeout.unwrap_or(Duration::from_secs(1)),
-        rise: rise.unwrap_or(3),
-        fall: fall.unwrap_or(2),
-    })
+    Some(Check { name: name.to_owned(), port, check: vc5_health::Check { kind, ..pace } })
 }
 
 fn kind(field: &Field<'_>) -> Option<Kind> {
