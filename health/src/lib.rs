@@ -25,8 +25,8 @@ pub mod schedule;
 pub mod verdict;
 
 pub use check::{
-    Check, CheckKind, HttpCheck, Identity, Probe, ProbeKey, ProbePath, Tls, TlsSettings, UdpCheck,
-    Verify,
+    Check, CheckKind, DnsCheck, ExecCheck, HttpCheck, IcmpCheck, Identity, Probe, ProbeKey,
+    ProbePath, Tls, TlsSettings, UdpCheck, Verify,
 };
 pub use error::Error;
 pub use path::{Report, check_paths};

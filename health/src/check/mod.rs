@@ -1,13 +1,19 @@
 //! What to probe, how often, and by which path.
 
+pub mod dns;
+pub mod exec;
 pub mod http;
+pub mod icmp;
 pub mod tls;
 pub mod udp;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use self::dns::DnsCheck;
+pub use self::exec::ExecCheck;
 pub use self::http::HttpCheck;
+pub use self::icmp::IcmpCheck;
 pub use self::tls::{Identity, Tls, TlsSettings, Verify};
 pub use self::udp::UdpCheck;
 use crate::error::Error;
@@ -112,6 +118,8 @@ impl Check {
 pub enum CheckKind {
     /// A TCP connection can be made. It is closed by RST at once.
     Tcp,
+    /// A SYN is answered by SYN-ACK. The handshake is not completed: a RST ends it.
+    Syn,
     /// An HTTP/1.1 request is answered with an expected status.
     Http(HttpCheck),
     /// As [`CheckKind::Http`], over TLS.
@@ -120,15 +128,25 @@ pub enum CheckKind {
     Tls(Tls),
     /// A UDP datagram is answered.
     Udp(UdpCheck),
+    /// A DNS query is answered with an expected response code.
+    Dns(DnsCheck),
+    /// An ICMP echo request is answered. The port says nothing here. Needs CAP_NET_RAW.
+    Icmp(IcmpCheck),
+    /// A command exits with status 0. It is told about the probe by its environment, and the way
+    /// to the backend is its own business.
+    Exec(ExecCheck),
 }
 
 impl CheckKind {
     /// Says which value cannot be used.
     fn validate(&self) -> Result<(), String> {
         match self {
-            Self::Tcp | Self::Tls(_) => Ok(()),
+            Self::Tcp | Self::Syn | Self::Tls(_) => Ok(()),
             Self::Http(http) | Self::Https(http, _) => http.validate(),
             Self::Udp(udp) => udp.validate(),
+            Self::Dns(dns) => dns.validate(),
+            Self::Icmp(icmp) => icmp.validate(),
+            Self::Exec(exec) => exec.validate(),
         }
     }
 }

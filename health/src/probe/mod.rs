@@ -4,8 +4,14 @@
 //! leave a socket in TIME_WAIT here. Every socket is therefore set to close by RST, and only where
 //! the peer closed first is that taken back.
 
+#[cfg(test)]
+mod alone;
+mod dns;
+mod exec;
 mod http;
+mod icmp;
 mod socket;
+mod syn;
 mod tcp;
 mod tls;
 mod udp;
@@ -17,7 +23,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::check::{Check, CheckKind};
+#[cfg(test)]
+pub(crate) use self::alone::{alone, run};
+use crate::check::{CheckKind, Probe};
 
 const CLOSED_EARLY: &str = "connection closed too early";
 
@@ -68,16 +76,29 @@ impl Finished {
     }
 }
 
-/// Runs one probe to its outcome, which takes at most `check.timeout`. `vip` is what an HTTP
-/// request names as its host unless the check says otherwise.
-pub async fn run(target: Target, check: &Check, vip: IpAddr) -> Finished {
-    let clock = Clock { begun: Instant::now(), timeout: check.timeout };
-    match &check.kind {
-        CheckKind::Tcp => tcp::probe(target, clock).await,
-        CheckKind::Http(check) => http::probe(target, clock, check, None, vip).await,
-        CheckKind::Https(check, tls) => http::probe(target, clock, check, Some(tls), vip).await,
-        CheckKind::Tls(tls) => tls::probe(target, clock, tls, vip).await,
-        CheckKind::Udp(check) => udp::probe(target, clock, check).await,
+/// What the probes of one prober have in common.
+#[derive(Debug, Default)]
+pub struct Shared {
+    pingers: icmp::Pingers,
+}
+
+impl Shared {
+    /// Runs one probe to its outcome, which takes at most the timeout of its check.
+    pub async fn run(&self, target: Target, probe: &Probe) -> Finished {
+        let Probe { key, check, .. } = probe;
+        let vip = key.vip;
+        let clock = Clock { begun: Instant::now(), timeout: check.timeout };
+        match &check.kind {
+            CheckKind::Tcp => tcp::probe(target, clock).await,
+            CheckKind::Syn => syn::probe(target, clock).await,
+            CheckKind::Http(check) => http::probe(target, clock, check, None, vip).await,
+            CheckKind::Https(check, tls) => http::probe(target, clock, check, Some(tls), vip).await,
+            CheckKind::Tls(tls) => tls::probe(target, clock, tls, vip).await,
+            CheckKind::Udp(check) => udp::probe(target, clock, check).await,
+            CheckKind::Dns(check) => dns::probe(target, clock, check).await,
+            CheckKind::Icmp(check) => icmp::probe(target, clock, check, &self.pingers).await,
+            CheckKind::Exec(check) => exec::probe(target, clock, check, probe).await,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -13,6 +13,15 @@ use super::Target;
 /// Connects to the target. The stream closes by RST until [`close_orderly`] is called on it.
 pub(super) async fn connect(target: Target) -> Result<TcpStream, String> {
     let socket = stream(target)?;
+    socket.connect(target.address).await.map_err(|error| describe(&error))
+}
+
+/// As [`connect`], but nothing is sent after the peer's SYN-ACK for 200 ms. A stream that is dropped
+/// before has made no connection.
+pub(super) async fn half_open(target: Target) -> Result<TcpStream, String> {
+    let socket = stream(target)?;
+    let hold = SockRef::from(&socket).set_tcp_quickack(false);
+    hold.map_err(step("hold back the ACK"))?;
     socket.connect(target.address).await.map_err(|error| describe(&error))
 }
 
@@ -33,11 +42,20 @@ fn report_errors(socket: &Socket, address: SocketAddr) -> io::Result<()> {
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
     };
     let on: libc::c_int = 1;
-    let length = size_of_val(&on) as libc::socklen_t;
-    // SAFETY: the option is an int, and `on` and its length are of one that lives through the call.
-    let set = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const on).cast(), length)
-    };
+    set_option(socket.as_raw_fd(), level, name, &on)
+}
+
+/// Sets an option of a socket whose value is plain numbers.
+pub(super) fn set_option<T: Copy>(
+    socket: RawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    let length = size_of_val(value) as libc::socklen_t;
+    // SAFETY: the kernel reads `length` bytes from the value, which lives through the call.
+    let set =
+        unsafe { libc::setsockopt(socket, level, name, std::ptr::from_ref(value).cast(), length) };
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -67,14 +85,28 @@ fn open(target: Target, kind: Type, protocol: Protocol) -> Result<Socket, String
         };
         set.map_err(step("set the TTL"))?;
     }
-    if let Some(source) = target.source {
-        let bound = socket.bind(&SocketAddr::new(source, 0).into());
-        bound.map_err(|error| match error.kind() {
-            io::ErrorKind::AddrNotAvailable => format!("{source} is not an address of this host"),
-            _ => format!("cannot bind to {source}: {}", describe(&error)),
-        })?;
-    }
+    bind(&socket, target)?;
     Ok(socket)
+}
+
+/// Binds the socket to the source of the target, if that has one.
+fn bind(socket: &Socket, target: Target) -> Result<(), String> {
+    let Some(source) = target.source else { return Ok(()) };
+    let bound = socket.bind(&SocketAddr::new(source, 0).into());
+    bound.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrNotAvailable => format!("{source} is not an address of this host"),
+        _ => format!("cannot bind to {source}: {}", describe(&error)),
+    })
+}
+
+/// Says if the source of the target, where it has one, is not an address of this host.
+pub(super) fn can_be_source(target: Target) -> Result<(), String> {
+    if target.source.is_none() {
+        return Ok(());
+    }
+    let domain = Domain::for_address(target.address);
+    let socket = Socket::new(domain, Type::DGRAM.cloexec(), None).map_err(step("open a socket"))?;
+    bind(&socket, target)
 }
 
 /// Lets the stream close by FIN. Only for one whose peer has closed already: then this end goes

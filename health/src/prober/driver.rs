@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use super::{ProbeEvent, ProberStats};
 use crate::check::{Probe, ProbeKey, ProbePath};
 use crate::path::{Pair, PathStates};
-use crate::probe::{self, Outcome, Target};
+use crate::probe::{Outcome, Shared, Target};
 use crate::schedule::{Run, Scheduler, Start};
 use crate::verdict::Machine;
 
@@ -45,6 +45,7 @@ pub(super) struct Driver {
     scheduler: Scheduler,
     machines: HashMap<ProbeKey, Known>,
     states: PathStates,
+    shared: Arc<Shared>,
     /// Runs under way, and connections that are still to be seen closed.
     tasks: JoinSet<()>,
     /// Whose run each task is, for the one that ends without a report.
@@ -75,6 +76,7 @@ impl Driver {
             scheduler: Scheduler::new(seed, concurrency),
             machines: HashMap::new(),
             states: PathStates::default(),
+            shared: Arc::default(),
             tasks: JoinSet::new(),
             owners: HashMap::new(),
             runs: HashMap::new(),
@@ -151,10 +153,10 @@ impl Driver {
 
     fn start(&mut self, start: Start, target: Target) {
         let Start { probe, run } = start;
-        let report = self.report.clone();
+        let (report, shared) = (self.report.clone(), self.shared.clone());
         let owner = Owner { key: probe.key.clone(), run, begun: Instant::now() };
         let task = self.tasks.spawn(async move {
-            let finished = probe::run(target, &probe.check, probe.key.vip).await;
+            let finished = shared.run(target, &probe).await;
             let outcome = finished.outcome.clone();
             // An error means that the driver is gone.
             let _ = report.send(Done { key: probe.key.clone(), run, outcome });
