@@ -12,6 +12,7 @@ pub mod core;
 pub mod gate;
 pub mod lifecycle;
 pub mod preflight;
+pub mod signal;
 pub mod snapshot;
 pub mod telemetry;
 pub mod translate;

@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 use vc5_xdp::Ports;
 
 pub use crate::admin::{Off, Word};
+pub use crate::signal::{Source, Stand};
 
 /// Everything.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -47,6 +48,10 @@ pub enum Subject {
     Vip,
     /// The route of a VIP address.
     Route,
+    /// What is said of a backend by its agent, its state file, the link or its traffic.
+    Report,
+    /// This node's own path to a backend.
+    Path,
 }
 
 /// One change with its cause.
@@ -416,6 +421,10 @@ pub struct Backend {
     pub admin: Option<Word>,
     /// When that state was entered.
     pub since: f64,
+    /// What is said of it besides its checks.
+    pub reports: Vec<Report>,
+    /// Why this node's own path to it is lost, so that its verdict is held.
+    pub path_lost: Option<String>,
     /// By check name.
     pub checks: BTreeMap<String, CheckResult>,
     /// MAC address, when the dataplane knows it.
@@ -426,6 +435,21 @@ pub struct Backend {
     pub ring_slots: u32,
     /// Dataplane counters.
     pub traffic: Traffic,
+}
+
+/// What is said of a backend.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// Who says it.
+    pub source: Source,
+    /// What it is said to be.
+    pub state: Stand,
+    /// The weight in place of the configured one.
+    pub weight: Option<u32>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Since when it says so.
+    pub since: f64,
 }
 
 /// The last result of one check on one backend.

@@ -132,6 +132,7 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
     names_of([
         ("router.learn-time", old.router.learn_time != new.router.learn_time),
         ("control.history", old.control.history != new.control.history),
+        ("probe.on-path-loss", old.probe.on_path_loss != new.probe.on_path_loss),
         ("dataplane.on-stop", old.dataplane.on_stop != new.dataplane.on_stop),
     ])
 }

@@ -15,6 +15,7 @@ pub use vc5_health::CheckKind;
 use vc5_xdp::{OnDown, Ports, Unknown};
 
 use crate::gate::DampingSettings;
+use crate::signal::path::OnLoss;
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,6 +133,8 @@ pub struct ProbeSettings {
     pub table_base: u32,
     /// `rule-priority`: the first of the rule priorities used; default 20000.
     pub rule_priority: u32,
+    /// `on-path-loss`: what this node's own loss of the way to backends means; default `withdraw`.
+    pub on_path_loss: OnLoss,
 }
 
 /// A filter: ordered rules, first match decides, else the default.
@@ -338,6 +341,8 @@ pub struct Pool {
     pub ttl: Option<u8>,
     /// `on-down`, for services that do not say it themselves; default `reselect`.
     pub on_down: OnDown,
+    /// `neighbour`: a backend that does not answer on the link is down; default true.
+    pub neighbour: bool,
 }
 
 impl Pool {

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use vc5_health::{ProbeEvent, Verdict, aggregate};
 
+use super::path::Path;
+use super::signals::Standing;
 use crate::admin::Word;
 use crate::config::model::AdminState;
 use crate::snapshot::BackendState;
@@ -39,8 +41,17 @@ pub(crate) struct BackendEntry {
     /// The administrator's word: the stricter of the configuration's and that at the control socket.
     pub(crate) admin: AdminState,
     configured: AdminState,
+    pub(crate) configured_weight: u32,
     pub(crate) word: Option<Word>,
+    /// What is said of it besides.
+    pub(crate) signals: Standing,
+    /// This node's own path to it.
+    pub(crate) path: Path,
+    /// Without a path it does not count for the gate.
+    pub(crate) needs_path: bool,
     pub(crate) checks: BTreeMap<String, CheckEntry>,
+    /// What its checks say by themselves.
+    checked: Verdict,
     pub(crate) verdict: Verdict,
     pub(crate) since: Instant,
     /// It was up when its service last had enough backends not to panic.
@@ -59,8 +70,13 @@ impl BackendEntry {
             weight: 1,
             admin: AdminState::Enabled,
             configured: AdminState::Enabled,
+            configured_weight: 1,
             word: None,
+            signals: Standing::default(),
+            path: Path::default(),
+            needs_path: false,
             checks,
+            checked: Verdict::Unknown,
             verdict: Verdict::Unknown,
             since: now,
             good: false,
@@ -89,44 +105,79 @@ impl BackendEntry {
             self.settle(now);
         }
         self.configured = admin;
-        self.admin = Word::applied_to(self.word.as_ref(), admin);
+        self.settle_admin();
+    }
+
+    /// `weight` in the configuration; a report may stand against it.
+    pub(crate) fn set_weight(&mut self, configured: u32) {
+        self.configured_weight = configured;
+        self.weight = self.signals.weight(configured);
+    }
+
+    /// Works out anew whether it may be used.
+    pub(crate) fn settle_admin(&mut self) {
+        let admin = Word::applied_to(self.word.as_ref(), self.configured);
+        self.admin = self.signals.stricter(admin);
     }
 
     /// The administrator's word at the control socket. Probes go on meanwhile.
     pub(crate) fn set_word(&mut self, word: Option<Word>) {
-        self.admin = Word::applied_to(word.as_ref(), self.configured);
         self.word = word;
+        self.settle_admin();
     }
 
-    /// Takes a probe's result; true when the verdict on the backend changed.
+    /// Takes a probe's result; true when the verdict on the backend changed, or whether it counts.
     pub(crate) fn probed(&mut self, event: ProbeEvent, now: Instant) -> bool {
+        let worked = self.works();
         let Some(check) = self.checks.get_mut(&event.key.check) else { return false };
         // A probe that was set up anew starts undecided; what is known stands until it decides.
-        if event.verdict != Verdict::Unknown {
+        if event.verdict != Verdict::Unknown && self.path.believes(&event) {
             check.verdict = event.verdict;
         }
-        if !event.outcome.ok {
+        if !event.outcome.ok && self.path.blames() {
             check.last_failure = Some((event.at, event.outcome.diagnostic.clone()));
         }
         check.last = Some(event);
-        self.settle(now)
+        self.settle(now) || self.works() != worked
+    }
+
+    /// Whether it is up and this node can reach it, as far as that matters.
+    pub(crate) fn works(&self) -> bool {
+        self.verdict == Verdict::Up && !self.is_cut_off()
+    }
+
+    /// Whether it does not count for the gate, because this node's own path to it is lost or not proven again.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        let proven = |check: &CheckEntry| {
+            check.last.as_ref().is_some_and(|last| last.outcome.ok && self.path.proven_at(last.at))
+        };
+        let proven = match self.path {
+            Path::Whole => true,
+            Path::Lost(_) => false,
+            Path::Learning { .. } => self.checks.values().all(proven),
+        };
+        self.needs_path && !proven
     }
 
     /// When an undecided check begins to count.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let undecided = self.checks.values().filter(|check| check.verdict == Verdict::Unknown);
         // What has passed has been settled already.
-        undecided.filter_map(|check| check.late_until).filter(|until| *until > self.settled).min()
+        let late = undecided.filter_map(|check| check.late_until);
+        late.filter(|until| *until > self.settled).chain(self.path.poll_timeout()).min()
     }
 
     /// Works the verdict out anew; true when it changed.
     pub(crate) fn settle(&mut self, now: Instant) -> bool {
         self.settled = now;
-        let mut counting = self.checks.values().filter(|check| check.counts(now)).peekable();
-        if counting.peek().is_none() && !self.checks.is_empty() {
-            return false;
+        if self.path.timeout(now) {
+            self.believe_the_last();
         }
-        let verdict = aggregate::backend(counting.map(|check| check.verdict));
+        let mut counting = self.checks.values().filter(|check| check.counts(now)).peekable();
+        if counting.peek().is_some() || self.checks.is_empty() {
+            self.checked = aggregate::backend(counting.map(|check| check.verdict));
+        }
+        let verdict = self.signals.over(self.checked, &self.path);
         let changed = verdict != self.verdict;
         if changed {
             self.verdict = verdict;
@@ -135,9 +186,20 @@ impl BackendEntry {
         changed
     }
 
-    /// What the failing check found when it failed last.
-    pub(crate) fn failure(&self) -> Option<&str> {
-        self.failing().map(|(_, diagnostic)| diagnostic)
+    /// What probes found last counts from now on, bad or good.
+    fn believe_the_last(&mut self) {
+        for check in self.checks.values_mut() {
+            let last = check.last.as_ref().map(|event| event.verdict);
+            check.verdict = last.filter(|v| *v != Verdict::Unknown).unwrap_or(check.verdict);
+        }
+    }
+
+    /// What keeps it from counting: this node's own path, what is said of it, or what the failing check found when it
+    /// failed last.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let path = self.path.cause().filter(|_| self.is_cut_off());
+        path.or_else(|| self.signals.down_cause(&self.path))
+            .or_else(|| self.failing().map(|(_, diagnostic)| diagnostic.to_owned()))
     }
 
     fn failing(&self) -> Option<(&str, &str)> {
@@ -159,6 +221,9 @@ impl BackendEntry {
 
     /// Why its verdict is what it is.
     pub(crate) fn cause(&self) -> String {
+        if let Some(cause) = self.signals.down_cause(&self.path) {
+            return cause;
+        }
         match (self.verdict, self.failing()) {
             (Verdict::Down, Some((check, why))) => format!("check {check}: {why}"),
             (Verdict::Down, None) => "a check is down".to_owned(),

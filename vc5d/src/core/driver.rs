@@ -19,6 +19,7 @@ use super::view::{Clock, View};
 use crate::admin::Words;
 use crate::config::model::Config;
 use crate::gate::FLUSH_LIMIT;
+use crate::signal::Signal;
 use crate::telemetry::Metrics;
 use crate::translate;
 
@@ -51,6 +52,8 @@ pub enum Request {
         /// The answer.
         done: oneshot::Sender<()>,
     },
+    /// Something new is said of backends by others than their probes.
+    Signals(Vec<Signal>),
     /// Withdraw everything and end; answered when it is on the wire, or [`FLUSH_LIMIT`] later.
     Stop(oneshot::Sender<()>),
 }
@@ -153,6 +156,10 @@ impl Core {
                         self.settle();
                         self.draw();
                         let _ = done.send(());
+                    }
+                    Some(Request::Signals(signals)) => {
+                        self.step(|state, now| state.signals(now, signals));
+                        self.urgent = true;
                     }
                     Some(Request::Stop(done)) => {
                         self.stop().await;

@@ -8,7 +8,9 @@ mod driver;
 mod group;
 mod history;
 mod notes;
+mod path;
 mod service;
+mod signals;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -75,6 +75,18 @@ impl Notes {
         self.push(Subject::Backend, Some(service), Some(backend), change, cause);
     }
 
+    /// Something is said of a backend of a service that leaves its state as it is.
+    pub(crate) fn about(
+        &mut self,
+        subject: Subject,
+        service: &str,
+        backend: IpAddr,
+        change: Change,
+        cause: String,
+    ) {
+        self.push(subject, Some(service), Some(backend), change, cause);
+    }
+
     fn push(
         &mut self,
         subject: Subject,

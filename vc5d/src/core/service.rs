@@ -101,7 +101,7 @@ impl ServiceEntry {
                 entry.set_configured(backend.state, now);
                 entry.set_word(words.backend(&service.pool, backend.address).cloned());
                 entry.set_checks(&service.checks, now, learn_time);
-                entry.weight = backend.weight;
+                entry.set_weight(backend.weight);
                 // A new service says enough by itself: its backends are new too.
                 if known_service {
                     let change = change(before, entry.state().word());
@@ -143,7 +143,11 @@ impl ServiceEntry {
     /// Its enabled backends taken together.
     fn health(&self) -> aggregate::Health {
         let need = usize::try_from(self.needed()).unwrap_or(usize::MAX);
-        let kept = |b: &BackendEntry| if self.keeps(b) { Verdict::Up } else { b.verdict };
+        let kept = |b: &BackendEntry| match self.keeps(b) {
+            true => Verdict::Up,
+            false if b.is_cut_off() => Verdict::Down,
+            false => b.verdict,
+        };
         aggregate::service(need, self.enabled().map(kept))
     }
 
@@ -158,7 +162,8 @@ impl ServiceEntry {
 
     /// Whether a backend is used although it is down, because too many are.
     pub(crate) fn keeps(&self, backend: &BackendEntry) -> bool {
-        self.panicking && backend.good && backend.admin == AdminState::Enabled
+        let usable = backend.admin == AdminState::Enabled && !backend.is_cut_off();
+        self.panicking && backend.good && usable
     }
 
     /// Remembers which backends are good while enough are up; with fewer, these are used on.
@@ -166,7 +171,7 @@ impl ServiceEntry {
         let threshold = usize::from(self.panic_threshold.unwrap_or(0));
         let (up, all) = (self.healthy() as usize, self.enabled().count());
         if up * 100 < threshold * all {
-            let any_good = self.enabled().any(|b| b.good);
+            let any_good = self.enabled().any(|b| b.good && !b.is_cut_off());
             self.panicking = any_good;
             return;
         }
@@ -178,13 +183,14 @@ impl ServiceEntry {
 
     /// Backends that are healthy and enabled.
     pub(crate) fn healthy(&self) -> u32 {
-        let up = self.enabled().filter(|b| b.verdict == Verdict::Up).count();
+        let up = self.enabled().filter(|b| b.works()).count();
         u32::try_from(up).unwrap_or(u32::MAX)
     }
 
     /// Works the state out anew; true when it changed.
     pub(crate) fn settle(&mut self, now: Instant, notes: &mut Notes) -> bool {
         let before = self.word();
+        self.heed_traffic(now, notes);
         self.settle_panic();
         let state = match self.health().state {
             ServiceState::Unknown if now >= self.deadline => ServiceState::Down,

@@ -12,6 +12,7 @@ use vc5_xdp::{Desired, Event as DataplaneEvent, RealState};
 
 use super::notes::{ABSENT, Change, Event};
 use super::service::CONFIGURED;
+use super::signals::Board;
 use super::vip::VipEntry;
 use crate::admin::Words;
 use crate::config::model::{Config, DataplaneMode};
@@ -101,6 +102,8 @@ pub struct State {
     /// Names of VIPs that were switched off at the control socket.
     disabled: BTreeSet<String>,
     stopping: bool,
+    /// What is said of backends from outside.
+    pub(super) board: Board,
     /// Changes of VIPs that are gone, until they are taken.
     events: Vec<Event>,
 }
@@ -122,6 +125,7 @@ impl State {
             words: Arc::default(),
             disabled: BTreeSet::new(),
             stopping: false,
+            board: Board::default(),
             events: Vec::new(),
         }
     }
@@ -151,6 +155,7 @@ impl State {
                 self.vips.push(entry);
             }
         }
+        effects.extend(self.heed_all(now, config));
         // Health comes when all are there: that of a group is that of its members.
         for at in 0..self.vips.len() {
             effects.extend(self.regate(at, now, now));
@@ -193,6 +198,7 @@ impl State {
 
     /// The dataplane said something.
     pub fn dataplane(&mut self, now: Instant, event: DataplaneEvent) -> Vec<Effect> {
+        let mut effects = Vec::new();
         match event {
             DataplaneEvent::Applied { seq, not_ready, .. } => {
                 self.applied = seq;
@@ -209,9 +215,10 @@ impl State {
             DataplaneEvent::Attached { interface, .. } => {
                 self.detached.remove(&interface);
             }
-            DataplaneEvent::Neighbour { .. } => {}
+            DataplaneEvent::Neighbour { address, state } => {
+                effects = self.neighbour(now, address, state);
+            }
         }
-        let mut effects = Vec::new();
         for at in 0..self.vips.len() {
             let Some(ready) = self.vips.get(at).and_then(|vip| self.readiness(vip)) else {
                 continue;
@@ -355,7 +362,7 @@ impl State {
     }
 
     /// Forgets what is gone, and puts withdrawals first.
-    fn finish(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
+    pub(super) fn finish(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
         let gone = |v: &VipEntry| v.removed && v.gate.state() == GateState::Down;
         if self.vips.iter().any(gone) {
             for vip in self.vips.iter_mut().filter(|vip| gone(vip)) {

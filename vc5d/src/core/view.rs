@@ -7,10 +7,12 @@ use vc5_health::aggregate::ServiceState;
 
 use super::backend::{BackendEntry, CheckEntry};
 use super::service::ServiceEntry;
+use super::signals::Said;
 use super::state::State;
 use super::vip::VipEntry;
 use crate::config::model::Protocol;
 use crate::gate::{Admin, State as GateState};
+use crate::signal::Source;
 use crate::snapshot;
 
 /// What the core publishes.
@@ -109,11 +111,28 @@ fn backend_view(backend: &BackendEntry, clock: &Clock) -> snapshot::Backend {
         state: backend.state(),
         admin: backend.word.clone(),
         since: clock.unix(backend.since),
+        reports: backend
+            .signals
+            .said
+            .iter()
+            .map(|(source, said)| report(*source, said, clock))
+            .collect(),
+        path_lost: backend.path.cause(),
         checks: checks.collect(),
         mac: None,
         path: None,
         ring_slots: 0,
         traffic: snapshot::Traffic::default(),
+    }
+}
+
+fn report(source: Source, said: &Said, clock: &Clock) -> snapshot::Report {
+    snapshot::Report {
+        source,
+        state: said.report.stand,
+        weight: said.report.weight,
+        reason: said.report.reason.clone(),
+        since: clock.unix(said.since),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::config::model::{self, Config};
 use crate::control::{self, Shared};
 use crate::core::{Core, CoreRequest, Parts, State, View};
 use crate::telemetry::{self, Metrics};
-use crate::{config, preflight, translate};
+use crate::{config, preflight, signal, translate};
 
 /// Commands from control sockets that may wait for the manager.
 const COMMAND_QUEUE: usize = 64;
@@ -222,6 +222,7 @@ async fn serve(
         tokio::spawn(telemetry::serve(listener, metrics, snapshot, stopped));
     }
 
+    tokio::spawn(signal::path::watch(running.subscribe(), core_requests.clone()));
     let manager = Manager::new(ManagerParts {
         running,
         config: Arc::clone(&config),

@@ -3,7 +3,7 @@
 //! Everything is only looked at, nothing is changed. [`machine`] asks the kernel, [`rules`] and
 //! [`reach`] judge, and [`sockets`] tries the addresses of the daemon's own services.
 
-mod machine;
+pub(crate) mod machine;
 mod reach;
 mod rules;
 mod sockets;

@@ -204,6 +204,8 @@ fn backend(address: &str, state: BackendState, result: CheckResult) -> Backend {
         state,
         admin: None,
         since: NOW - 900.0,
+        reports: Vec::new(),
+        path_lost: None,
         checks: [("alive".into(), result)].into(),
         mac: Some("02:00:00:00:00:0a".into()),
         path: Some("eth0, subnet 10.1.10.0/24".into()),

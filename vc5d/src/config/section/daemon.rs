@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::super::model::{Control, Metrics, ProbeSettings, Router};
 use super::super::read::{Field, Table};
 use super::seconds;
+use crate::signal::path::OnLoss;
 
 /// Reserved for the time when AS numbers had two octets (RFC 6793 section 9).
 const AS_TRANS: u32 = 23456;
@@ -98,17 +99,22 @@ pub(super) fn metrics(mut table: Table<'_>) -> Metrics {
     }
 }
 
+/// The words of `on-path-loss`.
+const ON_PATH_LOSS: [(&str, OnLoss); 2] = [("hold", OnLoss::Hold), ("withdraw", OnLoss::Withdraw)];
+
 pub(super) fn probe(mut table: Table<'_>) -> ProbeSettings {
     let mark_mask = table.get("mark-mask").and_then(|field| mark_mask(&field));
     // Below 256 are the tables of the kernel and of /etc/iproute2/rt_tables; above, room for 65536 of ours.
     let table_base = table.get("table-base").and_then(|field| field.number(256..=0xffff_0000_u32));
     // The rules have to come before `lookup main`, which is 32766.
     let rule_priority = table.get("rule-priority").and_then(|field| field.number(1..=32_000_u32));
+    let on_path_loss = table.get("on-path-loss").and_then(|field| field.word(&ON_PATH_LOSS));
     table.end();
     ProbeSettings {
         mark_mask: mark_mask.unwrap_or(0x7fff_8000),
         table_base: table_base.unwrap_or(0x5643_0000),
         rule_priority: rule_priority.unwrap_or(20_000),
+        on_path_loss: on_path_loss.unwrap_or(OnLoss::Withdraw),
     }
 }
 

@@ -39,6 +39,7 @@ fn pool(name: &str, mut table: Table<'_>, dataplane: DataplaneMode) -> Option<Po
         false => field.number(1..=u8::MAX).map(Some),
     });
     let on_down = table.get("on-down").and_then(|field| field.word(&ON_DOWN));
+    let neighbour = table.get("neighbour").and_then(|field| field.boolean());
     table.end();
     Some(Pool {
         name: name.to_owned(),
@@ -46,6 +47,7 @@ fn pool(name: &str, mut table: Table<'_>, dataplane: DataplaneMode) -> Option<Po
         probe,
         ttl: ttl.unwrap_or(Some(1)),
         on_down: on_down.unwrap_or(OnDown::Reselect),
+        neighbour: neighbour.unwrap_or(true),
     })
 }
 

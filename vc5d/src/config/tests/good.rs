@@ -12,6 +12,7 @@ use vc5_xdp::{OnDown, Ports, Unknown};
 
 use super::super::model::*;
 use super::{BASE, parse, with_base};
+use crate::signal::path::OnLoss;
 
 fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
@@ -66,7 +67,12 @@ fn every_daemon_key_arrives() {
     );
     assert_eq!(
         config.probe,
-        ProbeSettings { mark_mask: 0x0fff_f000, table_base: 1000, rule_priority: 100 }
+        ProbeSettings {
+            mark_mask: 0x0fff_f000,
+            table_base: 1000,
+            rule_priority: 100,
+            on_path_loss: OnLoss::Hold,
+        }
     );
 }
 
@@ -254,6 +260,7 @@ fn pools_checks_and_vips_arrive() {
         probe: ProbePath::Direct,
         ttl: None,
         on_down: OnDown::Stick,
+        neighbour: false,
     };
     assert_eq!(config.pools.into_values().collect::<Vec<_>>(), [pool]);
     let check = |name: &str, kind| Check {
@@ -368,7 +375,12 @@ fn defaults() {
     assert_eq!(config.dataplane.sample_new_flows, Some(1024));
     assert_eq!(
         config.probe,
-        ProbeSettings { mark_mask: 0x7fff_8000, table_base: 0x5643_0000, rule_priority: 20_000 }
+        ProbeSettings {
+            mark_mask: 0x7fff_8000,
+            table_base: 0x5643_0000,
+            rule_priority: 20_000,
+            on_path_loss: OnLoss::Withdraw,
+        }
     );
     assert_eq!(config.filters.keys().collect::<Vec<_>>(), ["all", "none"]);
 }

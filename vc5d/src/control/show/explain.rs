@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::clock::Clock;
 use super::super::reply::{Reply, code};
-use super::{find_vips, health};
+use super::{find_vips, health, said};
 use crate::snapshot::{
     Backend, BackendState, CheckResult, Event, Route, Service, Snapshot, Subject, Vip, VipState,
 };
@@ -151,12 +151,17 @@ fn backend_lines(service: &Service, clock: &Clock) -> Vec<String> {
         let addresses: Vec<String> = up.iter().map(|b| b.address.to_string()).collect();
         lines.push(format!("up: {}", addresses.join(", ")));
     }
+    for backend in up {
+        let said = said::lines(backend, clock);
+        lines.extend(said.iter().map(|line| format!("  {}: {line}", backend.address)));
+    }
     for backend in rest {
         let (since, ago) = (clock.table(backend.since), clock.ago(backend.since));
         let word = backend.state.word();
         let said = backend.admin.as_ref().map(|said| format!(": {}", health::word(said, clock)));
         let said = said.unwrap_or_default();
         lines.push(format!("backend {} is {word} since {since} ({ago}){said}", backend.address));
+        lines.extend(said::lines(backend, clock).iter().map(|line| format!("  {line}")));
         let checks = backend.checks.iter().filter(|(_, check)| check.up != Some(true));
         lines.extend(checks.map(|(name, check)| format!("  {}", check_line(name, check, clock))));
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::super::clock::Clock;
 use super::super::reply::{Reply, code};
-use super::find_vips;
+use super::{find_vips, said};
 use crate::admin::Word;
 use crate::snapshot::{Backend, CheckResult, Service, Snapshot, Vip, VipState};
 
@@ -45,6 +45,9 @@ pub(super) fn vip(snapshot: &Snapshot, name: &str, clock: &Clock) -> Reply {
             reply.push(code::VIP_DETAIL, service_line(service, clock));
             for backend in &service.backends {
                 reply.push(code::VIP_DETAIL, backend_line(backend, clock));
+                for line in said::lines(backend, clock) {
+                    reply.push(code::VIP_DETAIL, format!("      {line}"));
+                }
                 for (name, check) in &backend.checks {
                     reply.push(code::VIP_DETAIL, format!("      {name}: {}", last(check, clock)));
                 }
@@ -90,7 +93,7 @@ pub(super) fn backends(snapshot: &Snapshot, clock: &Clock) -> Reply {
     );
     for (vip, service) in each_service(snapshot) {
         for backend in &service.backends {
-            let checks: Vec<String> = backend
+            let mut checks: Vec<String> = backend
                 .checks
                 .iter()
                 .map(|(name, check)| match check.ok {
@@ -98,6 +101,7 @@ pub(super) fn backends(snapshot: &Snapshot, clock: &Clock) -> Reply {
                     Some(_) => format!("{name}: {}", check.diagnostic),
                 })
                 .collect();
+            checks.extend(said::said(backend));
             let text = row(
                 &backend.address.to_string(),
                 &endpoint(vip, service),

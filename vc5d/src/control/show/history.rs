@@ -69,7 +69,11 @@ fn subject(event: &Event) -> String {
     let service = event.service.as_deref().unwrap_or_default();
     match (event.subject, event.backend) {
         (Subject::Backend, Some(backend)) => format!("backend {backend} of {vip} {service}"),
-        (Subject::Backend | Subject::Service, _) => format!("service {vip} {service}"),
+        (Subject::Report, Some(backend)) => format!("report on {backend} of {vip} {service}"),
+        (Subject::Path, Some(backend)) => format!("path to {backend} of {vip} {service}"),
+        (Subject::Backend | Subject::Service | Subject::Report | Subject::Path, _) => {
+            format!("service {vip} {service}")
+        }
         (Subject::Vip, _) => format!("vip {vip}"),
         (Subject::Route, _) => format!("route {vip}"),
     }

@@ -11,6 +11,7 @@ mod machine;
 mod protocols;
 mod reasons;
 mod routes;
+mod said;
 
 use vc5_xdp::{L4, NewFlow, Ports};
 

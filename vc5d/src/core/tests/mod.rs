@@ -4,6 +4,7 @@ mod admin;
 mod causes;
 mod forwarding;
 mod gating;
+mod signals;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
