@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use vc5_conformance::lab::{Lab, Netns, Process, command, wait};
-use vc5_conformance::tool::rude::Manner;
+use vc5_conformance::tool::rude::{Manner, Reply};
 
 use crate::certificates::{Certificates, NAME};
 
@@ -19,12 +19,19 @@ pub(crate) const HTTPS: [(u16, &str); 5] =
 /// openssl s_server, alike.
 pub(crate) const TLS: [(u16, &str); 5] =
     [(4430, "good"), (4431, "expired"), (4432, "misnamed"), (4433, "unknown"), (4434, "good")];
+/// unbound.
+pub(crate) const DNS: u16 = 53;
 /// Nobody listens there.
 pub(crate) const CLOSED: u16 = 9;
 
 /// Programs they come from, with the Debian package of each.
-pub(crate) const PROGRAMS: [(&str, &str); 3] =
-    [("nginx", "nginx"), ("openssl", "openssl"), ("tc", "iproute2")];
+pub(crate) const PROGRAMS: [(&str, &str); 5] = [
+    ("nginx", "nginx"),
+    ("openssl", "openssl"),
+    ("python3", "python3-grpcio"),
+    ("tc", "iproute2"),
+    ("unbound", "unbound"),
+];
 
 /// Starts all of them in a namespace; datagrams are served at these addresses.
 pub(crate) fn start(
@@ -41,6 +48,7 @@ pub(crate) fn start(
     let mut servers = vec![
         run(lab, host, "rude", &mut rude, &[Manner::Noise.port()]),
         nginx(lab, host, certificates),
+        unbound(lab, host, addresses),
     ];
     servers.extend(TLS.map(|(port, file)| s_server(lab, host, certificates, port, file)));
     servers
@@ -130,6 +138,52 @@ proxy_buffering off; proxy_read_timeout 60s;
         let _ = writeln!(text, "location /{path} {{ proxy_pass http://127.0.0.1:{port}; }}");
     }
     text
+}
+
+fn unbound(lab: &Lab, host: &Netns, addresses: &[IpAddr]) -> Process {
+    let dir = lab.dir().join("unbound");
+    std::fs::create_dir(&dir).unwrap();
+    let file = dir.join("unbound.conf");
+    std::fs::write(&file, unbound_conf(&dir, addresses)).unwrap();
+    let mut command = host.command("unbound");
+    command.arg("-d").arg("-c").arg(&file);
+    run(lab, host, "unbound", &mut command, &[DNS])
+}
+
+/// It knows all there is, but for one zone that it has to ask about, of one who says nothing.
+fn unbound_conf(dir: &Path, addresses: &[IpAddr]) -> String {
+    let dir = dir.display();
+    let mut text = format!(
+        "server:
+username: \"\"
+chroot: \"\"
+directory: {dir}
+pidfile: {dir}/pid
+logfile: \"\"
+use-syslog: no
+do-daemonize: no
+do-not-query-localhost: no
+minimal-responses: yes
+access-control: 0.0.0.0/0 allow
+access-control: ::/0 allow
+local-zone: \".\" static
+local-data: \". SOA ns.example. root.example. 1 3600 600 86400 60\"
+local-data: \"www.example. A 192.0.2.80\"
+local-zone: \"refused.example.\" refuse
+local-zone: \"slow.example.\" transparent
+"
+    );
+    for number in 0..20 {
+        let filler = "x".repeat(60);
+        let _ = writeln!(text, "local-data: 'large.example. TXT \"{number} {filler}\"'");
+    }
+    for address in addresses {
+        let _ = writeln!(text, "interface: {address}");
+    }
+    let silent = Reply::Silence.port();
+    let [first, ..] = addresses else { return text };
+    let _ = writeln!(text, "forward-zone:\nname: slow.example.\nforward-addr: {first}@{silent}");
+    text + "remote-control:\ncontrol-enable: no\n"
 }
 
 fn s_server(

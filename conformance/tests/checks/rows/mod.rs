@@ -1,7 +1,11 @@
 //! The scenarios, by type of check.
 
+mod dns;
+mod exec;
 mod http;
 mod https;
+mod icmp;
+mod syn;
 mod tcp;
 mod tls;
 mod udp;
@@ -10,18 +14,24 @@ use crate::row::{Row, Way};
 use crate::world::World;
 
 /// The types, in the order of the matrix.
-pub(crate) const KINDS: [&str; 5] = ["tcp", "http", "https", "tls", "udp"];
+pub(crate) const KINDS: [&str; 10] =
+    ["tcp", "syn", "http", "https", "tls", "dns-udp", "dns-tcp", "udp", "icmp", "exec"];
 
-const PLAIN: &[&str] = &["tcp", "http", "udp"];
+const DATAGRAMS: &[&str] = &["dns-udp", "udp", "icmp"];
+const WORDLESS: &[&str] = &["tcp", "syn", "icmp"];
 
 /// What a type cannot meet, with the reason.
 pub(crate) const CANNOT: &[(&[&str], Way, &str)] = &[
-    (&["tcp"], Way::WrongAnswer, "it asks nothing"),
-    (PLAIN, Way::WrongCertificate, "there is no certificate"),
-    (&["tcp"], Way::Truncated, "it reads nothing"),
-    (&["tcp"], Way::Endless, "it reads nothing"),
-    (&["udp"], Way::Endless, "the first datagram is judged"),
-    (&["udp"], Way::HalfClosed, "there is no connection"),
+    (WORDLESS, Way::WrongAnswer, "there is nothing to say"),
+    (
+        &["tcp", "syn", "http", "dns-udp", "dns-tcp", "udp", "icmp", "exec"],
+        Way::WrongCertificate,
+        "there is no certificate",
+    ),
+    (WORDLESS, Way::Truncated, "nothing is read"),
+    (&["tcp", "syn"], Way::Endless, "nothing is read"),
+    (DATAGRAMS, Way::Endless, "one datagram is the answer"),
+    (DATAGRAMS, Way::HalfClosed, "there is no connection"),
 ];
 
 /// What a backend without the VIP answers over IPv6, where it has no other route to it. Over IPv4 it does so only if it
@@ -33,10 +43,15 @@ const NO_ROUTE: &str = "network is unreachable";
 pub(crate) fn all(world: &World) -> Vec<Row> {
     [
         tcp::rows(),
+        syn::rows(),
         http::rows(),
         https::rows(&world.certificates),
         tls::rows(&world.certificates),
+        dns::by_udp(),
+        dns::by_tcp(),
         udp::rows(),
+        icmp::rows(),
+        exec::rows(),
     ]
     .concat()
 }
