@@ -32,7 +32,8 @@ pub struct ProbeKey {
     pub vip: IpAddr,
     /// The backend that must answer.
     pub backend: IpAddr,
-    /// The port that is probed.
+    /// The port that is probed; 0 where the check needs none, as [`CheckKind::Icmp`] and
+    /// [`CheckKind::Exec`] do not.
     pub port: u16,
     /// The caller's label of the service, such as `80/tcp`. Not interpreted.
     pub service: String,
@@ -179,7 +180,8 @@ impl Probe {
                 return fail(format!("{address} is an IPv4 address in IPv6 form"));
             }
         }
-        if self.key.port == 0 {
+        let portless = matches!(self.check.kind, CheckKind::Icmp(_) | CheckKind::Exec(_));
+        if self.key.port == 0 && !portless {
             return fail("port 0 cannot be probed".into());
         }
         if self.ttl == Some(0) {
@@ -232,6 +234,11 @@ mod tests {
             "192.0.2.1 80/tcp on 198.51.100.1 (alive): rise and fall must be 1 to 100"
         );
         assert!(message(Probe { ttl: Some(0), ..probe(CheckKind::Tcp) }).contains("ttl"));
+        let mut portless = probe(CheckKind::Icmp(IcmpCheck::default()));
+        portless.key.port = 0;
+        assert!(portless.validate().is_ok());
+        portless.check.kind = CheckKind::Syn;
+        assert!(message(portless).contains("port 0"));
         let mut endless = probe(CheckKind::Tcp);
         endless.check.timeout = LONGEST;
         assert!(endless.validate().is_ok());

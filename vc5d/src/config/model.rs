@@ -368,13 +368,18 @@ pub struct Check {
 }
 
 impl Check {
-    /// The port that it connects to for a service on these ports; there is one in any valid configuration.
+    /// The port that it asks for a service on these ports: 0 where it asks none. In a valid configuration there is
+    /// always one.
     pub fn port_for(&self, ports: Ports) -> Option<u16> {
         let own = match ports {
             Ports::One(port) => Some(port),
             Ports::Range(..) | Ports::All => None,
         };
-        self.port.or(own)
+        match self.check.kind {
+            CheckKind::Icmp(_) => Some(0),
+            CheckKind::Exec(_) => Some(self.port.or(own).unwrap_or(0)),
+            _ => self.port.or(own),
+        }
     }
 }
 

@@ -111,11 +111,12 @@ fn variables(target: Target, probe: &Probe) -> Vec<(&'static str, String)> {
     let mut variables = vec![
         ("VC5_VIP", probe.key.vip.to_string()),
         ("VC5_BACKEND", probe.key.backend.to_string()),
-        ("VC5_PORT", probe.key.port.to_string()),
         ("VC5_ADDRESS", target.address.ip().to_string()),
         ("VC5_PATH", path.to_owned()),
         ("VC5_TIMEOUT_MS", probe.check.timeout.as_millis().to_string()),
     ];
+    let port = Some(probe.key.port).filter(|port| *port != 0);
+    variables.extend(port.map(|port| ("VC5_PORT", port.to_string())));
     variables.extend(target.mark.map(|mark| ("VC5_MARK", mark.to_string())));
     variables.extend(target.ttl.map(|ttl| ("VC5_TTL", ttl.to_string())));
     variables

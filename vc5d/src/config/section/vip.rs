@@ -244,9 +244,8 @@ fn checks(field: &Field<'_>, context: &Context<'_>, ports: Option<Ports>) -> Opt
             field.fail_at(place, &format!("check `{value}` is listed twice"));
             continue;
         }
-        let without_port = context.checks.get(&value).is_some_and(|check| check.port.is_none());
-        if let Some(ports @ (Ports::Range(..) | Ports::All)) = ports
-            && without_port
+        if let Some((ports, check)) = ports.zip(context.checks.get(&value))
+            && check.port_for(ports).is_none()
         {
             let message = format!(
                 "check `{value}` has no port to connect to: a service on the ports {ports} needs checks with a `port`"

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use vc5_bgp::session::{GracefulRestart, LimitAction, Password, PrefixLimit};
 use vc5_bgp::wire::BgpRole;
-use vc5_health::{HttpCheck, Rule, Tls, TlsSettings, UdpCheck, Verify};
+use vc5_health::check::dns;
+use vc5_health::{
+    DnsCheck, ExecCheck, HttpCheck, IcmpCheck, Rule, Tls, TlsSettings, UdpCheck, Verify,
+};
 use vc5_xdp::{OnDown, Ports, Unknown};
 
 use super::super::model::*;
@@ -244,6 +247,31 @@ fn the_profile_vc5_decides_as_the_predecessor_did() {
     assert_eq!(checks["partly"].check, partly);
 }
 
+/// Checks by SYN, DNS, ICMP and a command.
+fn newer_checks(check: impl Fn(&str, CheckKind) -> Check) -> [Check; 4] {
+    let name = DnsCheck {
+        transport: dns::Transport::Tcp,
+        name: dns::name("www.example.org.").unwrap(),
+        record: dns::RecordType::AAAA,
+        rcode: vec![3, 5],
+        answer: Some(dns::answer(dns::RecordType::AAAA, "2001:db8::80").unwrap()),
+    };
+    let script = ExecCheck {
+        command: vec!["/usr/local/bin/check".into(), "a b".into()],
+        environment: [("HOME".into(), "/tmp".into())].into(),
+        memory: Some(256 << 20),
+        cpu: Some(seconds(90)),
+        user: Some(0),
+        group: Some(65_534),
+    };
+    [
+        check("half", CheckKind::Syn),
+        check("name", CheckKind::Dns(name)),
+        check("ping", CheckKind::Icmp(IcmpCheck { size: 1000 })),
+        check("script", CheckKind::Exec(script)),
+    ]
+}
+
 #[test]
 fn pools_checks_and_vips_arrive() {
     let config = good();
@@ -295,7 +323,9 @@ fn pools_checks_and_vips_arrive() {
     };
     let secure = check("secure", CheckKind::Tls(Tls::new(settings).unwrap()));
     let spare = check("spare", CheckKind::Tcp);
-    assert_eq!(config.checks.into_values().collect::<Vec<_>>(), [alive, echo, secure, spare]);
+    let [half, name, ping, script] = newer_checks(check);
+    let checks: Vec<_> = config.checks.into_values().collect();
+    assert_eq!(checks, [alive, echo, half, name, ping, script, secure, spare]);
     let udp = Service {
         ports: Ports::One(53),
         protocol: Protocol::Udp,
@@ -351,7 +381,11 @@ fn pools_checks_and_vips_arrive() {
         group: None,
         state: AdminState::Enabled,
         unknown_port: Unknown::Drop,
-        services: vec![Service { ports: Ports::All, ..udp }],
+        services: vec![Service {
+            ports: Ports::All,
+            checks: vec!["ping".into(), "script".into()],
+            ..udp
+        }],
     };
     assert_eq!(config.vips.into_values().collect::<Vec<_>>(), [www, www6]);
 }
@@ -473,4 +507,18 @@ ipv6 = { import = \"none\", export = \"all\", import-limit = { max = 5, action =
     assert_eq!((a.multihop, b.multihop), (None, Some(64)));
     let action = |peer: &BgpProtocol| peer.ipv6.as_ref().unwrap().import_limit.unwrap().action;
     assert_eq!((action(a), action(b)), (LimitAction::Disable, LimitAction::Block));
+}
+
+#[test]
+fn only_checks_that_connect_need_a_port() {
+    let text = "[check.ping]\ntype = \"icmp\"\n[check.run]\ntype = \"exec\"\ncommand = [\"/bin/true\"]\nuser = \"root\"\n\
+        [check.half]\ntype = \"syn\"\n";
+    let config = with_base(text).unwrap_or_else(|errors| panic!("{errors}"));
+    let of = |name: &str, ports| config.checks[name].port_for(ports);
+    let all = ["ping", "run", "half"].map(|name| of(name, Ports::All));
+    assert_eq!(all, [Some(0), Some(0), None]);
+    let one = ["ping", "run", "half"].map(|name| of(name, Ports::One(53)));
+    assert_eq!(one, [Some(0), Some(53), Some(53)]);
+    let CheckKind::Exec(exec) = &config.checks["run"].check.kind else { panic!("not exec") };
+    assert_eq!((exec.user, exec.group), (Some(0), Some(0)), "the group is the user's own");
 }

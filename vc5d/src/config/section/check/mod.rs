@@ -1,6 +1,9 @@
 //! `[check.NAME]`.
 
+mod dns;
+mod exec;
 mod http;
+mod icmp;
 mod tls;
 mod udp;
 mod verdict;
@@ -8,34 +11,42 @@ mod verdict;
 use std::collections::BTreeMap;
 
 use super::super::model::{Check, CheckKind};
-use super::super::read::{Field, Table};
+use super::super::read::Table;
 use super::{collect, port};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Tcp,
+    Syn,
     Http,
     Https,
     Tls,
+    Dns,
     Udp,
-    /// A type that is planned.
-    Later,
+    Icmp,
+    Exec,
 }
 
-const KINDS: [(&str, Kind); 5] = [
+const KINDS: [(&str, Kind); 9] = [
     ("tcp", Kind::Tcp),
+    ("syn", Kind::Syn),
     ("http", Kind::Http),
     ("https", Kind::Https),
     ("tls", Kind::Tls),
+    ("dns", Kind::Dns),
     ("udp", Kind::Udp),
+    ("icmp", Kind::Icmp),
+    ("exec", Kind::Exec),
 ];
-const LATER: [&str; 3] = ["syn", "dns", "script"];
 
 /// Keys that only some types have.
-const OWNERS: [(&[&str], &[Kind], &str); 3] = [
+const OWNERS: [(&[&str], &[Kind], &str); 6] = [
     (&http::KEYS, &[Kind::Http, Kind::Https], "belongs to type = \"http\" or \"https\""),
     (&tls::KEYS, &[Kind::Https, Kind::Tls], "belongs to type = \"https\" or \"tls\""),
     (&udp::KEYS, &[Kind::Udp], "belongs to type = \"udp\""),
+    (&dns::KEYS, &[Kind::Dns], "belongs to type = \"dns\""),
+    (&icmp::KEYS, &[Kind::Icmp], "belongs to type = \"icmp\""),
+    (&exec::KEYS, &[Kind::Exec], "belongs to type = \"exec\""),
 ];
 
 pub(super) fn checks(table: Table<'_>) -> BTreeMap<String, Check> {
@@ -43,37 +54,35 @@ pub(super) fn checks(table: Table<'_>) -> BTreeMap<String, Check> {
 }
 
 fn check(name: &str, mut table: Table<'_>) -> Option<Check> {
-    let kind = table.need("type").and_then(|field| kind(&field));
+    let kind = table.need("type").and_then(|field| field.word(&KINDS));
     // All keys are read whatever the type, so that each is known, and wrong where it is wrong.
     let http = http::read(&mut table);
     let tls = tls::read(&mut table);
     let udp = udp::read(&mut table);
-    if let Some(kind) = kind.filter(|kind| *kind != Kind::Later) {
+    let dns = dns::read(&mut table);
+    let icmp = icmp::read(&mut table);
+    let exec = exec::read(&mut table, kind == Some(Kind::Exec));
+    if let Some(kind) = kind {
         for (keys, _, message) in OWNERS.iter().filter(|(_, owners, _)| !owners.contains(&kind)) {
             table.misplaced(keys, message);
         }
+    }
+    if kind == Some(Kind::Icmp) {
+        table.misplaced(&["port"], "there are no ports in ICMP");
     }
     let port = table.get("port").and_then(|field| port(&field));
     let pace = verdict::read(&mut table);
     table.end();
     let kind = match kind? {
         Kind::Tcp => CheckKind::Tcp,
+        Kind::Syn => CheckKind::Syn,
         Kind::Http => CheckKind::Http(http),
         Kind::Https => CheckKind::Https(http, tls?),
         Kind::Tls => CheckKind::Tls(tls?),
         Kind::Udp => CheckKind::Udp(udp),
-        Kind::Later => return None,
+        Kind::Dns => CheckKind::Dns(dns),
+        Kind::Icmp => CheckKind::Icmp(icmp),
+        Kind::Exec => CheckKind::Exec(exec?),
     };
     Some(Check { name: name.to_owned(), port, check: vc5_health::Check { kind, ..pace } })
-}
-
-fn kind(field: &Field<'_>) -> Option<Kind> {
-    let text = field.text()?;
-    if LATER.contains(&text) {
-        let words: Vec<_> = KINDS.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        let words = words.join(", ");
-        field.fail::<()>(&format!("\"{text}\" is not supported yet; there are {words}"));
-        return Some(Kind::Later);
-    }
-    field.word(&KINDS)
 }
