@@ -220,8 +220,7 @@ fn checks_of_services_need_their_permission_and_their_program() {
     ];
     let raw = Machine { capabilities: 1 << 13, ..host() };
     assert_eq!(checks::examine(&config, &raw), missing);
-    let ping =
-        "check.ping.type: no permission for echo requests: run as root or with CAP_NET_RAW";
+    let ping = "check.ping.type: no permission for echo requests: run as root or with CAP_NET_RAW";
     let [gone, place, text] = missing;
     assert_eq!(checks::examine(&config, &host()), [gone, ping, place, text]);
 }
