@@ -22,6 +22,7 @@ pub mod path;
 pub mod probe;
 pub mod prober;
 pub mod schedule;
+mod share;
 pub mod verdict;
 
 pub use check::{

@@ -139,6 +139,23 @@ pub enum CheckKind {
 }
 
 impl CheckKind {
+    /// Whether what is sent may depend on the VIP, wherever it is sent to.
+    pub(crate) fn names_the_vip(&self) -> bool {
+        match self {
+            Self::Tcp | Self::Syn | Self::Udp(_) | Self::Dns(_) | Self::Icmp(_) => false,
+            Self::Http(http) => http.host.is_none(),
+            Self::Tls(tls) => tls.settings().server_name.is_none(),
+            // Both the Host header and the name in the handshake.
+            Self::Https(http, tls) => http.host.is_none() || tls.settings().server_name.is_none(),
+            Self::Exec(_) => true,
+        }
+    }
+
+    /// Whether it may depend on the backend, wherever it is sent to.
+    pub(crate) fn names_the_backend(&self) -> bool {
+        matches!(self, Self::Exec(_))
+    }
+
     /// Says which value cannot be used.
     fn validate(&self) -> Result<(), String> {
         match self {

@@ -78,13 +78,17 @@ pub struct ProbeEvent {
 pub struct ProberStats {
     /// Probes in the set.
     pub probes: usize,
+    /// Different ones among them: those that a backend cannot tell apart are made once.
+    pub units: usize,
     /// Probes under way now.
     pub in_flight: usize,
     /// Probes finished since the start.
     pub finished: u64,
-    /// Starts that were missed since the start, because the probe before was still under way or
-    /// too many others were.
+    /// Starts that were missed since the start, because for a whole interval the probe before was
+    /// still under way or too many others were.
     pub late: u64,
+    /// The longest that a start came after its time.
+    pub longest_delay: Duration,
 }
 
 /// Handle of a running prober. Clones are handles of the same one; the probes end with the last of
