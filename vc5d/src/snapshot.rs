@@ -340,6 +340,10 @@ pub struct Service {
     pub protocol: String,
     /// Pool name.
     pub pool: String,
+    /// The pool that helps out when too few of its own backends are healthy.
+    pub backup: Option<String>,
+    /// It does: its backends take new flows too.
+    pub on_backup: bool,
     /// At least `need` backends are healthy.
     pub up: bool,
     /// Backends needed.
@@ -348,7 +352,7 @@ pub struct Service {
     pub gating: bool,
     /// Too few backends are up to be believed: the last good ones are used on.
     pub panic: bool,
-    /// Backends healthy and enabled.
+    /// Backends healthy and enabled, those of the backup pool only while it helps out.
     pub healthy: u32,
     /// When `up` last changed.
     pub since: f64,
@@ -362,11 +366,18 @@ impl Service {
     /// Its state in one word.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match (self.up, self.panic) {
-            (true, false) => "up",
-            (true, true) => "panic",
-            (false, _) => "down",
+        match (self.up, self.panic, self.on_backup) {
+            (true, true, _) => "panic",
+            (true, false, true) => "backup",
+            (true, false, false) => "up",
+            (false, ..) => "down",
         }
+    }
+
+    /// How many backends its own pool has.
+    #[must_use]
+    pub fn own_backends(&self) -> usize {
+        self.backends.iter().filter(|backend| !backend.backup).count()
     }
 }
 
@@ -413,6 +424,8 @@ impl BackendState {
 pub struct Backend {
     /// Its own address.
     pub address: IpAddr,
+    /// It is of the backup pool.
+    pub backup: bool,
     /// Weight in the ring.
     pub weight: u32,
     /// The verdict with the administrator's word.

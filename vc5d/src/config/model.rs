@@ -14,7 +14,7 @@ use vc5_bgp::wire::{BgpRole, ExtendedCommunity, LargeCommunity};
 pub use vc5_health::CheckKind;
 use vc5_xdp::{OnDown, Ports, Unknown};
 
-use crate::gate::DampingSettings;
+use crate::gate::{CapacitySettings, DampingSettings};
 use crate::signal::path::OnLoss;
 
 /// A whole, valid configuration.
@@ -42,6 +42,15 @@ pub struct Config {
     pub checks: BTreeMap<String, Check>,
     /// `[vip.NAME]`
     pub vips: BTreeMap<String, Vip>,
+}
+
+impl Config {
+    /// The pools that serve with a pool: itself, and its backup.
+    pub fn pool_and_backup(&self, name: &str) -> impl Iterator<Item = &Pool> {
+        let own = self.pools.get(name);
+        let backup = own.and_then(|pool| self.pools.get(pool.backup.as_ref()?));
+        own.into_iter().chain(backup)
+    }
 }
 
 /// `[router]`
@@ -341,6 +350,8 @@ pub struct Pool {
     pub ttl: Option<u8>,
     /// `on-down`, for services that do not say it themselves; default `reselect`.
     pub on_down: OnDown,
+    /// `backup`: the pool that helps out when too few of this one are healthy.
+    pub backup: Option<String>,
     /// `neighbour`: a backend that does not answer on the link is down; default true.
     pub neighbour: bool,
 }
@@ -438,6 +449,40 @@ pub struct Service {
     pub checks: Vec<String>,
 }
 
+/// `[vip.NAME.capacity]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// `link-bandwidth`: octets per second that a unit of weight stands for; `None`: the community is not sent.
+    pub link_bandwidth: Option<u64>,
+    /// `transitive`: the community is of the form that passes the border of an AS; default false.
+    pub transitive: bool,
+    /// `step` and `settle-time`; default 10 % and 10 s.
+    pub settings: CapacitySettings,
+    /// `level`, by ascending `below`, which are all different.
+    pub levels: Vec<CapacityLevel>,
+}
+
+impl Capacity {
+    /// The level that holds when so many percent are healthy, if any does.
+    #[must_use]
+    pub fn level(&self, share: u8) -> Option<&CapacityLevel> {
+        self.levels.iter().find(|level| share < level.below)
+    }
+}
+
+/// One `[[vip.NAME.capacity.level]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapacityLevel {
+    /// `below`: it holds while less than this part is healthy, in percent from 1 to 100.
+    pub below: u8,
+    /// `med`
+    pub med: Option<u32>,
+    /// `local-pref`
+    pub local_pref: Option<u32>,
+    /// `add-communities`, as the 32-bit value of RFC 1997.
+    pub add_communities: Vec<u32>,
+}
+
 /// `[vip.NAME]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vip {
@@ -453,6 +498,10 @@ pub struct Vip {
     pub drain_time: Duration,
     /// `damping`; default none.
     pub damping: Option<DampingSettings>,
+    /// `drain-local-pref`: LOCAL_PREF of its route while it is drained; default 0.
+    pub drain_local_pref: u32,
+    /// `capacity`: what routers are told of the healthy part; default nothing.
+    pub capacity: Option<Capacity>,
     /// `group`: VIPs of one group are announced and withdrawn together.
     pub group: Option<String>,
     /// `state`

@@ -5,19 +5,16 @@
 //! a reply, [`reply`] frames it, [`session`] keeps what a client has set. [`server`] is the thin driver around
 //! them. Readers are answered from the newest snapshot; only commands that change something reach the core.
 
-mod admin_words;
 pub mod clock;
 pub mod command;
 mod follow;
 pub mod grammar;
 pub mod lines;
-mod packet_words;
 pub mod question;
 pub mod reply;
 pub mod server;
 pub mod session;
 pub mod show;
-mod words;
 
 pub use command::{Action, Command, Failure, NamePattern, Outcome, Request, Shared};
 pub use question::{Answer, Answers, Question, ServiceName};

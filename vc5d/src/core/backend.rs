@@ -37,6 +37,8 @@ impl CheckEntry {
 #[derive(Clone, Debug)]
 pub(crate) struct BackendEntry {
     pub(crate) address: IpAddr,
+    /// It is of the backup pool.
+    pub(crate) backup: bool,
     pub(crate) weight: u32,
     /// The administrator's word: the stricter of the configuration's and that at the control socket.
     pub(crate) admin: AdminState,
@@ -67,6 +69,7 @@ impl BackendEntry {
         let checks: BTreeMap<_, _> = checks.iter().map(fresh).collect();
         let mut entry = Self {
             address,
+            backup: false,
             weight: 1,
             admin: AdminState::Enabled,
             configured: AdminState::Enabled,

@@ -242,13 +242,18 @@ impl Core {
                 self.withdraw(address, cause);
                 tracing::warn!(target: "gate", vip = %address, "{reason}");
             }
-            Effect::Announce { address, name, reason } => {
-                self.parts.speaker.announce(translate::local_route(address, &name, false));
-                tracing::info!(target: "gate", vip = %address, name, "{reason}");
+            Effect::Announce { address, advert, reason } => {
+                self.parts.speaker.announce(translate::local_route(address, &advert));
+                tracing::info!(target: "gate", vip = %address, name = advert.name, "{reason}");
             }
-            Effect::Update { address, name, draining } => {
-                self.parts.speaker.announce(translate::local_route(address, &name, draining));
-                tracing::info!(target: "gate", vip = %address, name, draining, "announced anew");
+            Effect::Update { address, advert } => {
+                self.parts.speaker.announce(translate::local_route(address, &advert));
+                tracing::info!(
+                    target: "gate", vip = %address, name = advert.name, draining = advert.draining,
+                    med = advert.med, local_pref = advert.local_pref,
+                    link_bandwidth = advert.link_bandwidth.map(|b| b.bytes_per_second),
+                    "announced anew"
+                );
             }
             Effect::Apply { seq, desired } => {
                 if let Some(dataplane) = &self.parts.dataplane {

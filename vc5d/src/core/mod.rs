@@ -3,6 +3,7 @@
 //! [`state`] is the decision as a pure machine, [`driver`] carries its effects out, [`view`] draws the picture that
 //! readers get. No bpf() call, no netlink dump, no ring build, no file and no name look-up happens on this task.
 
+mod advert;
 mod backend;
 mod driver;
 mod group;
@@ -17,6 +18,7 @@ mod tests;
 mod view;
 mod vip;
 
+pub use advert::Advert;
 pub use driver::{Core, Parts, Request as CoreRequest};
 pub use notes::Event;
 pub(crate) use service::label as service_label;

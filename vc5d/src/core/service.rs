@@ -21,6 +21,10 @@ pub(crate) struct ServiceEntry {
     pub(crate) ports: Ports,
     pub(crate) protocol: Protocol,
     pub(crate) pool: String,
+    /// The pool that helps out when too few of its own are healthy.
+    pub(crate) backup: Option<String>,
+    /// It does: backups take new flows too.
+    pub(crate) on_backup: bool,
     pub(crate) need: Need,
     /// The VIP depends on it.
     pub(crate) gating: bool,
@@ -45,6 +49,8 @@ impl ServiceEntry {
             ports: service.ports,
             protocol: service.protocol,
             pool: service.pool.clone(),
+            backup: None,
+            on_backup: false,
             need: service.need,
             gating: service.gating,
             panic_threshold: service.panic_threshold,
@@ -86,8 +92,13 @@ impl ServiceEntry {
         self.on_down = service.on_down;
         self.sticky = service.sticky;
         self.pool.clone_from(&service.pool);
-        if let Some(pool) = config.pools.get(&service.pool) {
+        self.backup = None;
+        for pool in config.pool_and_backup(&service.pool) {
             self.ttl = pool.ttl;
+            let backup = pool.name != service.pool;
+            if backup {
+                self.backup = Some(pool.name.clone());
+            }
             for backend in pool.backends_for(vip) {
                 let known = old.iter().position(|b| b.address == backend.address);
                 let (mut entry, before) = match known {
@@ -99,7 +110,8 @@ impl ServiceEntry {
                     None => (BackendEntry::new(backend.address, &service.checks, now), ABSENT),
                 };
                 entry.set_configured(backend.state, now);
-                entry.set_word(words.backend(&service.pool, backend.address).cloned());
+                entry.backup = backup;
+                entry.set_word(words.backend(&pool.name, backend.address).cloned());
                 entry.set_checks(&service.checks, now, learn_time);
                 entry.set_weight(backend.weight);
                 // A new service says enough by itself: its backends are new too.
@@ -126,9 +138,11 @@ impl ServiceEntry {
         notes: &mut Notes,
     ) {
         let label = self.label();
+        let (own, backup) = (self.pool.clone(), self.backup.clone().unwrap_or_default());
         for backend in &mut self.backends {
             let before = backend.state().word();
-            backend.set_word(words.backend(&self.pool, backend.address).cloned());
+            let pool = if backend.backup { &backup } else { &own };
+            backend.set_word(words.backend(pool, backend.address).cloned());
             let change = Change { at: now, from: before, to: backend.state().word() };
             if change.from != change.to {
                 backend.since = now;
@@ -140,24 +154,45 @@ impl ServiceEntry {
         self.settle(now, notes);
     }
 
-    /// Its enabled backends taken together.
-    fn health(&self) -> aggregate::Health {
+    /// Its enabled backends taken together, with those of the backup pool or without.
+    fn health(&self, with_backup: bool, now: Instant) -> ServiceState {
         let need = usize::try_from(self.needed()).unwrap_or(usize::MAX);
         let kept = |b: &BackendEntry| match self.keeps(b) {
             true => Verdict::Up,
             false if b.is_cut_off() => Verdict::Down,
             false => b.verdict,
         };
-        aggregate::service(need, self.enabled().map(kept))
+        let counting = self.enabled().filter(|b| with_backup || !b.backup);
+        match aggregate::service(need, counting.map(kept)).state {
+            ServiceState::Unknown if now >= self.deadline => ServiceState::Down,
+            state => state,
+        }
     }
 
     fn enabled(&self) -> impl Iterator<Item = &BackendEntry> {
         self.backends.iter().filter(|b| b.admin == AdminState::Enabled)
     }
 
-    /// Backends that have to be healthy.
+    /// The backends of its own pool.
+    fn own(&self) -> impl Iterator<Item = &BackendEntry> {
+        self.backends.iter().filter(|b| !b.backup)
+    }
+
+    /// Backends that have to be healthy: of its own pool, as far as that has them.
     pub(crate) fn needed(&self) -> u32 {
-        self.need.of(self.backends.len())
+        self.need.of(self.own().count())
+    }
+
+    /// Whether a backend may get new flows, as far as its pool goes.
+    pub(crate) fn uses(&self, backend: &BackendEntry) -> bool {
+        !backend.backup || self.on_backup
+    }
+
+    /// Weight of the backends that get new flows, and of all configured ones of its own pool.
+    pub(crate) fn weights(&self) -> (u64, u64) {
+        let serves = |b: &&BackendEntry| self.keeps(b) || (b.works() && self.uses(b));
+        let healthy = self.enabled().filter(serves).map(|b| u64::from(b.weight)).sum();
+        (healthy, self.own().map(|b| u64::from(b.configured_weight)).sum())
     }
 
     /// Whether a backend is used although it is down, because too many are.
@@ -169,21 +204,30 @@ impl ServiceEntry {
     /// Remembers which backends are good while enough are up; with fewer, these are used on.
     fn settle_panic(&mut self) {
         let threshold = usize::from(self.panic_threshold.unwrap_or(0));
-        let (up, all) = (self.healthy() as usize, self.enabled().count());
+        let up = self.enabled().filter(|b| !b.backup && b.works()).count();
+        let all = self.enabled().filter(|b| !b.backup).count();
         if up * 100 < threshold * all {
             let any_good = self.enabled().any(|b| b.good && !b.is_cut_off());
-            self.panicking = any_good;
+            self.panicking = any_good && !self.is_relieved(up);
             return;
         }
         self.panicking = false;
         for backend in &mut self.backends {
-            backend.good = backend.verdict == Verdict::Up;
+            backend.good = !backend.backup && backend.verdict == Verdict::Up;
         }
     }
 
-    /// Backends that are healthy and enabled.
+    /// Whether the backup pool makes up for what its own lacks, of which so many are up: then there is no need to use
+    /// what is down.
+    fn is_relieved(&self, up: usize) -> bool {
+        let need = usize::try_from(self.needed()).unwrap_or(usize::MAX);
+        let backups = self.enabled().filter(|b| b.backup && b.works()).count();
+        up < need && up + backups >= need
+    }
+
+    /// Backends that are healthy, enabled and not backups without need.
     pub(crate) fn healthy(&self) -> u32 {
-        let up = self.enabled().filter(|b| b.works()).count();
+        let up = self.enabled().filter(|b| b.works() && self.uses(b)).count();
         u32::try_from(up).unwrap_or(u32::MAX)
     }
 
@@ -192,10 +236,9 @@ impl ServiceEntry {
         let before = self.word();
         self.heed_traffic(now, notes);
         self.settle_panic();
-        let state = match self.health().state {
-            ServiceState::Unknown if now >= self.deadline => ServiceState::Down,
-            state => state,
-        };
+        let own = self.health(false, now);
+        self.on_backup = self.backup.is_some() && own == ServiceState::Down;
+        let state = if self.on_backup { self.health(true, now) } else { own };
         let changed = state != self.state;
         self.state = state;
         let change = Change { at: now, from: before, to: self.word() };
@@ -265,8 +308,15 @@ impl ServiceEntry {
     fn tally(&self) -> String {
         let failing = self.backends.iter().find_map(|b| Some((b.address, b.failure()?)));
         let detail = failing.map(|(a, why)| format!(" ({a}: {why})")).unwrap_or_default();
-        let (healthy, need, all) = (self.healthy(), self.needed(), self.backends.len());
-        format!("{healthy} of {all} backends up and needs {need}{detail}")
+        let (need, all) = (self.needed(), self.own().count());
+        let healthy = self.enabled().filter(|b| !b.backup && b.works()).count();
+        let backup = self.backup.as_ref().filter(|_| self.on_backup).map(|pool| {
+            let backups = || self.backends.iter().filter(|b| b.backup);
+            let up = backups().filter(|b| b.admin == AdminState::Enabled && b.works()).count();
+            format!(", and {up} of {} of the backup pool {pool}", backups().count())
+        });
+        let backup = backup.unwrap_or_default();
+        format!("{healthy} of {all} backends up{backup} and needs {need}{detail}")
     }
 
     /// Its state in one word.
@@ -274,6 +324,7 @@ impl ServiceEntry {
         match self.state {
             ServiceState::Unknown => "unknown",
             ServiceState::Up if self.panicking => "panic",
+            ServiceState::Up if self.on_backup => "backup",
             ServiceState::Up => "up",
             ServiceState::Down => "down",
         }

@@ -252,10 +252,12 @@ impl ServiceEntry {
         now: Instant,
         notes: &mut Notes,
     ) -> Vec<IpAddr> {
-        let (label, pool) = (self.label(), self.pool.clone());
-        let place = Place { vip, service: &label, pool: &pool };
+        let label = self.label();
+        let (own, backup) = (self.pool.clone(), self.backup.clone().unwrap_or_default());
         let mut heard = Vec::new();
         for backend in self.backends.iter_mut().filter(|backend| about(backend.address)) {
+            let pool = if backend.backup { &backup } else { &own };
+            let place = Place { vip, service: &label, pool };
             if backend.heed(board, &place, now, notes) {
                 heard.push(backend.address);
             }
@@ -273,7 +275,9 @@ impl ServiceEntry {
         if !self.backends.iter().any(said) {
             return;
         }
-        let works = |b: &&BackendEntry| b.admin == AdminState::Enabled && !said(b) && b.works();
+        let works = |b: &&BackendEntry| {
+            !b.backup && b.admin == AdminState::Enabled && !said(b) && b.works()
+        };
         let others = self.backends.iter().filter(works).count();
         let heeds = others >= usize::try_from(self.needed()).unwrap_or(usize::MAX);
         let label = self.label();

@@ -10,6 +10,7 @@ use std::time::Instant;
 use vc5_health::{ProbeEvent, ProbeKey};
 use vc5_xdp::{Desired, Event as DataplaneEvent, RealState};
 
+use super::advert::Advert;
 use super::notes::{ABSENT, Change, Event};
 use super::service::CONFIGURED;
 use super::signals::Board;
@@ -31,21 +32,19 @@ pub enum Effect {
         /// The gate's reason, for the record.
         reason: String,
     },
-    /// Announce a route that stands anew, with another name of its VIP or as one that is drained.
+    /// Announce a route that stands anew: what goes out with it has changed.
     Update {
         /// The VIP.
         address: IpAddr,
-        /// Its name, for filters that ask for it.
-        name: String,
-        /// Routers shall prefer others (RFC 8326).
-        draining: bool,
+        /// What goes out with it.
+        advert: Advert,
     },
     /// Announce the route.
     Announce {
         /// The VIP.
         address: IpAddr,
-        /// Name of the `[vip.NAME]`.
-        name: String,
+        /// What goes out with it.
+        advert: Advert,
         /// The gate's reason, for the record.
         reason: String,
     },
@@ -136,7 +135,7 @@ impl State {
             self.learning = Learning::Until(now + config.router.learn_time);
         }
         let mut old = std::mem::take(&mut self.vips);
-        let (mut effects, mut renamed) = (Vec::new(), Vec::new());
+        let mut effects = Vec::new();
         self.disabled.retain(|name| config.vips.contains_key(name));
         for vip in config.vips.values() {
             let disabled = self.disabled.contains(&vip.name);
@@ -145,29 +144,22 @@ impl State {
                     Some(at) => old.swap_remove(at),
                     None => VipEntry::new(vip, *address, now, self.first_ready()),
                 };
-                let before = entry.name.clone();
                 entry.configure(vip, config, &self.words, now);
                 for input in entry.gate_inputs(vip, disabled) {
                     let action = entry.gate(now, input);
-                    effects.extend(effect(&entry, action, now, now));
+                    effects.extend(effect(&mut entry, action, now, now));
                 }
-                renamed.extend((entry.name != before).then_some(*address));
                 self.vips.push(entry);
             }
         }
         effects.extend(self.heed_all(now, config));
         // Health comes when all are there: that of a group is that of its members.
-        for at in 0..self.vips.len() {
-            effects.extend(self.regate(at, now, now));
-        }
-        let standing = |vip: &&VipEntry| {
-            vip.gate.state() == GateState::Announced && renamed.contains(&vip.address)
-        };
-        effects.extend(self.vips.iter().filter(standing).map(update));
+        effects.extend(self.regate_all(now));
+        effects.extend(self.vips.iter_mut().filter_map(update));
         for mut entry in old {
             entry.removed = true;
             let action = entry.gate(now, Input::Removed(true));
-            effects.extend(effect(&entry, action, now, now));
+            effects.extend(effect(&mut entry, action, now, now));
             self.vips.push(entry);
         }
         self.index = self.build_index(config);
@@ -307,8 +299,8 @@ impl State {
                 let action = vip.set_words(&self.words, now, cause);
                 effects.extend(effect(vip, action, now, now));
             }
-            effects.extend(self.regate(at, now, now));
         }
+        effects.extend(self.regate_all(now));
         self.finish(effects)
     }
 
@@ -373,7 +365,7 @@ impl State {
             self.vips.retain(|v| !gone(v));
             self.reindex();
         }
-        effects.sort_by_key(|effect| !matches!(effect, Effect::Withdraw { .. }));
+        withdrawals_first(&mut effects);
         effects
     }
 
@@ -448,21 +440,51 @@ impl State {
     }
 }
 
+/// One event may ask several times for the same route; a withdrawal is then the last that was asked, since nothing
+/// follows it before it is on the wire.
+fn withdrawals_first(effects: &mut Vec<Effect>) {
+    effects.sort_by_key(|effect| !matches!(effect, Effect::Withdraw { .. }));
+    let withdrawn: BTreeSet<IpAddr> = effects
+        .iter()
+        .map_while(|effect| match effect {
+            Effect::Withdraw { address, .. } => Some(*address),
+            _ => None,
+        })
+        .collect();
+    if !withdrawn.is_empty() {
+        effects.retain(|effect| match effect {
+            Effect::Announce { address, .. } | Effect::Update { address, .. } => {
+                !withdrawn.contains(address)
+            }
+            _ => true,
+        });
+    }
+}
+
 pub(super) fn effect(
-    vip: &VipEntry,
+    vip: &mut VipEntry,
     action: Option<Action>,
     now: Instant,
     cause: Instant,
 ) -> Option<Effect> {
     let (address, reason) = (vip.address, vip.reason(now));
-    Some(match action? {
-        Action::Withdraw => Effect::Withdraw { address, cause, reason },
-        Action::Announce => Effect::Announce { address, name: vip.name.clone(), reason },
+    match action? {
+        Action::Withdraw => Some(Effect::Withdraw { address, cause, reason }),
+        Action::Announce => {
+            vip.advertised = vip.advert();
+            Some(Effect::Announce { address, advert: vip.advertised.clone(), reason })
+        }
         Action::Update => update(vip),
-    })
+    }
 }
 
-fn update(vip: &VipEntry) -> Effect {
-    let draining = vip.gate.is_draining();
-    Effect::Update { address: vip.address, name: vip.name.clone(), draining }
+/// What makes a route that stands go out as it is to be now, if that is something else.
+fn update(vip: &mut VipEntry) -> Option<Effect> {
+    if vip.gate.state() != GateState::Announced {
+        return None;
+    }
+    let advert = vip.advert();
+    let changed = advert != vip.advertised;
+    vip.advertised.clone_from(&advert);
+    changed.then_some(Effect::Update { address: vip.address, advert })
 }

@@ -92,6 +92,8 @@ fn service_view(service: &ServiceEntry, clock: &Clock) -> snapshot::Service {
             Protocol::Udp => "udp".to_owned(),
         },
         pool: service.pool.clone(),
+        backup: service.backup.clone(),
+        on_backup: service.on_backup,
         up: service.state == ServiceState::Up,
         need: service.needed(),
         gating: service.gating,
@@ -107,6 +109,7 @@ fn backend_view(backend: &BackendEntry, clock: &Clock) -> snapshot::Backend {
     let checks = backend.checks.iter().map(|(name, c)| (name.clone(), check_view(c, clock)));
     snapshot::Backend {
         address: backend.address,
+        backup: backend.backup,
         weight: backend.weight,
         state: backend.state(),
         admin: backend.word.clone(),

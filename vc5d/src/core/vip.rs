@@ -7,12 +7,13 @@ use vc5_health::Verdict;
 use vc5_health::aggregate::{self, ServiceState};
 use vc5_xdp::{BackendSpec, L4, RealState, ServiceSpec, Unknown, VipSpec};
 
+use super::advert::{Advert, Plan};
 use super::backend::BackendEntry;
 use super::notes::{ABSENT, Change, Notes};
 use super::service::{CONFIGURED, ServiceEntry};
 use crate::admin::{Word, Words};
 use crate::config::model::{AdminState, Config, Protocol, Vip};
-use crate::gate::{Action, Admin, Gate, Health, Input, Ready, State, Timing};
+use crate::gate::{Action, Admin, Gate, Health, Input, Level, Ready, State, Timing};
 use crate::snapshot::Subject;
 
 /// One VIP address.
@@ -23,6 +24,10 @@ pub(crate) struct VipEntry {
     pub(crate) gate: Gate,
     /// VIPs with which it moves.
     pub(crate) group: Option<String>,
+    /// What the configuration says of its route.
+    pub(crate) plan: Plan,
+    /// What went out with its route last.
+    pub(crate) advertised: Advert,
     pub(crate) since: Instant,
     pub(crate) services: Vec<ServiceEntry>,
     /// What becomes of packets that are for none of them.
@@ -53,6 +58,8 @@ impl VipEntry {
             address,
             gate: Gate::new(timing(vip), admin(vip.state), ready),
             group: vip.group.clone(),
+            plan: Plan::default(),
+            advertised: Advert::default(),
             since: now,
             services: Vec::new(),
             unknown: vip.unknown_port,
@@ -75,6 +82,7 @@ impl VipEntry {
         self.removed = false;
         self.unknown = vip.unknown_port;
         self.group.clone_from(&vip.group);
+        self.plan = Plan::new(vip, config.router.local_as);
         let late = self.gate.state() == State::Announced;
         let mut old = std::mem::take(&mut self.services);
         for service in &vip.services {
@@ -143,13 +151,27 @@ impl VipEntry {
         };
         self.notes.vip(Subject::Vip, change, cause);
         self.note_change(before.0, now, if flushed { ON_THE_WIRE } else { "" });
-        if action == Some(Action::Update) {
+        self.note_update(action, now);
+        action
+    }
+
+    /// Keeps the cause of a change of a route that goes on standing.
+    fn note_update(&mut self, action: Option<Action>, now: Instant) {
+        if action != Some(Action::Update) {
+            return;
+        }
+        let draining = self.gate.is_draining();
+        if draining != self.advertised.draining {
             let words = ["announced", "draining"];
-            let [from, to] = if self.gate.is_draining() { words } else { [words[1], words[0]] };
+            let [from, to] = if draining { words } else { [words[1], words[0]] };
             let cause = format!("{}{}", self.gate.cause(now), self.own_words());
             self.notes.vip(Subject::Route, Change { at: now, from, to }, cause);
+        } else {
+            let told = self.gate.told();
+            let change = Change { at: now, from: "told", to: "changed" };
+            let cause = format!("routers are told of {} % of its capacity", told.share);
+            self.notes.vip(Subject::Route, change, cause);
         }
-        action
     }
 
     /// Lets time pass for the services; true when the health may have changed.
@@ -166,6 +188,7 @@ impl VipEntry {
         let before = self.gate.state();
         let action = self.gate.handle_timeout(now);
         self.note_change(before, now, NOT_TAKEN);
+        self.note_update(action, now);
         action
     }
 
@@ -203,6 +226,25 @@ impl VipEntry {
         }
     }
 
+    /// How much of it is healthy: as much as of the service that has the least, of those that gate.
+    pub(crate) fn level(&self) -> Level {
+        let gating = self.services.iter().filter(|s| s.gating && !s.is_pending());
+        let mut level: Option<Level> = None;
+        for (weight, full) in gating.map(ServiceEntry::weights) {
+            let percent = weight.min(full).saturating_mul(100).checked_div(full).unwrap_or(0);
+            let share = u8::try_from(percent).unwrap_or(100);
+            let so_far = level.unwrap_or(Level { weight, full, share, marks: 0 });
+            level = Some(Level {
+                weight: so_far.weight.min(weight),
+                full: so_far.full.min(full),
+                share: so_far.share.min(share),
+                marks: 0,
+            });
+        }
+        let level = level.unwrap_or_default();
+        Level { marks: self.plan.marks(level.share), ..level }
+    }
+
     /// What the dataplane should do for this VIP; `undecided` is what a backend without a verdict is.
     ///
     /// While routers may still send here, a service that has lost its last live backend keeps the state it had.
@@ -238,7 +280,11 @@ impl VipEntry {
             let state = match closed {
                 true => RealState::Down,
                 false if service.keeps(backend) => RealState::Live,
-                false => real_state(backend, undecided),
+                false => match real_state(backend, undecided) {
+                    // A backup that is not needed keeps the flows that it got while it was.
+                    RealState::Live if !service.uses(backend) => RealState::Draining,
+                    state => state,
+                },
             };
             BackendSpec { address: backend.address, weight: backend.weight, state }
         });
@@ -298,6 +344,7 @@ fn timing(vip: &Vip) -> Timing {
         down_delay: vip.down_delay,
         drain_time: vip.drain_time,
         damping: vip.damping,
+        capacity: vip.capacity.as_ref().map(|capacity| capacity.settings),
     }
 }
 

@@ -6,6 +6,7 @@
 //! after its route is withdrawn (on the wire of every Established neighbour, or [`FLUSH_LIMIT`] later, so that a stuck
 //! neighbour cannot hold a ring).
 
+mod capacity;
 mod damping;
 mod reason;
 #[cfg(test)]
@@ -15,6 +16,8 @@ mod timing_tests;
 
 use std::time::{Duration, Instant};
 
+use capacity::Capacity;
+pub use capacity::{Level, Settings as CapacitySettings};
 use damping::Damping;
 pub use damping::Settings as DampingSettings;
 pub use reason::Reason;
@@ -64,6 +67,8 @@ pub struct Timing {
     pub drain_time: Duration,
     /// What becomes of a route that comes and goes; `None`: nothing.
     pub damping: Option<DampingSettings>,
+    /// How the capacity that routers are told follows the healthy one; `None`: they are told none.
+    pub capacity: Option<CapacitySettings>,
 }
 
 /// What can happen to a gate.
@@ -90,7 +95,7 @@ pub enum Input {
 pub enum Action {
     /// Announce it.
     Announce,
-    /// It stands, and goes on standing: announce it anew, as [`Gate::is_draining`] says.
+    /// It stands, and goes on standing: announce it anew, as [`Gate::is_draining`] and [`Gate::told`] say.
     Update,
     /// Withdraw it, before anything else that the same event causes.
     Withdraw,
@@ -130,6 +135,8 @@ pub struct Gate {
     damping: Option<Damping>,
     /// When the route that stands began to be drained.
     draining_since: Option<Instant>,
+    capacity: Capacity,
+    flaps: u64,
     removed: bool,
     stopping: bool,
 }
@@ -147,6 +154,8 @@ impl Gate {
             timing,
             damping: None,
             draining_since: None,
+            capacity: Capacity::new(timing.capacity),
+            flaps: 0,
             removed: false,
             stopping: false,
         }
@@ -207,9 +216,51 @@ impl Gate {
                 }
             }
         }
+        self.act(now, before)
+    }
+
+    /// How much of the VIP is healthy. What follows from it comes with the next input or timeout, so that of one event
+    /// the withdrawal is what comes of it, not an announcement of less.
+    pub fn set_level(&mut self, now: Instant, level: Level) {
+        self.capacity.update(now, level);
+    }
+
+    /// How much of the VIP is healthy.
+    pub fn level(&self) -> Level {
+        self.capacity.level()
+    }
+
+    /// How much of the VIP routers are told of, while the route stands.
+    pub fn told(&self) -> Level {
+        self.capacity.told()
+    }
+
+    /// Withdrawals so far that nobody asked for.
+    pub fn flaps(&self) -> u64 {
+        self.flaps
+    }
+
+    /// The penalty of flap damping; 0 without.
+    pub fn penalty(&self, now: Instant) -> f64 {
+        self.damping.map_or(0.0, |damping| damping.figure(now))
+    }
+
+    /// Until when flap damping keeps the route from being announced, if it does.
+    pub fn suppressed_until(&self, now: Instant) -> Option<Instant> {
+        self.damping?.suppressed_until(now)
+    }
+
+    /// What follows from what is known now, where the route was `drained` before.
+    fn act(&mut self, now: Instant, drained: bool) -> Option<Action> {
         let action = self.settle(now);
-        let changed = self.state == State::Announced && self.is_draining() != before;
-        action.or(changed.then_some(Action::Update))
+        if action == Some(Action::Announce) {
+            self.capacity.start(now);
+        }
+        if action.is_some() || self.state != State::Announced {
+            return action;
+        }
+        let told = self.capacity.settle(now);
+        (told || self.is_draining() != drained).then_some(Action::Update)
     }
 
     /// When [`Gate::handle_timeout`] wants to be called.
@@ -218,7 +269,10 @@ impl Gate {
             // A gate that waits for the dataplane alone is woken by the dataplane.
             State::Waiting { since } if self.ready == Ready::Yes => Some(self.opens_at(since)),
             State::Withdrawing { until } => Some(until),
-            State::Announced => self.closes_at().into_iter().chain(self.drained_at()).min(),
+            State::Announced => {
+                let due = [self.closes_at(), self.drained_at(), self.capacity.due()];
+                due.into_iter().flatten().min()
+            }
             State::Waiting { .. } | State::Down => None,
         }
     }
@@ -230,7 +284,8 @@ impl Gate {
         {
             self.state = State::Down;
         }
-        self.settle(now)
+        let drained = self.is_draining();
+        self.act(now, drained)
     }
 
     /// The state that follows from what is known now.
@@ -309,6 +364,7 @@ impl Gate {
 
     fn set_timing(&mut self, now: Instant, timing: Timing) {
         self.timing = timing;
+        self.capacity.set(timing.capacity, now);
         match (&mut self.damping, timing.damping) {
             (Some(damping), Some(settings)) => damping.set(settings, now),
             (damping, None) => *damping = None,
@@ -318,9 +374,11 @@ impl Gate {
 
     /// Counts a withdrawal that nobody asked for.
     fn note_flap(&mut self, now: Instant) {
-        if let Some(settings) = self.timing.damping
-            && !self.unwanted(now)
-        {
+        if self.unwanted(now) {
+            return;
+        }
+        self.flaps += 1;
+        if let Some(settings) = self.timing.damping {
             self.damping.get_or_insert_with(|| Damping::new(settings, now)).flap(now);
         }
     }

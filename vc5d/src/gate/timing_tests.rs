@@ -172,6 +172,7 @@ impl World {
             down_delay: DOWN_DELAY,
             drain_time: Duration::ZERO,
             damping: Some(DAMPING),
+            capacity: None,
         };
         Self {
             now,

@@ -33,7 +33,8 @@ pub(super) fn examine(config: &Config, machine: &Machine) -> Findings {
 /// The pools that services use; no packet goes to the others.
 fn used_pools(config: &Config) -> BTreeMap<&str, &Pool> {
     let services = config.vips.values().flat_map(|vip| &vip.services);
-    let names: BTreeSet<&str> = services.map(|service| service.pool.as_str()).collect();
+    let pools = services.flat_map(|service| config.pool_and_backup(&service.pool));
+    let names: BTreeSet<&str> = pools.map(|pool| pool.name.as_str()).collect();
     let pools = config.pools.values().map(|pool| (pool.name.as_str(), pool));
     pools.filter(|(name, _)| names.contains(name)).collect()
 }

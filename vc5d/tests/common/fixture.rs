@@ -200,6 +200,7 @@ fn check(up: Option<bool>, ok: Option<bool>, diagnostic: &str) -> CheckResult {
 fn backend(address: &str, state: BackendState, result: CheckResult) -> Backend {
     Backend {
         address: address.parse().unwrap(),
+        backup: false,
         weight: 1,
         state,
         admin: None,
@@ -223,6 +224,8 @@ fn service(ports: Ports, protocol: &str, backends: Vec<Backend>) -> Service {
     Service {
         ports,
         protocol: protocol.into(),
+        backup: None,
+        on_backup: false,
         pool: "web".into(),
         up: healthy > 0,
         need: 1,

@@ -1,6 +1,7 @@
 //! One file for each part of the configuration: which keys it has, their types, ranges and defaults.
 
 mod bgp;
+mod capacity;
 mod channel;
 mod check;
 mod daemon;
@@ -71,7 +72,7 @@ pub(super) fn read(entries: &Entries, file: &Path, log: &Log) -> Config {
     let templates = bgp::templates(root.section("template", "template"), &names);
     let bgp =
         bgp::protocols(root.section("protocol", "protocol"), &names, &templates, router.local_as);
-    let pools = pool::pools(root.section("pool", "pool"), dataplane.mode);
+    let pools = pool::pools(root.section("pool", "pool"), &names, dataplane.mode);
     let checks = check::checks(root.section("check", "check"));
     let shared = vip::Context { names: &names, pools: &pools, checks: &checks };
     let vips = vip::vips(root.section("vip", "vip"), &shared);
@@ -124,7 +125,10 @@ fn room_for_reals(
         })
     });
     let entries = services.filter_map(|(address, pool)| {
-        let backends = pools.get(pool)?.backends_for(address).count();
+        let pool = pools.get(pool)?;
+        let backup = pool.backup.as_ref().and_then(|name| pools.get(name));
+        let serving = [Some(pool), backup].into_iter().flatten();
+        let backends: usize = serving.map(|pool| pool.backends_for(address).count()).sum();
         Some((backends / REALS_STEP + 1) * REALS_STEP)
     });
     // The first step is nobody's: id 0 stands for none.

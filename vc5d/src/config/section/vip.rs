@@ -9,6 +9,7 @@ use super::super::literal::{self, is_link_local_v6};
 use super::super::model::{AdminState, Check, Need, Pool, Protocol, Service, Vip};
 use super::super::read::{At, Field, Table};
 use super::super::tree::Place;
+use super::capacity::capacity;
 use super::pool::{ON_DOWN, STATES};
 use super::{Names, collect, port, seconds};
 use crate::gate::DampingSettings;
@@ -40,6 +41,9 @@ fn vip(name: &str, mut table: Table<'_>, context: &Context<'_>, owners: &mut Own
     let drain_time =
         table.get("drain-time").and_then(|field| field.duration(seconds(0)..=seconds(3600)));
     let damping = table.get("damping").and_then(|field| damping(&field));
+    let drain_local_pref =
+        table.get("drain-local-pref").and_then(|field| field.number(0..=u32::MAX));
+    let capacity = table.get("capacity").and_then(|field| capacity(&field));
     let group = table.get("group").and_then(|field| field.text().map(str::to_owned));
     let state = table.get("state").and_then(|field| field.word(&STATES));
     let unknown_port = table.get("unknown-port").and_then(|field| field.word(&UNKNOWN));
@@ -55,6 +59,8 @@ fn vip(name: &str, mut table: Table<'_>, context: &Context<'_>, owners: &mut Own
         down_delay: down_delay.unwrap_or_default(),
         drain_time: drain_time.unwrap_or(seconds(10)),
         damping,
+        drain_local_pref: drain_local_pref.unwrap_or(0),
+        capacity,
         group,
         state: state.unwrap_or(AdminState::Enabled),
         unknown_port: unknown_port.unwrap_or_default(),
@@ -203,11 +209,14 @@ fn ports(field: &Field<'_>) -> Option<Ports> {
 /// The name of a pool that has backends for each of the addresses.
 fn pool(field: &Field<'_>, context: &Context<'_>, addresses: &[IpAddr]) -> Option<String> {
     let name = field.reference("pool", &context.names.pools)?;
-    if let Some(pool) = context.pools.get(&name) {
+    let own = context.pools.get(&name);
+    let backup = own.and_then(|pool| context.pools.get(pool.backup.as_ref()?));
+    for pool in own.into_iter().chain(backup) {
         let alone = addresses.iter().find(|vip| pool.backends_for(**vip).next().is_none());
         if let Some(vip) = alone {
             let family = family(*vip);
-            field.fail::<()>(&format!("pool `{name}` has no {family} backend for VIP {vip}"));
+            let (pool, role) = (&pool.name, if *pool.name == name { "" } else { ", the backup," });
+            field.fail::<()>(&format!("pool `{pool}`{role} has no {family} backend for VIP {vip}"));
         }
     }
     Some(name)

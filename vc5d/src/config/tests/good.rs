@@ -1,6 +1,5 @@
 //! Good files against the model.
 
-use crate::gate::DampingSettings;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use vc5_xdp::{OnDown, Ports, Unknown};
 
 use super::super::model::*;
 use super::{BASE, parse, with_base};
+use crate::gate::{CapacitySettings, DampingSettings};
 use crate::signal::path::OnLoss;
 
 fn seconds(number: u64) -> Duration {
@@ -288,9 +288,22 @@ fn pools_checks_and_vips_arrive() {
         probe: ProbePath::Direct,
         ttl: None,
         on_down: OnDown::Stick,
+        backup: Some("spare".into()),
         neighbour: false,
     };
-    assert_eq!(config.pools.into_values().collect::<Vec<_>>(), [pool]);
+    let spare = Pool {
+        name: "spare".into(),
+        backends: vec![
+            backend(20, 1, AdminState::Enabled),
+            Backend { address: ip("2001:db8:10::20"), weight: 1, state: AdminState::Enabled },
+        ],
+        probe: ProbePath::Dsr,
+        ttl: None,
+        on_down: OnDown::Reselect,
+        backup: None,
+        neighbour: true,
+    };
+    assert_eq!(config.pools.into_values().collect::<Vec<_>>(), [spare, pool]);
     let check = |name: &str, kind| Check {
         name: name.into(),
         port: None,
@@ -356,6 +369,26 @@ fn pools_checks_and_vips_arrive() {
             reuse: 300,
             max_suppress: seconds(600),
         }),
+        drain_local_pref: 20,
+        capacity: Some(Capacity {
+            link_bandwidth: Some(12_500_000),
+            transitive: true,
+            settings: CapacitySettings { step: 25, settle: seconds(30) },
+            levels: vec![
+                CapacityLevel {
+                    below: 20,
+                    med: Some(300),
+                    local_pref: Some(40),
+                    add_communities: vec![65000 << 16 | 20],
+                },
+                CapacityLevel {
+                    below: 50,
+                    med: Some(200),
+                    local_pref: None,
+                    add_communities: Vec::new(),
+                },
+            ],
+        }),
         group: Some("front".into()),
         state: AdminState::Drain,
         unknown_port: Unknown::Reject,
@@ -378,6 +411,8 @@ fn pools_checks_and_vips_arrive() {
         down_delay: seconds(0),
         drain_time: seconds(10),
         damping: None,
+        drain_local_pref: 0,
+        capacity: None,
         group: None,
         state: AdminState::Enabled,
         unknown_port: Unknown::Drop,
@@ -388,6 +423,32 @@ fn pools_checks_and_vips_arrive() {
         }],
     };
     assert_eq!(config.vips.into_values().collect::<Vec<_>>(), [www, www6]);
+}
+
+#[test]
+fn a_link_bandwidth_may_be_just_true() {
+    let vip = |bandwidth: &str| {
+        let text = format!(
+            "[pool.p]\nbackends = [\"10.0.0.1\"]\n[vip.a]\naddresses = [\"192.0.2.1\"]\ncapacity = {{ link-bandwidth = {bandwidth} }}\nservice = [{{ port = 80, pool = \"p\" }}]\n"
+        );
+        with_base(&text).unwrap().vips["a"].capacity.clone().unwrap()
+    };
+    let unit = vip("true");
+    let settings = CapacitySettings { step: 10, settle: seconds(10) };
+    assert_eq!((unit.link_bandwidth, unit.transitive), (Some(125_000), false));
+    assert_eq!((unit.settings, unit.levels), (settings, Vec::new()));
+    assert_eq!(vip("false").link_bandwidth, None);
+    assert_eq!(vip("\"1Gbit\"").link_bandwidth, Some(125_000_000));
+}
+
+#[test]
+fn the_level_with_the_least_mark_above_the_share_holds() {
+    let capacity = good().vips["www"].capacity.clone().unwrap();
+    let below = |share| capacity.level(share).map(|level| level.below);
+    assert_eq!(
+        [0, 19, 20, 49, 50, 100].map(below),
+        [Some(20), Some(20), Some(50), Some(50), None, None]
+    );
 }
 
 #[test]

@@ -109,6 +109,10 @@ fn backends(service: Value) -> Vec<Value> {
     let with_names = |mut backend: Value| {
         if let Value::Object(fields) = &mut backend {
             fields.extend(named.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+            if fields.get("backup") == Some(&Value::Bool(true)) {
+                let pool = service.get("backup").cloned().unwrap_or_default();
+                fields.insert("pool".to_owned(), pool);
+            }
         }
         backend
     };

@@ -16,8 +16,7 @@ mod said;
 use vc5_xdp::{L4, NewFlow, Ports};
 
 use super::clock::Clock;
-use super::grammar::Show;
-use super::packet_words::ServiceFilter;
+use super::grammar::{ServiceFilter, Show};
 use super::question::{Answer, ServiceName};
 use super::reply::{Reply, code};
 use crate::snapshot::{Snapshot, Vip};

@@ -84,7 +84,11 @@ fn a_drained_vip_is_announced_anew_and_then_withdrawn() {
     let mut world = World::up();
     world.state.take_events();
     let effects = say(&mut world, &[(Target::Vip("www".into()), Off::Drain)]);
-    let update = |draining| Effect::Update { address: VIP.into(), name: "www".into(), draining };
+    let update = |draining: bool| {
+        let local_pref = draining.then_some(0);
+        let advert = Advert { name: "www".into(), draining, local_pref, ..Advert::default() };
+        Effect::Update { address: VIP.into(), advert }
+    };
     assert_eq!(effects, [update(true)]);
     assert_eq!(say(&mut world, &[]), [update(false)]);
     say(&mut world, &[(Target::Vip("www".into()), Off::Drain)]);

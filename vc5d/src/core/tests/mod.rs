@@ -1,6 +1,7 @@
 //! The core as a pure machine, on a virtual clock.
 
 mod admin;
+mod backup;
 mod causes;
 mod forwarding;
 mod gating;
@@ -14,7 +15,7 @@ use proptest::prelude::*;
 use vc5_health::{Outcome, ProbeEvent, ProbeKey, Verdict};
 use vc5_xdp::{Desired, Event, Ports, RealState, VipSpec};
 
-use super::{Effect, State};
+use super::{Advert, Effect, State};
 use crate::config::{self, Config, model::DataplaneMode};
 use crate::gate::FLUSH_LIMIT;
 use crate::translate;
@@ -390,8 +391,8 @@ fn a_renamed_vip_keeps_its_route_under_the_new_name() {
     vip.name = "web".into();
     renamed.vips.insert("web".into(), vip);
     let effects = world.configure(&renamed);
-    let name = "web".to_owned();
-    assert_eq!(effects, [Effect::Update { address: IpAddr::V4(VIP), name, draining: false }]);
+    let advert = Advert { name: "web".to_owned(), ..Advert::default() };
+    assert_eq!(effects, [Effect::Update { address: IpAddr::V4(VIP), advert }]);
     assert!(world.standing);
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::command::{AdminAction, Command};
-use super::grammar::{Line, MAX_MESSAGE};
+use super::super::command::{AdminAction, Command};
+use super::MAX_MESSAGE;
+use super::line::Line;
 use super::words::{Arguments, Error};
 use crate::admin::Target;
 use crate::config::duration;

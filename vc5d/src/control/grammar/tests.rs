@@ -1,7 +1,20 @@
-use vc5_xdp::{L4, TcpKind};
+use std::path::PathBuf;
 
+use ipnet::IpNet;
+use vc5_xdp::{L4, TcpKind, TraceQuestion, Tuple};
+
+use super::super::clock::TimeFormat;
+use super::super::command::{Action, AdminAction, Command};
 use super::*;
 use crate::admin::Target;
+
+fn show(what: Show) -> Line {
+    what.into()
+}
+
+fn ask(what: Ask) -> Line {
+    what.into()
+}
 
 fn status() -> Line {
     show(Show::Status)
