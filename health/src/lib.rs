@@ -25,6 +25,7 @@ pub mod schedule;
 mod share;
 pub mod verdict;
 
+pub use aggregate::Join;
 pub use check::{
     Check, CheckKind, DnsCheck, ExecCheck, HttpCheck, IcmpCheck, Identity, Probe, ProbeKey,
     ProbePath, Tls, TlsSettings, UdpCheck, Verify,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vc5_bgp::session::{GracefulRestart, Password, PrefixLimit};
 use vc5_bgp::wire::{BgpRole, ExtendedCommunity, LargeCommunity};
-pub use vc5_health::CheckKind;
+pub use vc5_health::{CheckKind, Join};
 use vc5_xdp::{OnDown, Ports, Unknown};
 
 use crate::gate::{CapacitySettings, DampingSettings};
@@ -445,8 +445,10 @@ pub struct Service {
     pub sticky: bool,
     /// `on-down`; default that of the pool.
     pub on_down: OnDown,
-    /// `checks`: all must pass; empty means always healthy. Where `ports` are several, each check has a port.
+    /// `checks`: empty means always healthy. Where `ports` are several, each check has a port.
     pub checks: Vec<String>,
+    /// `checks-need`: whether a backend has to pass all of them or one; default all.
+    pub checks_need: Join,
 }
 
 /// `[vip.NAME.capacity]`

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use vc5_health::{ProbeEvent, Verdict, aggregate};
+use vc5_health::{Join, ProbeEvent, Verdict, aggregate};
 
 use super::path::Path;
 use super::signals::Standing;
 use crate::admin::Word;
-use crate::config::model::AdminState;
+use crate::config::model::{AdminState, Service};
 use crate::snapshot::BackendState;
 
 /// The verdict of one check and its last result.
@@ -52,6 +52,8 @@ pub(crate) struct BackendEntry {
     /// Without a path it does not count for the gate.
     pub(crate) needs_path: bool,
     pub(crate) checks: BTreeMap<String, CheckEntry>,
+    /// Whether it has to pass all of them.
+    checks_need: Join,
     /// What its checks say by themselves.
     checked: Verdict,
     pub(crate) verdict: Verdict,
@@ -79,6 +81,7 @@ impl BackendEntry {
             path: Path::default(),
             needs_path: false,
             checks,
+            checks_need: Join::All,
             checked: Verdict::Unknown,
             verdict: Verdict::Unknown,
             since: now,
@@ -89,9 +92,11 @@ impl BackendEntry {
         entry
     }
 
-    /// Takes over a changed list of checks; what stays keeps its verdict. A check that is new to a backend with a
+    /// Takes over the checks of its service and how many it needs of them; what stays keeps its verdict. A check that is new to a backend with a
     /// verdict counts from its own first verdict, or as undecided when `learn_time` is over.
-    pub(crate) fn set_checks(&mut self, checks: &[String], now: Instant, learn_time: Duration) {
+    pub(crate) fn set_checks(&mut self, service: &Service, now: Instant, learn_time: Duration) {
+        let checks = &service.checks;
+        self.checks_need = service.checks_need;
         let late_until = (self.verdict != Verdict::Unknown).then(|| now + learn_time);
         self.checks.retain(|name, _| checks.contains(name));
         for name in checks {
@@ -178,7 +183,8 @@ impl BackendEntry {
         }
         let mut counting = self.checks.values().filter(|check| check.counts(now)).peekable();
         if counting.peek().is_some() || self.checks.is_empty() {
-            self.checked = aggregate::backend(counting.map(|check| check.verdict));
+            self.checked =
+                aggregate::backend(self.checks_need, counting.map(|check| check.verdict));
         }
         let verdict = self.signals.over(self.checked, &self.path);
         let changed = verdict != self.verdict;
@@ -228,9 +234,13 @@ impl BackendEntry {
             return cause;
         }
         match (self.verdict, self.failing()) {
+            (Verdict::Down, Some((check, why))) if self.checks_need == Join::Any => {
+                format!("none of its checks passes, check {check}: {why}")
+            }
             (Verdict::Down, Some((check, why))) => format!("check {check}: {why}"),
             (Verdict::Down, None) => "a check is down".to_owned(),
             (Verdict::Up, _) if self.checks.is_empty() => "it has no checks".to_owned(),
+            (Verdict::Up, _) if self.checks_need == Join::Any => "a check passes".to_owned(),
             (Verdict::Up, _) => "every check passes".to_owned(),
             (Verdict::Unknown, _) => "a check has no verdict".to_owned(),
         }

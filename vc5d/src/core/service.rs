@@ -112,7 +112,7 @@ impl ServiceEntry {
                 entry.set_configured(backend.state, now);
                 entry.backup = backup;
                 entry.set_word(words.backend(&pool.name, backend.address).cloned());
-                entry.set_checks(&service.checks, now, learn_time);
+                entry.set_checks(service, now, learn_time);
                 entry.set_weight(backend.weight);
                 // A new service says enough by itself: its backends are new too.
                 if known_service {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use vc5_xdp::{OnDown, Ports, Unknown};
 
 use super::super::literal::{self, is_link_local_v6};
-use super::super::model::{AdminState, Check, Need, Pool, Protocol, Service, Vip};
+use super::super::model::{AdminState, Check, Join, Need, Pool, Protocol, Service, Vip};
 use super::super::read::{At, Field, Table};
 use super::super::tree::Place;
 use super::capacity::capacity;
@@ -185,6 +185,9 @@ fn service(item: &Field<'_>, context: &Context<'_>, addresses: &[IpAddr]) -> Opt
     let sticky = table.get("sticky").and_then(|field| field.boolean());
     let on_down = table.get("on-down").and_then(|field| field.word(&ON_DOWN));
     let checks = table.get("checks").and_then(|field| checks(&field, context, ports));
+    let checks_need = table
+        .get("checks-need")
+        .and_then(|field| field.word(&[("all", Join::All), ("any", Join::Any)]));
     table.end();
     Some(Service {
         ports: ports?,
@@ -196,6 +199,7 @@ fn service(item: &Field<'_>, context: &Context<'_>, addresses: &[IpAddr]) -> Opt
         on_down: on_down.or(known.map(|pool| pool.on_down)).unwrap_or(OnDown::Reselect),
         pool: pool?,
         checks: checks.unwrap_or_default(),
+        checks_need: checks_need.unwrap_or_default(),
     })
 }
 

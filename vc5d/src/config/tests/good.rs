@@ -349,6 +349,7 @@ fn pools_checks_and_vips_arrive() {
         sticky: false,
         on_down: OnDown::Stick,
         checks: vec![],
+        checks_need: Join::All,
     };
     let tcp = |ports| Service {
         ports,
@@ -419,6 +420,7 @@ fn pools_checks_and_vips_arrive() {
         services: vec![Service {
             ports: Ports::All,
             checks: vec!["ping".into(), "script".into()],
+            checks_need: Join::Any,
             ..udp
         }],
     };

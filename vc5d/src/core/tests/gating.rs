@@ -1,7 +1,7 @@
 //! What a VIP's health is made of: parts needed, services that do not gate, panic, and groups.
 
 use super::*;
-use crate::config::model::Need;
+use crate::config::model::{Join, Need};
 
 fn with(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = standard();
@@ -32,6 +32,46 @@ fn a_part_of_the_backends_is_rounded_up() {
     let mut world = up_with(|config| service(config, 0).need = Need::Percent(51));
     world.probe(80, "10.0.0.1", Verdict::Down);
     assert!(!world.standing);
+}
+
+#[test]
+fn one_of_the_checks_is_enough_where_the_service_says_so() {
+    let any = |config: &mut Config| {
+        let mut deep = config.checks["alive"].clone();
+        deep.name = "deep".into();
+        config.checks.insert("deep".into(), deep);
+        let service = service(config, 0);
+        service.checks = vec!["alive".into(), "deep".into()];
+        service.checks_need = Join::Any;
+    };
+    // One of two undecided checks is up: that decides.
+    let mut world = up_with(any);
+    let key = |check: &str| ProbeKey {
+        vip: VIP.into(),
+        backend: "10.0.0.1".parse().unwrap(),
+        port: 80,
+        service: "80/tcp".into(),
+        check: check.into(),
+    };
+    world.found(key("deep"), Verdict::Down);
+    assert_eq!(world.live(80), 2, "the other check passes");
+    let effects = world.found(key("alive"), Verdict::Down);
+    let down = |effect: &Effect| matches!(effect, Effect::Backend { verdict: Verdict::Down, .. });
+    assert!(effects.iter().any(down), "{effects:?}");
+    assert_eq!(world.live(80), 1);
+    let events = world.state.take_events();
+    let cause = &events.iter().rfind(|e| e.backend.is_some()).unwrap().cause;
+    assert_eq!(cause, "none of its checks passes, check alive: down");
+    world.found(key("deep"), Verdict::Up);
+    assert_eq!(world.live(80), 2);
+
+    let mut world = World::new(DataplaneMode::Auto);
+    world.configure(&with(|config| {
+        any(config);
+        service(config, 0).checks_need = Join::All;
+    }));
+    world.all(Verdict::Up);
+    assert_eq!(world.live(80), 0, "all of them are needed otherwise");
 }
 
 #[test]

@@ -118,14 +118,14 @@ impl World {
     }
 
     fn probe_of(&mut self, vip: IpAddr, port: u16, backend: &str, verdict: Verdict) -> Vec<Effect> {
+        let (backend, service) = (backend.parse().unwrap(), format!("{port}/tcp"));
+        let key = ProbeKey { vip, backend, port, service, check: "alive".to_owned() };
+        self.found(key, verdict)
+    }
+
+    fn found(&mut self, key: ProbeKey, verdict: Verdict) -> Vec<Effect> {
         let event = ProbeEvent {
-            key: ProbeKey {
-                vip,
-                backend: backend.parse().unwrap(),
-                port,
-                service: format!("{port}/tcp"),
-                check: "alive".to_owned(),
-            },
+            key,
             verdict,
             changed: true,
             outcome: Outcome {
