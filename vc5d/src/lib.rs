@@ -5,6 +5,7 @@
 //! snapshots go out to every reader.
 
 pub mod admin;
+pub mod agent;
 pub mod client;
 pub mod config;
 pub mod control;

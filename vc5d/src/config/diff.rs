@@ -132,6 +132,9 @@ fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
     names_of([
         ("router.learn-time", old.router.learn_time != new.router.learn_time),
         ("control.history", old.control.history != new.control.history),
+        ("agent.token-file", old.agent.token != new.agent.token),
+        ("agent.lifetime", old.agent.lifetime != new.agent.lifetime),
+        ("agent.expired", old.agent.expired != new.agent.expired),
         ("probe.on-path-loss", old.probe.on_path_loss != new.probe.on_path_loss),
         ("dataplane.on-stop", old.dataplane.on_stop != new.dataplane.on_stop),
     ])
@@ -146,6 +149,8 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("control.socket", old.control.socket != new.control.socket),
         ("control.state-directory", old.control.state_directory != new.control.state_directory),
         ("metrics.listen", old.metrics != new.metrics),
+        ("agent.socket", old.agent.socket != new.agent.socket),
+        ("agent.listen", old.agent.listen != new.agent.listen),
         ("dataplane.mode", a.mode != b.mode),
         ("dataplane.interfaces", a.interfaces != b.interfaces),
         ("dataplane.pin-path", a.pin_path != b.pin_path),

@@ -14,6 +14,7 @@ use vc5_bgp::wire::{BgpRole, ExtendedCommunity, LargeCommunity};
 pub use vc5_health::{CheckKind, Join};
 use vc5_xdp::{OnDown, Ports, Unknown};
 
+use crate::agent;
 use crate::gate::{CapacitySettings, DampingSettings};
 use crate::signal::path::OnLoss;
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub control: Control,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[agent]`: where services report the state of backends themselves.
+    pub agent: agent::Settings,
     /// `[dataplane]`
     pub dataplane: Dataplane,
     /// `[probe]`: marks, tables and rules that carry probes to their backends.

@@ -6,6 +6,7 @@
 pub mod path;
 mod report;
 
+use std::fmt;
 use std::net::IpAddr;
 
 pub use report::{MAX_WEIGHT, Report, Source, Stand};
@@ -56,4 +57,27 @@ pub enum Signal {
         /// Why.
         lost: Option<String>,
     },
+}
+
+/// As it is logged.
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Report { at, source, report: Some(report) } => {
+                write!(f, "{}/{}: {source} says {report}", at.pool, at.address)
+            }
+            Self::Report { at, source, report: None } => {
+                write!(f, "{}/{}: {source} says nothing any more", at.pool, at.address)
+            }
+            Self::Traffic { at, failing } => {
+                let ServiceBackend { vip, service, backend } = at;
+                let why = failing.as_deref().unwrap_or("given another chance");
+                write!(f, "{backend} of {vip} {service}: {why}")
+            }
+            Self::Path { at, lost } => {
+                let why = lost.as_deref().unwrap_or("back");
+                write!(f, "the path to {}/{}: {why}", at.pool, at.address)
+            }
+        }
+    }
 }

@@ -6,7 +6,8 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 
 use super::table::{self, Def, Kind};
 use crate::snapshot::{
-    Backend, BackendState, Dataplane, Peer, Service, Snapshot, Status, Traffic, Vip, VipState,
+    Backend, BackendState, Dataplane, Peer, Service, Snapshot, Stand, Status, Traffic, Vip,
+    VipState,
 };
 
 const PEER_STATES: [&str; 6] =
@@ -205,6 +206,12 @@ fn backend(samples: &mut Samples, service: [&str; 4], backend: &Backend) {
         &table::BACKEND_FLAGS,
     ];
     samples.traffic(defs, &labels, backend.traffic);
+    samples.flag(&table::PATH_LOST, &labels, backend.path_lost.is_some());
+    for report in &backend.reports {
+        let source = report.source.to_string();
+        let labels = [name, address, port, protocol, own.as_str(), source.as_str()];
+        samples.flag(&table::REPORT, &labels, report.state == Stand::Up);
+    }
     for (check, result) in &backend.checks {
         let labels = [name, address, port, protocol, own.as_str(), check];
         if let Some(up) = result.up {

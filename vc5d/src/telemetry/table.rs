@@ -113,6 +113,11 @@ metrics! {
         "TCP segments of the backend by flag: syn, fin or rst";
     CHECK_UP: Gauge "vc5_backend_check_up" CHECK,
         "Verdict of the check after rise and fall: 1 up, 0 down; absent while undecided";
+    REPORT: Gauge "vc5_backend_report"
+        &["vip", "address", "port", "protocol", "backend", "source"],
+        "What is said of the backend: 1 up, 0 down or to drain; absent while the source says nothing";
+    PATH_LOST: Gauge "vc5_backend_path_lost" BACKEND,
+        "1 when this node's own path to the backend is lost or just back, so that its verdict is held, else 0";
     PROBE_DURATION: Gauge "vc5_backend_probe_duration_seconds" CHECK,
         "How long the last probe took";
     PROBES: Counter "vc5_backend_probes_total"
@@ -138,5 +143,7 @@ metrics! {
 
     WITHDRAW_SECONDS: Histogram "vc5_withdraw_seconds" &[],
         "Time from the verdict that brings a VIP down to its withdrawal on the wire";
+    AGENT_REPORTS: Counter "vc5_agent_reports_total" &["result"],
+        "What services reported or asked by the agent's input, by result: taken or refused";
     PROBE_SECONDS: Histogram "vc5_probe_seconds" &["check"], "Time that probes took";
 }

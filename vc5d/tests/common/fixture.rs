@@ -6,8 +6,8 @@ use vc5_xdp::Ports;
 
 use super::snapshot::{
     Backend, BackendState, CheckFailure, CheckResult, DaemonState, Dataplane, Event, History,
-    Interface, Leaving, Off, Peer, PeerChannel, PeerCounters, PeerSession, Route, RouteChanges,
-    Service, Snapshot, Status, Subject, Traffic, Vip, VipState, Word,
+    Interface, Leaving, Off, Peer, PeerChannel, PeerCounters, PeerSession, Report, Route,
+    RouteChanges, Service, Snapshot, Source, Stand, Status, Subject, Traffic, Vip, VipState, Word,
 };
 
 /// The present of this picture: 2026-11-24 09:00:00 UTC.
@@ -251,6 +251,13 @@ fn vips() -> Vec<Vip> {
     ];
     let fresh = Backend {
         mac: None,
+        reports: vec![Report {
+            source: Source::Agent,
+            state: Stand::Up,
+            weight: Some(5),
+            reason: Some("warming up".into()),
+            since: NOW - 60.0,
+        }],
         ..backend("10.1.10.13", BackendState::Unknown, check(None, None, ""))
     };
     let drained = Backend {

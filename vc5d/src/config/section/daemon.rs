@@ -48,7 +48,7 @@ fn router_id(field: &Field<'_>) -> Option<Ipv4Addr> {
     Some(id)
 }
 
-fn socket_address(field: &Field<'_>) -> Option<SocketAddr> {
+pub(super) fn socket_address(field: &Field<'_>) -> Option<SocketAddr> {
     field.parsed("an address and port such as \"127.0.0.1:179\" or \"[::1]:179\"")
 }
 
@@ -69,14 +69,16 @@ fn listen(field: &Field<'_>) -> Option<Vec<SocketAddr>> {
 /// The longest path that fits into `sockaddr_un`, with its final zero.
 const SOCKET_PATH_MAX: usize = 107;
 
+pub(super) fn socket_path(field: &Field<'_>) -> Option<PathBuf> {
+    let path = field.absolute_path()?;
+    if path.as_os_str().len() > SOCKET_PATH_MAX {
+        return field.fail(&format!("a socket path has at most {SOCKET_PATH_MAX} bytes"));
+    }
+    Some(path)
+}
+
 pub(super) fn control(mut table: Table<'_>) -> Control {
-    let socket = table.get("socket").and_then(|field| {
-        let path = field.absolute_path()?;
-        if path.as_os_str().len() > SOCKET_PATH_MAX {
-            return field.fail(&format!("a socket path has at most {SOCKET_PATH_MAX} bytes"));
-        }
-        Some(path)
-    });
+    let socket = table.get("socket").and_then(|field| socket_path(&field));
     let state_directory = table.get("state-directory").and_then(|field| field.absolute_path());
     let history = table.get("history").and_then(|field| field.number(0..=1_000_000_usize));
     table.end();

@@ -1,5 +1,6 @@
 //! One file for each part of the configuration: which keys it has, their types, ranges and defaults.
 
+mod agent;
 mod bgp;
 mod capacity;
 mod channel;
@@ -66,6 +67,7 @@ pub(super) fn read(entries: &Entries, file: &Path, log: &Log) -> Config {
     let router = daemon::router(root.section("router", "router"));
     let control = daemon::control(root.section("control", "control"));
     let metrics = daemon::metrics(root.section("metrics", "metrics"));
+    let agent = agent::agent(root.section("agent", "agent"));
     let dataplane = dataplane::dataplane(root.section("dataplane", "dataplane"));
     let probe = daemon::probe(root.section("probe", "probe"));
     let filters = filter::filters(root.section("filter", "filter"), &names);
@@ -84,6 +86,7 @@ pub(super) fn read(entries: &Entries, file: &Path, log: &Log) -> Config {
         router,
         control,
         metrics,
+        agent,
         dataplane,
         probe,
         filters,

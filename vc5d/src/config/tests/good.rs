@@ -14,6 +14,7 @@ use vc5_xdp::{OnDown, Ports, Unknown};
 
 use super::super::model::*;
 use super::{BASE, parse, with_base};
+use crate::agent::Expired;
 use crate::gate::{CapacitySettings, DampingSettings};
 use crate::signal::path::OnLoss;
 
@@ -77,6 +78,17 @@ fn every_daemon_key_arrives() {
             on_path_loss: OnLoss::Hold,
         }
     );
+}
+
+#[test]
+fn the_agents_doors_are_shut_unless_they_are_opened() {
+    let agent = good().agent;
+    assert_eq!(agent.socket, Some(PathBuf::from("/run/vc5/agent")));
+    assert_eq!(agent.listen, Some("127.0.0.1:9325".parse().unwrap()));
+    assert_eq!((agent.lifetime, agent.expired), (seconds(45), Expired::Down));
+    let agent = with_base("").unwrap_or_else(|errors| panic!("{errors}")).agent;
+    assert_eq!((agent.socket, agent.listen, agent.token), (None, None, None));
+    assert_eq!((agent.lifetime, agent.expired), (seconds(30), Expired::Ignore));
 }
 
 #[test]

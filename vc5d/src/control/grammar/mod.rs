@@ -13,7 +13,7 @@ mod session;
 mod table;
 #[cfg(test)]
 mod tests;
-mod words;
+pub(crate) mod words;
 
 use super::command::NamePattern;
 pub use line::{Ask, Destination, HistoryQuery, Line, RouteQuery, Show};

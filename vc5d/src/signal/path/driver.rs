@@ -39,6 +39,9 @@ pub async fn watch(mut configs: watch::Receiver<Arc<Config>>, core: mpsc::Sender
         match tokio::task::spawn_blocking(move || see(&config)).await {
             Ok(Ok(seen)) => {
                 let signals = paths.handle(seen);
+                for signal in &signals {
+                    tracing::warn!(target: "signal", "{signal}");
+                }
                 if !signals.is_empty() && core.send(CoreRequest::Signals(signals)).await.is_err() {
                     return;
                 }
