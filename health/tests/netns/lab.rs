@@ -127,7 +127,7 @@ impl Lab {
     }
 
     /// Runs a server in a namespace once `bind` has made it one that can be reached.
-    fn serve_by<B: Send + 'static, S: Future<Output = ()> + Send>(
+    pub(crate) fn serve_by<B: Send + 'static, S: Future<Output = ()> + Send>(
         &self,
         name: &str,
         bind: impl Future<Output = std::io::Result<B>> + Send + 'static,
