@@ -31,13 +31,16 @@ pub struct Snapshot {
     /// The last changes, the oldest first.
     #[serde(skip)]
     pub history: History,
+    /// Changes since the start, by what changed.
+    #[serde(skip)]
+    pub changes: BTreeMap<Subject, u64>,
 }
 
 /// Changes, the oldest first; shared between pictures until there is a new one.
 pub type History = Arc<[Arc<Event>]>;
 
 /// What kind of thing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Subject {
     /// A backend of a service: the verdict on it, or the administrator's word.
@@ -52,6 +55,25 @@ pub enum Subject {
     Report,
     /// This node's own path to a backend.
     Path,
+}
+
+impl Subject {
+    /// All there are.
+    pub const ALL: [Self; 6] =
+        [Self::Backend, Self::Service, Self::Vip, Self::Route, Self::Report, Self::Path];
+
+    /// Its name in the JSON and in the metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Backend => "backend",
+            Self::Service => "service",
+            Self::Vip => "vip",
+            Self::Route => "route",
+            Self::Report => "report",
+            Self::Path => "path",
+        }
+    }
 }
 
 /// One change with its cause.
@@ -324,10 +346,73 @@ pub struct Vip {
     pub reason: String,
     /// The administrator's word at the control socket, if one stands.
     pub admin: Option<Word>,
+    /// What keeps it from being announced, by the configuration or the control socket: `drain`, `disabled`, or nothing.
+    pub off: Option<Off>,
+    /// Withdrawals since the start that nobody asked for.
+    pub flaps: u64,
+    /// Flap damping; `None` without.
+    pub damping: Option<Damping>,
+    /// How much of it is healthy.
+    pub capacity: Capacity,
+    /// What goes out with its route; `None` while that does not stand.
+    pub told: Option<Told>,
     /// Its services, in the order of the file.
     pub services: Vec<Service>,
     /// Dataplane counters.
     pub traffic: Traffic,
+}
+
+/// The state of flap damping.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Damping {
+    /// The penalty at `at`.
+    pub penalty: f64,
+    /// When that was worked out.
+    pub at: f64,
+    /// After so many seconds half of it is left.
+    pub half_life: f64,
+    /// Above this the route is suppressed.
+    pub suppress: u32,
+    /// Until when it is, if it is.
+    pub suppressed_until: Option<f64>,
+}
+
+impl Damping {
+    /// What is left of the penalty.
+    #[must_use]
+    pub fn penalty_at(&self, now: f64) -> f64 {
+        self.penalty * (-(now - self.at).max(0.0) / self.half_life).exp2()
+    }
+}
+
+/// How much of a VIP is healthy: as much as of the service that has the least, of those that gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Capacity {
+    /// Weight of the backends that get new flows.
+    pub weight: u64,
+    /// Weight of all configured ones.
+    pub full: u64,
+    /// The healthy part in percent.
+    pub percent: u8,
+}
+
+/// What goes out with the route of a VIP by its state, beside what filters set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Told {
+    /// GRACEFUL_SHUTDOWN (RFC 8326).
+    pub draining: bool,
+    /// The healthy part in percent that the rest follows from; `None` without `capacity` in the configuration.
+    pub percent: Option<u8>,
+    /// When another one will be told, as things are.
+    pub next: Option<f64>,
+    /// Octets per second of the link bandwidth community.
+    pub link_bandwidth: Option<f32>,
+    /// MULTI_EXIT_DISC
+    pub med: Option<u32>,
+    /// LOCAL_PREF
+    pub local_pref: Option<u32>,
+    /// `65000:100`
+    pub communities: Vec<String>,
 }
 
 /// One service of a VIP.

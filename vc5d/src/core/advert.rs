@@ -47,6 +47,11 @@ impl Plan {
         Self { drain_local_pref: vip.drain_local_pref, capacity: vip.capacity.clone(), asn }
     }
 
+    /// Whether routers are told of the capacity at all.
+    pub(crate) fn tells_capacity(&self) -> bool {
+        self.capacity.is_some()
+    }
+
     /// How many of the marks are above this share.
     pub(crate) fn marks(&self, share: u8) -> u8 {
         let levels = self.capacity.iter().flat_map(|capacity| &capacity.levels);

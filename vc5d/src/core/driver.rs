@@ -217,7 +217,8 @@ impl Core {
     fn draw(&mut self) {
         let now = Instant::now();
         self.remember();
-        let view = View { history: self.history.publish(), ..self.state.view(now) };
+        let (history, changes) = (self.history.publish(), self.history.counts());
+        let view = View { history, changes, ..self.state.view(now) };
         self.parts.view.send_replace(Arc::new(view));
         self.drawn = now;
         self.dirty = false;

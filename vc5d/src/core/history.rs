@@ -1,6 +1,6 @@
 //! The last changes, kept in memory up to a number, for readers that come later.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::notes::Event;
@@ -12,6 +12,8 @@ use crate::snapshot;
 pub(crate) struct History {
     limit: usize,
     next: u64,
+    /// Changes so far, by what changed.
+    counts: BTreeMap<snapshot::Subject, u64>,
     events: VecDeque<Arc<snapshot::Event>>,
     /// What readers have, until something new happens.
     published: Option<snapshot::History>,
@@ -28,6 +30,7 @@ impl History {
     /// move what has been told already.
     pub(crate) fn push(&mut self, event: Event, clock: &Clock) {
         self.next += 1;
+        *self.counts.entry(event.subject).or_default() += 1;
         self.events.push_back(Arc::new(snapshot::Event {
             number: self.next,
             at: clock.unix(event.at),
@@ -42,6 +45,11 @@ impl History {
         }));
         self.published = None;
         self.trim();
+    }
+
+    /// Changes so far, whether kept or not, by what changed.
+    pub(crate) fn counts(&self) -> BTreeMap<snapshot::Subject, u64> {
+        self.counts.clone()
     }
 
     fn trim(&mut self) {
@@ -95,6 +103,7 @@ mod tests {
             history.push(event(cause), &Clock::now());
         }
         assert_eq!(causes(&mut history), [(3, "b".into()), (4, "c".into())]);
+        assert_eq!(history.counts(), [(Subject::Route, 4)].into(), "kept or not");
         history.limit(1);
         assert_eq!(causes(&mut history), [(4, "c".into())]);
         history.limit(0);

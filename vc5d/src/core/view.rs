@@ -1,5 +1,6 @@
 //! The picture of the VIPs that readers get.
 
+use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use vc5_health::Verdict;
@@ -26,6 +27,8 @@ pub struct View {
     pub apply_error: Option<String>,
     /// The last changes.
     pub history: snapshot::History,
+    /// Changes since the start, by what changed.
+    pub changes: BTreeMap<snapshot::Subject, u64>,
 }
 
 /// Tells wall-clock time for moments of the monotonic clock.
@@ -59,6 +62,7 @@ impl State {
             applied: self.applied,
             apply_error: self.apply_error.clone(),
             history: snapshot::History::default(),
+            changes: BTreeMap::new(),
         }
     }
 }
@@ -79,9 +83,49 @@ fn vip_view(vip: &VipEntry, now: Instant, clock: &Clock) -> snapshot::Vip {
         since: clock.unix(vip.since),
         reason: vip.reason(now),
         admin: vip.word.clone(),
+        off: match vip.gate.admin() {
+            Admin::Enabled => None,
+            Admin::Drain => Some(snapshot::Off::Drain),
+            Admin::Disabled => Some(snapshot::Off::Disabled),
+        },
+        flaps: vip.gate.flaps(),
+        damping: damping_view(vip, now, clock),
+        capacity: {
+            let level = vip.gate.level();
+            snapshot::Capacity { weight: level.weight, full: level.full, percent: level.share }
+        },
+        told: told_view(vip, clock),
         services: vip.services.iter().map(|s| service_view(s, clock)).collect(),
         traffic: snapshot::Traffic::default(),
     }
+}
+
+fn damping_view(vip: &VipEntry, now: Instant, clock: &Clock) -> Option<snapshot::Damping> {
+    let settings = vip.gate.damping()?;
+    Some(snapshot::Damping {
+        penalty: vip.gate.penalty(now),
+        at: clock.unix(now),
+        half_life: settings.half_life.as_secs_f64(),
+        suppress: settings.suppress,
+        suppressed_until: vip.gate.suppressed_until(now).map(|at| clock.unix(at)),
+    })
+}
+
+fn told_view(vip: &VipEntry, clock: &Clock) -> Option<snapshot::Told> {
+    if vip.gate.state() != GateState::Announced {
+        return None;
+    }
+    let advert = vip.advert();
+    let community = |value: u32| format!("{}:{}", value >> 16, value & 0xffff);
+    Some(snapshot::Told {
+        draining: advert.draining,
+        percent: vip.plan.tells_capacity().then(|| vip.gate.told().share),
+        next: vip.gate.told_again().map(|at| clock.unix(at)),
+        link_bandwidth: advert.link_bandwidth.map(|bandwidth| bandwidth.bytes_per_second),
+        med: advert.med,
+        local_pref: advert.local_pref,
+        communities: advert.communities.into_iter().map(community).collect(),
+    })
 }
 
 fn service_view(service: &ServiceEntry, clock: &Clock) -> snapshot::Service {

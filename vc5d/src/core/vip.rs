@@ -141,6 +141,7 @@ impl VipEntry {
     /// Asks the gate; keeps the time of its last change of state.
     pub(crate) fn gate(&mut self, now: Instant, input: Input) -> Option<Action> {
         let before = (self.gate.state(), health_word(self.gate.health()));
+        let told = self.gate.told();
         let flushed = input == Input::Flushed;
         let action = self.gate.handle(now, input);
         let change = Change { at: now, from: before.1, to: health_word(self.gate.health()) };
@@ -151,12 +152,12 @@ impl VipEntry {
         };
         self.notes.vip(Subject::Vip, change, cause);
         self.note_change(before.0, now, if flushed { ON_THE_WIRE } else { "" });
-        self.note_update(action, now);
+        self.note_update(action, told, now);
         action
     }
 
     /// Keeps the cause of a change of a route that goes on standing.
-    fn note_update(&mut self, action: Option<Action>, now: Instant) {
+    fn note_update(&mut self, action: Option<Action>, before: Level, now: Instant) {
         if action != Some(Action::Update) {
             return;
         }
@@ -168,7 +169,9 @@ impl VipEntry {
             self.notes.vip(Subject::Route, Change { at: now, from, to }, cause);
         } else {
             let told = self.gate.told();
-            let change = Change { at: now, from: "told", to: "changed" };
+            let more = told.weight > before.weight || told.share > before.share;
+            let to = if more { "told more" } else { "told less" };
+            let change = Change { at: now, from: "announced", to };
             let cause = format!("routers are told of {} % of its capacity", told.share);
             self.notes.vip(Subject::Route, change, cause);
         }
@@ -185,10 +188,10 @@ impl VipEntry {
 
     /// Lets time pass for the gate.
     pub(crate) fn gate_timeout(&mut self, now: Instant) -> Option<Action> {
-        let before = self.gate.state();
+        let (before, told) = (self.gate.state(), self.gate.told());
         let action = self.gate.handle_timeout(now);
         self.note_change(before, now, NOT_TAKEN);
-        self.note_update(action, now);
+        self.note_update(action, told, now);
         action
     }
 

@@ -235,6 +235,16 @@ impl Gate {
         self.capacity.told()
     }
 
+    /// When routers are told of another part, if nothing else happens until then.
+    pub fn told_again(&self) -> Option<Instant> {
+        self.capacity.due().filter(|_| self.state == State::Announced)
+    }
+
+    /// How flaps are damped.
+    pub fn damping(&self) -> Option<DampingSettings> {
+        self.timing.damping
+    }
+
     /// Withdrawals so far that nobody asked for.
     pub fn flaps(&self) -> u64 {
         self.flaps

@@ -58,7 +58,8 @@ impl Publisher {
         let (peers, routes) =
             translate::bgp_view(&self.speaker.snapshot(), &config, Instant::now());
         let history = Arc::clone(&view.history);
-        Snapshot { status, peers, routes, vips, dataplane, history }
+        let changes = view.changes.clone();
+        Snapshot { status, peers, routes, vips, dataplane, history, changes }
     }
 }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use vc5_xdp::Ports;
 
 use super::snapshot::{
-    Backend, BackendState, CheckFailure, CheckResult, DaemonState, Dataplane, Event, History,
-    Interface, Leaving, Off, Peer, PeerChannel, PeerCounters, PeerSession, Report, Route,
-    RouteChanges, Service, Snapshot, Source, Stand, Status, Subject, Traffic, Vip, VipState, Word,
+    Backend, BackendState, Capacity, CheckFailure, CheckResult, DaemonState, Damping, Dataplane,
+    Event, History, Interface, Leaving, Off, Peer, PeerChannel, PeerCounters, PeerSession, Report,
+    Route, RouteChanges, Service, Snapshot, Source, Stand, Status, Subject, Told, Traffic, Vip,
+    VipState, Word,
 };
 
 /// The present of this picture: 2026-11-24 09:00:00 UTC.
@@ -34,6 +35,7 @@ pub(crate) fn snapshot() -> Snapshot {
         vips: vips(),
         dataplane: Some(dataplane()),
         history: history(),
+        changes: [(Subject::Route, 1), (Subject::Backend, 2)].into(),
     }
 }
 
@@ -220,7 +222,8 @@ fn total() -> Traffic {
 }
 
 fn service(ports: Ports, protocol: &str, backends: Vec<Backend>) -> Service {
-    let healthy = backends.iter().filter(|backend| backend.state == BackendState::Up).count();
+    let counts = |backend: &&Backend| !backend.backup && backend.state == BackendState::Up;
+    let healthy = backends.iter().filter(counts).count();
     Service {
         ports,
         protocol: protocol.into(),
@@ -238,6 +241,15 @@ fn service(ports: Ports, protocol: &str, backends: Vec<Backend>) -> Service {
     }
 }
 
+fn word() -> Word {
+    Word {
+        state: Off::Drain,
+        reason: Some("kernel upgrade".into()),
+        since: NOW - 900.0,
+        until: Some(NOW + 900.0),
+    }
+}
+
 fn vips() -> Vec<Vip> {
     let good = || check(Some(true), Some(true), "200 OK");
     let web = vec![
@@ -248,6 +260,7 @@ fn vips() -> Vec<Vip> {
             BackendState::Down,
             check(Some(false), Some(false), "connection refused"),
         ),
+        Backend { backup: true, ..backend("10.1.10.20", BackendState::Up, good()) },
     ];
     let fresh = Backend {
         mac: None,
@@ -260,15 +273,8 @@ fn vips() -> Vec<Vip> {
         }],
         ..backend("10.1.10.13", BackendState::Unknown, check(None, None, ""))
     };
-    let drained = Backend {
-        admin: Some(Word {
-            state: Off::Drain,
-            reason: Some("kernel upgrade".into()),
-            since: NOW - 900.0,
-            until: Some(NOW + 900.0),
-        }),
-        ..backend("10.1.10.14", BackendState::Draining, good())
-    };
+    let drained =
+        Backend { admin: Some(word()), ..backend("10.1.10.14", BackendState::Draining, good()) };
     let off = backend("2001:db8:10::15", BackendState::Disabled, good());
     let vip = |name: &str, address: &str, state, reason: &str, services| Vip {
         name: name.into(),
@@ -278,6 +284,23 @@ fn vips() -> Vec<Vip> {
         since: NOW - 700.0,
         reason: reason.into(),
         admin: None,
+        off: None,
+        flaps: 2,
+        damping: Some(Damping {
+            penalty: 1500.0,
+            at: NOW - 60.0,
+            half_life: 60.0,
+            suppress: 2000,
+            suppressed_until: None,
+        }),
+        capacity: Capacity { weight: 2, full: 3, percent: 66 },
+        told: (state == VipState::Up).then(|| Told {
+            percent: Some(66),
+            link_bandwidth: Some(250_000.0),
+            med: Some(200),
+            communities: vec!["65000:66".into()],
+            ..Told::default()
+        }),
         services,
         traffic: total(),
     };
@@ -294,15 +317,19 @@ fn vips() -> Vec<Vip> {
             "192.168.101.1",
             VipState::Up,
             "all services are up",
-            vec![service(Ports::One(80), "tcp", web)],
+            vec![Service { backup: Some("spare".into()), ..service(Ports::One(80), "tcp", web) }],
         ),
-        vip(
-            "www",
-            "2001:db8:101::1",
-            VipState::Waiting,
-            "up-delay ends in 3 s",
-            vec![service(Ports::Range(8000, 8099), "tcp", vec![off])],
-        ),
+        Vip {
+            off: Some(Off::Drain),
+            admin: Some(word()),
+            ..vip(
+                "www",
+                "2001:db8:101::1",
+                VipState::Waiting,
+                "up-delay ends in 3 s",
+                vec![service(Ports::Range(8000, 8099), "tcp", vec![off])],
+            )
+        },
     ]
 }
 

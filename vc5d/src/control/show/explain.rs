@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::clock::Clock;
 use super::super::reply::{Reply, code};
-use super::{find_vips, health, said};
+use super::{find_vips, gate, health, said};
 use crate::snapshot::{
     Backend, BackendState, CheckResult, Event, Route, Service, Snapshot, Subject, Vip, VipState,
 };
@@ -27,6 +27,9 @@ pub(super) fn explain(snapshot: &Snapshot, name: &str, clock: &Clock) -> Reply {
         }
         if let Some(said) = &vip.admin {
             say(format!("  {}", health::word(said, clock)));
+        }
+        for line in gate::lines(vip, clock) {
+            say(format!("  {line}"));
         }
         if let Some(event) = last_change(snapshot, vip) {
             say(format!(
@@ -131,15 +134,28 @@ fn service_line(service: &Service, clock: &Clock) -> String {
         clock.table(service.since),
         clock.ago(service.since),
         service.healthy,
-        service.backends.len(),
+        service.own_backends(),
         service.pool,
         service.need,
-        match (service.gating, service.panic) {
-            (_, true) => "; too few are up to be believed, the last good ones are used on",
-            (false, _) => "; the VIP does not depend on it",
-            (true, false) => "",
-        }
+        service_remarks(service)
     )
+}
+
+fn service_remarks(service: &Service) -> String {
+    let mut remarks = String::new();
+    if let Some(pool) = &service.backup {
+        remarks += &match service.on_backup {
+            true => format!("; the backup pool {pool} helps out"),
+            false => format!("; the backup pool {pool} is not needed"),
+        };
+    }
+    if service.panic {
+        remarks += "; too few are up to be believed, the last good ones are used on";
+    }
+    if !service.gating {
+        remarks += "; the VIP does not depend on it";
+    }
+    remarks
 }
 
 /// What is healthy in one line, what is not one by one.
@@ -147,9 +163,13 @@ fn backend_lines(service: &Service, clock: &Clock) -> Vec<String> {
     let (up, rest): (Vec<&Backend>, Vec<&Backend>) =
         service.backends.iter().partition(|backend| backend.state == BackendState::Up);
     let mut lines = Vec::new();
-    if !up.is_empty() {
-        let addresses: Vec<String> = up.iter().map(|b| b.address.to_string()).collect();
-        lines.push(format!("up: {}", addresses.join(", ")));
+    let backups = if service.on_backup { "helping out" } else { "standing by" };
+    for (backup, what) in [(false, "up"), (true, backups)] {
+        let of_pool = up.iter().filter(|backend| backend.backup == backup);
+        let addresses: Vec<String> = of_pool.map(|b| b.address.to_string()).collect();
+        if !addresses.is_empty() {
+            lines.push(format!("{what}: {}", addresses.join(", ")));
+        }
     }
     for backend in up {
         let said = said::lines(backend, clock);

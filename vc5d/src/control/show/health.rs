@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::super::clock::Clock;
 use super::super::reply::{Reply, code};
-use super::{find_vips, said};
+use super::{find_vips, gate, said};
 use crate::admin::Word;
 use crate::snapshot::{Backend, CheckResult, Service, Snapshot, Vip, VipState};
 
@@ -41,6 +41,9 @@ pub(super) fn vip(snapshot: &Snapshot, name: &str, clock: &Clock) -> Reply {
         if let Some(said) = &vip.admin {
             reply.push(code::VIP_DETAIL, format!("  {}", word(said, clock)));
         }
+        for line in gate::lines(vip, clock) {
+            reply.push(code::VIP_DETAIL, format!("  {line}"));
+        }
         for service in &vip.services {
             reply.push(code::VIP_DETAIL, service_line(service, clock));
             for backend in &service.backends {
@@ -68,7 +71,7 @@ pub(super) fn services(snapshot: &Snapshot, clock: &Clock) -> Reply {
     );
     for (vip, service) in each_service(snapshot) {
         let healthy =
-            format!("{} of {}, need {}", service.healthy, service.backends.len(), service.need);
+            format!("{} of {}, need {}", service.healthy, service.own_backends(), service.need);
         let text = row(
             &vip.name,
             &endpoint(vip, service),
@@ -129,16 +132,30 @@ fn service_line(service: &Service, clock: &Clock) -> String {
         service.word(),
         clock.table(service.since),
         service.healthy,
-        service.backends.len(),
+        service.own_backends(),
         service.need,
-        if service.gating { "" } else { ", not gating" }
+        service_remarks(service)
     )
+}
+
+/// What else there is to say of a service.
+fn service_remarks(service: &Service) -> String {
+    let mut remarks = String::new();
+    if let Some(pool) = &service.backup {
+        let used = if service.on_backup { " in use" } else { "" };
+        remarks += &format!(", backup pool {pool}{used}");
+    }
+    if !service.gating {
+        remarks += ", not gating";
+    }
+    remarks
 }
 
 fn backend_line(backend: &Backend, clock: &Clock) -> String {
     let share = f64::from(backend.ring_slots) * 100.0 / RING_SLOTS;
     format!(
-        "    {} {} since {}, weight {}, {share:.1} % of the ring, MAC {}{}",
+        "    {}{} {} since {}, weight {}, {share:.1} % of the ring, MAC {}{}",
+        if backend.backup { "backup " } else { "" },
         backend.address,
         backend.state.word(),
         clock.table(backend.since),

@@ -4,6 +4,7 @@ mod answers;
 mod answers_json;
 mod counters;
 mod explain;
+mod gate;
 mod health;
 mod history;
 mod json;
