@@ -21,6 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 #[cfg(test)]
@@ -76,17 +77,34 @@ impl Finished {
     }
 }
 
+/// Commands that run at once for one prober.
+const COMMANDS: usize = 256;
+
 /// What the probes of one prober have in common.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shared {
     pingers: icmp::Pingers,
+    /// A turn for each command that may run.
+    commands: Semaphore,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { pingers: icmp::Pingers::default(), commands: Semaphore::new(COMMANDS) }
+    }
 }
 
 impl Shared {
-    /// Runs one probe to its outcome, which takes at most the timeout of its check.
+    /// Runs one probe to its outcome, which takes at most the timeout of its check. A command may
+    /// have to wait for its turn before, which is never held against the backend.
     pub async fn run(&self, target: Target, probe: &Probe) -> Finished {
         let Probe { key, check, .. } = probe;
         let vip = key.vip;
+        let _turn = match check.kind {
+            // An error would mean that the turns are over, which they never are.
+            CheckKind::Exec(_) => self.commands.acquire().await.ok(),
+            _ => None,
+        };
         let clock = Clock { begun: Instant::now(), timeout: check.timeout };
         match &check.kind {
             CheckKind::Tcp => tcp::probe(target, clock).await,

@@ -8,6 +8,7 @@ use super::{Clock, Finished, Target, socket};
 /// An ordinary socket does that if it is to hold back the ACK that ends the handshake: Linux gives
 /// it 200 ms to come with the first data (`TCP_DELACK_MAX`), and the socket is closed by RST before
 /// that. So the kernel looks after retransmission, ICMP errors and ports as for any connection.
+/// Should this process be held up for longer than that, the server gets a connection which is reset.
 pub(super) async fn probe(target: Target, clock: Clock) -> Finished {
     match clock.stage("waiting for the SYN-ACK", socket::half_open(target)).await {
         Ok(_stream) => clock.finished(true, "SYN-ACK".into()),

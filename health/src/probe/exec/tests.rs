@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::check::exec::{ExecCheck, MEMORY_MIN};
 use crate::check::{Check, CheckKind, Probe, ProbePath};
-use crate::probe::{Outcome, Shared, Target, alone};
+use crate::probe::{Finished, Outcome, Shared, Target, alone};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -119,10 +121,10 @@ async fn is_gone(pid: &str) {
 #[tokio::test]
 async fn the_timeout_kills_the_whole_group() {
     let exec = shell("sleep 1000 & echo $!; wait");
-    let outcome = ask(exec, Duration::from_millis(500)).await;
+    let outcome = ask(exec, Duration::from_millis(1500)).await;
     assert!(!outcome.ok);
     let (what, said) = outcome.diagnostic.split_once(", which says ").unwrap();
-    assert_eq!(what, "timed out after 500 ms while running the command");
+    assert_eq!(what, "timed out after 1500 ms while running the command");
     let pid = said.trim_matches('"');
     assert!(pid.parse::<u32>().is_ok(), "{said}");
     tokio::time::timeout(LONG, is_gone(pid)).await.expect("the sleep is still there");
@@ -137,8 +139,8 @@ async fn what_a_command_leaves_behind_is_killed_when_it_ends() {
 
 #[tokio::test]
 async fn endless_output_neither_hangs_nor_grows() {
-    let outcome = ask(shell("yes; :"), Duration::from_millis(300)).await;
-    let said = "timed out after 300 ms while running the command, which says \"y\"";
+    let outcome = ask(shell("yes; :"), Duration::from_millis(1500)).await;
+    let said = "timed out after 1500 ms while running the command, which says \"y\"";
     assert_eq!((outcome.ok, outcome.diagnostic.as_str()), (false, said));
     says(
         shell("head -c 1000000 /dev/zero | tr '\\0' x; exit 1"),
@@ -166,4 +168,15 @@ async fn a_probe_that_is_given_up_kills_its_command() {
     assert!(lives(&pid));
     task.abort();
     tokio::time::timeout(LONG, is_gone(&pid)).await.expect("the command is still there");
+}
+
+#[tokio::test]
+async fn a_command_that_waits_for_its_turn_has_its_whole_time() {
+    let shared = Shared { commands: Semaphore::new(1), ..Shared::default() };
+    let exec = probe(shell("sleep 1.5; echo done"), Duration::from_millis(2900));
+    let run = || shared.run(target(), &exec);
+    let finished: [Finished; 2] = tokio::join!(run(), run()).into();
+    for finished in finished {
+        assert_eq!(finished.outcome.diagnostic, "done");
+    }
 }
