@@ -440,8 +440,8 @@ impl State {
     }
 }
 
-/// One event may ask several times for the same route; a withdrawal is then the last that was asked, since nothing
-/// follows it before it is on the wire.
+/// One event may ask several times for the same route. A withdrawal is then the last that was asked, since nothing
+/// follows it before it is on the wire; a route that was announced by the same event has never been out.
 fn withdrawals_first(effects: &mut Vec<Effect>) {
     effects.sort_by_key(|effect| !matches!(effect, Effect::Withdraw { .. }));
     let withdrawn: BTreeSet<IpAddr> = effects
@@ -451,14 +451,23 @@ fn withdrawals_first(effects: &mut Vec<Effect>) {
             _ => None,
         })
         .collect();
-    if !withdrawn.is_empty() {
-        effects.retain(|effect| match effect {
-            Effect::Announce { address, .. } | Effect::Update { address, .. } => {
-                !withdrawn.contains(address)
-            }
-            _ => true,
-        });
+    if withdrawn.is_empty() {
+        return;
     }
+    let announced: BTreeSet<IpAddr> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Announce { address, .. } => Some(*address),
+            _ => None,
+        })
+        .collect();
+    effects.retain(|effect| match effect {
+        Effect::Withdraw { address, .. } => !announced.contains(address),
+        Effect::Announce { address, .. } | Effect::Update { address, .. } => {
+            !withdrawn.contains(address)
+        }
+        _ => true,
+    });
 }
 
 pub(super) fn effect(

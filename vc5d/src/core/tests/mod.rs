@@ -2,6 +2,7 @@
 
 mod admin;
 mod backup;
+mod capacity;
 mod causes;
 mod forwarding;
 mod gating;
