@@ -4,7 +4,9 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use common::{LIMIT, ROUTE, ROUTER, VIP, World};
@@ -147,6 +149,36 @@ fn in_a_panic_the_last_good_backends_stay() {
     gating.world.node.vc5c("disable backend web/192.0.2.21").unwrap();
     gating.world.node.vc5c("disable backend web/192.0.2.22").unwrap();
     gating.world.await_route(ROUTE, 0);
+}
+
+/// A service says itself that it is down, by the agent's socket.
+#[test]
+fn what_a_service_says_of_itself_takes_its_backend_out_and_back() {
+    let socket = |world: &World| world.lab.dir().join("agent.sock");
+    let mut world = World::new(false);
+    world.backend.start().unwrap();
+    let one = both("").replace(", \"192.0.2.22\"", "");
+    let agent = format!("[agent]\nsocket = \"{}\"\n", socket(&world).display());
+    world.configure(&format!("{ROUTER}{CHECK}{agent}{one}"));
+    world.start();
+    world.await_route(ROUTE, 1);
+
+    let mut stream = UnixStream::connect(socket(&world)).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap()).lines();
+    let mut say = |line: &str| {
+        stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+        answers.next().unwrap().unwrap()
+    };
+    assert_eq!(say("backend web/192.0.2.21 down for 1h \"cache lost\""), "ok");
+    world.await_route(ROUTE, 0);
+    assert!(world.node.vc5c("explain www").unwrap().contains("cache lost"));
+    assert!(say("backend web/192.0.2.99 down").starts_with("error: "));
+    assert_eq!(say("backend web/192.0.2.21 clear"), "ok");
+    world.await_route(ROUTE, 1);
+    // Not for ever, unless it is said again.
+    assert_eq!(say("backend web/192.0.2.21 down for 1s"), "ok");
+    world.await_route(ROUTE, 0);
+    world.await_route(ROUTE, 1);
 }
 
 /// A backend behind an interface of its own, so that its loss leaves the session alone.

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 mod certificates;
+mod fresh;
 mod matrix;
 mod row;
 mod rows;
