@@ -17,6 +17,7 @@ use vc5_xdp::{OnDown, Ports, Unknown};
 use crate::agent;
 use crate::gate::{CapacitySettings, DampingSettings};
 use crate::signal::path::OnLoss;
+use crate::signal::{file, passive};
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -357,6 +358,10 @@ pub struct Pool {
     pub backup: Option<String>,
     /// `neighbour`: a backend that does not answer on the link is down; default true.
     pub neighbour: bool,
+    /// `state-file`; default none.
+    pub state_file: Option<file::Settings>,
+    /// `outliers`: what the traffic of a backend may say of it; default none.
+    pub outliers: Option<passive::Settings>,
 }
 
 impl Pool {

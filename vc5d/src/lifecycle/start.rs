@@ -225,6 +225,11 @@ async fn serve(
     }
 
     tokio::spawn(signal::path::watch(running.subscribe(), core_requests.clone()));
+    tokio::spawn(signal::file::watch(running.subscribe(), core_requests.clone()));
+    if let Some(dataplane) = engines.dataplane.as_ref().map(Arc::downgrade) {
+        let core = core_requests.clone();
+        tokio::spawn(signal::passive::watch(dataplane, running.subscribe(), core));
+    }
     let agent =
         agent::serve(sockets.agent, running.subscribe(), core_requests.clone(), metrics, stopped);
     let agent = tokio::spawn(agent);

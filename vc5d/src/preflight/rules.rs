@@ -14,7 +14,15 @@ pub(super) fn examine(config: &Config, machine: &Machine) -> Findings {
     let mut findings = Findings::default();
     let pools = used_pools(config);
     permissions(config, &pools, machine, &mut findings);
-    if config.dataplane.mode != DataplaneMode::Off {
+    if config.dataplane.mode == DataplaneMode::Off {
+        let blind = pools.values().filter(|pool| pool.outliers.is_some());
+        findings.warnings.extend(blind.map(|pool| {
+            let name = &pool.name;
+            format!(
+                "pool.{name}.outliers: there is no traffic to look at with dataplane.mode = \"off\""
+            )
+        }));
+    } else {
         interfaces(config, machine, &mut findings);
     }
     for pool in pools.values().filter(|pool| pool.probe == ProbePath::Dsr) {

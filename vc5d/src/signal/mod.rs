@@ -3,6 +3,8 @@
 //!
 //! Each source is a pure machine with a thin driver; what they find out goes to the core as [`Signal`]s.
 
+pub mod file;
+pub mod passive;
 pub mod path;
 mod report;
 

@@ -9,6 +9,7 @@ mod daemon;
 mod dataplane;
 mod filter;
 mod pool;
+mod signal;
 mod vip;
 
 use std::collections::{BTreeMap, BTreeSet};

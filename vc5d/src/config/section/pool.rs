@@ -9,7 +9,7 @@ use super::super::literal::is_link_local_v6;
 use super::super::model::{AdminState, Backend, DataplaneMode, Pool, ProbePath};
 use super::super::read::{At, Field, Table};
 use super::super::tree::Place;
-use super::{Names, collect};
+use super::{Names, collect, signal};
 
 /// As many as the dataplane's table of real servers has room for (id 0 means none).
 const BACKENDS_MAX: usize = 4095;
@@ -80,6 +80,9 @@ fn pool(name: &str, mut table: Table<'_>, dataplane: DataplaneMode) -> Option<Po
     });
     let on_down = table.get("on-down").and_then(|field| field.word(&ON_DOWN));
     let neighbour = table.get("neighbour").and_then(|field| field.boolean());
+    let count = backends.as_ref().map_or(0, Vec::len);
+    let state_file = signal::state_file(&mut table, count);
+    let outliers = table.get("outliers").and_then(|field| signal::outliers(&field));
     table.end();
     Some(Pool {
         name: name.to_owned(),
@@ -89,6 +92,8 @@ fn pool(name: &str, mut table: Table<'_>, dataplane: DataplaneMode) -> Option<Po
         on_down: on_down.unwrap_or(OnDown::Reselect),
         backup: None,
         neighbour: neighbour.unwrap_or(true),
+        state_file,
+        outliers,
     })
 }
 

@@ -17,6 +17,7 @@ use super::{BASE, parse, with_base};
 use crate::agent::Expired;
 use crate::gate::{CapacitySettings, DampingSettings};
 use crate::signal::path::OnLoss;
+use crate::signal::{Stand, file, passive};
 
 fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
@@ -89,6 +90,24 @@ fn the_agents_doors_are_shut_unless_they_are_opened() {
     let agent = with_base("").unwrap_or_else(|errors| panic!("{errors}")).agent;
     assert_eq!((agent.socket, agent.listen, agent.token), (None, None, None));
     assert_eq!((agent.lifetime, agent.expired), (seconds(30), Expired::Ignore));
+}
+
+#[test]
+fn outliers_are_looked_for_where_a_pool_says_so() {
+    let read = |keys: &str| {
+        let text = format!("[pool.a]\nbackends = [\"192.0.2.10\"]\noutliers = {{ {keys} }}\n");
+        let config = with_base(&text).unwrap_or_else(|errors| panic!("{errors}"));
+        config.pools["a"].outliers.clone()
+    };
+    let standard = passive::Settings {
+        unanswered: Some(50),
+        resets: Some(50),
+        connections: 100,
+        window: seconds(10),
+        eject_time: seconds(30),
+        eject_max: 50,
+    };
+    assert_eq!(read(""), Some(standard));
 }
 
 #[test]
@@ -302,6 +321,18 @@ fn pools_checks_and_vips_arrive() {
         on_down: OnDown::Stick,
         backup: Some("spare".into()),
         neighbour: false,
+        state_file: Some(file::Settings {
+            path: "/run/web/{backend}".into(),
+            missing: Stand::Drain,
+        }),
+        outliers: Some(passive::Settings {
+            unanswered: Some(80),
+            resets: None,
+            connections: 20,
+            window: seconds(30),
+            eject_time: seconds(60),
+            eject_max: 10,
+        }),
     };
     let spare = Pool {
         name: "spare".into(),
@@ -314,6 +345,8 @@ fn pools_checks_and_vips_arrive() {
         on_down: OnDown::Reselect,
         backup: None,
         neighbour: true,
+        state_file: None,
+        outliers: None,
     };
     assert_eq!(config.pools.into_values().collect::<Vec<_>>(), [spare, pool]);
     let check = |name: &str, kind| Check {

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 pub use driver::watch;
 
 use super::{PoolBackend, Signal};
-use crate::config::model::{Config, ProbePath};
+use crate::config::model::{AdminState, Config, ProbePath};
 use crate::preflight::machine::{Link, Machine};
 
 /// What becomes of a VIP when the paths to its backends are lost.
@@ -36,17 +36,20 @@ enum Way {
     Routed,
 }
 
-/// The backends whose path is this node's concern.
-fn targets(config: &Config) -> Vec<(PoolBackend, Way)> {
-    let mut targets = Vec::new();
-    for pool in config.pools.values() {
+/// The backends whose path is this node's concern: those that a service uses.
+fn targets(config: &Config) -> BTreeMap<PoolBackend, Way> {
+    let mut targets = BTreeMap::new();
+    let services = config.vips.values().flat_map(|vip| &vip.services);
+    for pool in services.flat_map(|service| config.pool_and_backup(&service.pool)) {
         let way = match pool.probe {
             ProbePath::Dsr => Way::Connected,
             ProbePath::Direct => Way::Routed,
             ProbePath::Local => continue,
         };
         let at = |address| PoolBackend { pool: pool.name.clone(), address };
-        targets.extend(pool.backends.iter().map(|backend| (at(backend.address), way)));
+        // One that is switched off may be gone for good, and its subnet too.
+        let used = pool.backends.iter().filter(|backend| backend.state != AdminState::Disabled);
+        targets.extend(used.map(|backend| (at(backend.address), way)));
     }
     targets
 }

@@ -75,13 +75,21 @@ fn only_what_is_new_is_told_and_the_interface_of_before_is_named() {
 }
 
 #[test]
-fn backends_of_this_host_are_no_target() {
+fn only_what_is_used_and_elsewhere_is_a_target() {
     let text = r#"
         router = { id = "192.0.2.1", as = 65001 }
         dataplane = { mode = "off" }
-        pool.near = { backends = ["10.0.0.1"] }
+        pool.near = { backends = ["10.0.0.1", { address = "10.0.0.2", state = "disabled" }] }
+        pool.spare = { backends = ["10.3.0.1"] }
         pool.far = { backends = ["10.1.0.1"], probe = "direct" }
         pool.here = { backends = ["10.2.0.1"], probe = "local" }
+        [vip.www]
+        addresses = ["192.0.2.9"]
+        service = [
+            { port = 80, pool = "near" },
+            { port = 81, pool = "far" },
+            { port = 82, pool = "here" },
+        ]
     "#;
     let config = crate::config::parse(text, std::path::Path::new("test.toml")).unwrap();
     let ways: Vec<_> = targets(&config).into_iter().map(|(at, way)| (at.pool, way)).collect();
