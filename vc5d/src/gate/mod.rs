@@ -8,6 +8,8 @@
 
 mod capacity;
 mod damping;
+#[cfg(test)]
+mod properties;
 mod reason;
 #[cfg(test)]
 mod tests;
