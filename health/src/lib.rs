@@ -27,8 +27,8 @@ pub mod verdict;
 
 pub use aggregate::Join;
 pub use check::{
-    Check, CheckKind, DnsCheck, ExecCheck, HttpCheck, IcmpCheck, Identity, Probe, ProbeKey,
-    ProbePath, Tls, TlsSettings, UdpCheck, Verify,
+    Check, CheckKind, DnsCheck, ExecCheck, GrpcCheck, HttpCheck, HttpVersion, IcmpCheck, Identity,
+    Pattern, Probe, ProbeKey, ProbePath, Tls, TlsSettings, UdpCheck, Verify,
 };
 pub use error::Error;
 pub use path::{Report, check_paths};

@@ -4,6 +4,8 @@ use std::net::Ipv6Addr;
 
 use hyper::Uri;
 use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::uri::Authority;
+use regex::bytes::Regex;
 
 /// The methods that a check may use; none of them changes anything on the server.
 pub const METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
@@ -22,10 +24,59 @@ const OWN_HEADERS: [HeaderName; 7] = [
     header::EXPECT,
 ];
 
-/// One HTTP/1.1 request (RFC 9112) and the answers that pass. Redirects are answers like any other:
+/// The version that a request is sent by; a server of another one fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HttpVersion {
+    /// HTTP/1.1 (RFC 9112).
+    #[default]
+    One,
+    /// HTTP/2 (RFC 9113): agreed on by ALPN over TLS, else with prior knowledge.
+    Two,
+}
+
+/// A regular expression to look for. Compares by its text.
+#[derive(Debug, Clone)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// Reads a pattern in the syntax of the crate `regex`, which finds in time that is linear in
+    /// the length of what it looks into.
+    ///
+    /// # Errors
+    /// Says what is wrong with it, in one line.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let last = |error: regex::Error| {
+            let text = error.to_string();
+            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        };
+        Regex::new(text).map(Self).map_err(last)
+    }
+
+    pub(crate) fn is_in(&self, bytes: &[u8]) -> bool {
+        self.0.is_match(bytes)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Pattern {}
+
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+/// One HTTP request and the answers that pass. Redirects are answers like any other:
 /// they are not followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpCheck {
+    /// The version of HTTP.
+    pub version: HttpVersion,
     /// The Host header, sent as given; an IPv6 address stands in brackets (RFC 3986 section
     /// 3.2.2). `None` sends the VIP (and the port unless it is the scheme's own).
     pub host: Option<String>,
@@ -40,6 +91,8 @@ pub struct HttpCheck {
     pub expect: Vec<(u16, u16)>,
     /// Bytes that must occur in the body, within [`body_limit`](Self::body_limit).
     pub body: Option<String>,
+    /// A pattern that must match somewhere in the body, within the same limit.
+    pub body_pattern: Option<Pattern>,
     /// A body is read up to here and no further, in bytes: 1 to [`BODY_LIMIT_MAX`]. A longer one
     /// passes if what was read of it does.
     pub body_limit: usize,
@@ -49,12 +102,14 @@ impl Default for HttpCheck {
     /// `GET /` of the VIP, answered by 200.
     fn default() -> Self {
         Self {
+            version: HttpVersion::One,
             host: None,
             path: "/".into(),
             method: "GET".into(),
             headers: Vec::new(),
             expect: Vec::new(),
             body: None,
+            body_pattern: None,
             body_limit: 64 * 1024,
         }
     }
@@ -63,36 +118,41 @@ impl Default for HttpCheck {
 impl HttpCheck {
     /// Says which value cannot be used.
     pub(super) fn validate(&self) -> Result<(), String> {
-        let Self { host, path, method, headers, body, body_limit, .. } = self;
+        let Self { host, path, method, headers, body, body_pattern, body_limit, .. } = self;
         if !METHODS.contains(&method.as_str()) {
             return Err(format!("method {method} is not supported, use GET, HEAD or OPTIONS"));
         }
         if request_target(path).is_none() {
             return Err(format!("path {path:?} is not a valid request target"));
         }
-        if let Some(host) = host {
-            if host.is_empty() || HeaderValue::from_str(host).is_err() {
-                return Err(format!("host {host:?} is not a valid Host header"));
-            }
-            if host.parse::<Ipv6Addr>().is_ok() {
-                return Err(format!("host {host:?} must be in brackets: \"[{host}]\""));
-            }
+        if let Some(why) = host.as_deref().and_then(bad_host) {
+            return Err(why);
         }
         if let Some(why) = headers.iter().find_map(|(name, value)| bad_header(name, value)) {
             return Err(why);
         }
-        match body.as_deref() {
-            Some("") => return Err("body must not be empty".into()),
-            Some(_) if method == "HEAD" => {
-                return Err("an answer to HEAD has no body to look into".into());
-            }
-            _ => {}
+        if body.as_deref() == Some("") {
+            return Err("body must not be empty".into());
+        }
+        if method == "HEAD" && (body.is_some() || body_pattern.is_some()) {
+            return Err("an answer to HEAD has no body to look into".into());
         }
         if *body_limit == 0 || *body_limit > BODY_LIMIT_MAX {
             return Err(format!("body limit must be 1 to {BODY_LIMIT_MAX} bytes"));
         }
         Ok(())
     }
+}
+
+/// Why a host cannot be what a request is for, if so.
+#[must_use]
+pub fn bad_host(host: &str) -> Option<String> {
+    if host.parse::<Ipv6Addr>().is_ok() {
+        return Some(format!("host {host:?} must be in brackets: \"[{host}]\""));
+    }
+    // RFC 9110 section 7.2: a host and perhaps a port, which HTTP/2 sends as `:authority`.
+    let valid = host.parse::<Authority>().is_ok_and(|name| !name.as_str().contains('@'));
+    (!valid).then(|| format!("host {host:?} is not a valid Host header"))
 }
 
 /// Why a header field cannot be sent by a check, if so.
@@ -167,6 +227,22 @@ mod tests {
         assert!(message(of_head).contains("HEAD"));
         assert!(message(|c| c.body_limit = 0).contains("1 to 16777216"));
         assert!(message(|c| c.body_limit = BODY_LIMIT_MAX + 1).contains("1 to 16777216"));
+    }
+
+    #[test]
+    fn patterns_are_compared_by_their_text_and_say_what_is_wrong() {
+        let new = |text| Pattern::new(text).unwrap();
+        assert_eq!(new("^a.c$"), new("^a.c$"));
+        assert_ne!(new("a"), new("b"));
+        assert!(new("(?i)UP").is_in(b"\xff status: up\n"));
+        assert!(!new("^up$").is_in(b"\xff status: up\n"));
+        assert_eq!(Pattern::new("a(b").unwrap_err(), "unclosed group");
+        let of_head = HttpCheck {
+            method: "HEAD".into(),
+            body_pattern: Some(new("up")),
+            ..HttpCheck::default()
+        };
+        assert!(of_head.validate().unwrap_err().contains("HEAD"));
     }
 
     #[test]

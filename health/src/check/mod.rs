@@ -2,6 +2,7 @@
 
 pub mod dns;
 pub mod exec;
+pub mod grpc;
 pub mod http;
 pub mod icmp;
 pub mod tls;
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 pub use self::dns::DnsCheck;
 pub use self::exec::ExecCheck;
-pub use self::http::HttpCheck;
+pub use self::grpc::GrpcCheck;
+pub use self::http::{HttpCheck, HttpVersion, Pattern};
 pub use self::icmp::IcmpCheck;
 pub use self::tls::{Identity, Tls, TlsSettings, Verify};
 pub use self::udp::UdpCheck;
@@ -125,6 +127,8 @@ pub enum CheckKind {
     Http(HttpCheck),
     /// As [`CheckKind::Http`], over TLS.
     Https(HttpCheck, Tls),
+    /// A server says over gRPC that a service is well.
+    Grpc(GrpcCheck),
     /// A TLS handshake completes. The connection is closed by RST then.
     Tls(Tls),
     /// A UDP datagram is answered.
@@ -147,6 +151,7 @@ impl CheckKind {
             Self::Tls(tls) => tls.settings().server_name.is_none(),
             // Both the Host header and the name in the handshake.
             Self::Https(http, tls) => http.host.is_none() || tls.settings().server_name.is_none(),
+            Self::Grpc(grpc) => grpc.names_the_vip(),
             Self::Exec(_) => true,
         }
     }
@@ -161,6 +166,7 @@ impl CheckKind {
         match self {
             Self::Tcp | Self::Syn | Self::Tls(_) => Ok(()),
             Self::Http(http) | Self::Https(http, _) => http.validate(),
+            Self::Grpc(grpc) => grpc.validate(),
             Self::Udp(udp) => udp.validate(),
             Self::Dns(dns) => dns.validate(),
             Self::Icmp(icmp) => icmp.validate(),

@@ -63,7 +63,20 @@ impl std::fmt::Debug for Identity {
 pub struct Tls {
     settings: Arc<TlsSettings>,
     config: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
 }
+
+/// What is spoken over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// The server is not asked.
+    Any,
+    /// HTTP/2, by ALPN (RFC 9113 section 3.2); a server that does not agree has failed.
+    Http2,
+}
+
+/// The name of HTTP/2 in ALPN.
+pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 
 impl PartialEq for Tls {
     fn eq(&self, other: &Self) -> bool {
@@ -109,7 +122,9 @@ impl Tls {
             }
         };
         config.resumption = Resumption::disabled();
-        Ok(Self { settings: Arc::new(settings), config: Arc::new(config) })
+        let mut http2 = config.clone();
+        http2.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+        Ok(Self { settings: settings.into(), config: config.into(), http2: http2.into() })
     }
 
     /// What it was made of.
@@ -118,8 +133,11 @@ impl Tls {
         &self.settings
     }
 
-    pub(crate) fn config(&self) -> Arc<ClientConfig> {
-        self.config.clone()
+    pub(crate) fn config(&self, protocol: Protocol) -> Arc<ClientConfig> {
+        match protocol {
+            Protocol::Any => self.config.clone(),
+            Protocol::Http2 => self.http2.clone(),
+        }
     }
 }
 

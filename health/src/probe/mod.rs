@@ -8,6 +8,7 @@
 mod alone;
 mod dns;
 mod exec;
+mod grpc;
 mod http;
 mod icmp;
 mod socket;
@@ -58,8 +59,11 @@ pub struct Target {
 pub struct Finished {
     /// What was found.
     pub outcome: Outcome,
-    closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    closing: Option<Closing>,
 }
+
+/// What is left to do about a connection.
+type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl std::fmt::Debug for Finished {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -111,6 +115,7 @@ impl Shared {
             CheckKind::Syn => syn::probe(target, clock).await,
             CheckKind::Http(check) => http::probe(target, clock, check, None, vip).await,
             CheckKind::Https(check, tls) => http::probe(target, clock, check, Some(tls), vip).await,
+            CheckKind::Grpc(check) => grpc::probe(target, clock, check, vip).await,
             CheckKind::Tls(tls) => tls::probe(target, clock, tls, vip).await,
             CheckKind::Udp(check) => udp::probe(target, clock, check).await,
             CheckKind::Dns(check) => dns::probe(target, clock, check).await,

@@ -10,11 +10,11 @@ use tokio_rustls::rustls::Error;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::{Clock, Finished, Target, socket};
-use crate::check::tls::Tls;
+use crate::check::tls::{ALPN_HTTP2, Protocol, Tls};
 
 /// Completes a handshake (RFC 8446, RFC 5246), and closes by RST at once.
 pub(super) async fn probe(target: Target, clock: Clock, tls: &Tls, vip: IpAddr) -> Finished {
-    match connect(target, clock, tls, None, vip).await {
+    match connect(target, clock, tls, Protocol::Any, None, vip).await {
         Ok(stream) => {
             let version = stream.get_ref().1.protocol_version();
             let version = version.map_or("TLS", |version| version.as_str().unwrap_or("TLS"));
@@ -29,16 +29,21 @@ pub(super) async fn connect(
     target: Target,
     clock: Clock,
     tls: &Tls,
+    protocol: Protocol,
     host: Option<&str>,
     vip: IpAddr,
 ) -> Result<TlsStream<TcpStream>, String> {
     let name = server_name(tls, host, vip)?;
     let stream = clock.stage("connecting", socket::connect(target)).await?;
     let handshake = async {
-        let connector = TlsConnector::from(tls.config());
+        let connector = TlsConnector::from(tls.config(protocol));
         connector.connect(name, stream).await.map_err(|error| describe(&error))
     };
-    clock.stage("waiting for the TLS handshake", handshake).await
+    let stream = clock.stage("waiting for the TLS handshake", handshake).await?;
+    if protocol == Protocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(ALPN_HTTP2) {
+        return Err("the server did not agree to HTTP/2".into());
+    }
+    Ok(stream)
 }
 
 fn server_name(tls: &Tls, host: Option<&str>, vip: IpAddr) -> Result<ServerName<'static>, String> {

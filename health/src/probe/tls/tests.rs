@@ -5,6 +5,13 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use ring::digest::{SHA256, digest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -15,7 +22,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-use crate::check::{Check, CheckKind, HttpCheck, Identity, Tls, TlsSettings, Verify};
+use crate::check::{
+    Check, CheckKind, GrpcCheck, HttpCheck, HttpVersion, Identity, Tls, TlsSettings, Verify,
+};
 use crate::probe::{Outcome, Target, run};
 
 /// A self-signed certificate for a name and its key, in PEM.
@@ -194,4 +203,62 @@ fn settings_that_cannot_be_used_say_so() {
     assert!(new(None, Verify::Off, Some(mixed)).starts_with("certificate and key cannot be used"));
     let without = Identity { key: Vec::new(), ..one };
     assert_eq!(new(None, Verify::Off, Some(without)), "there is no private key in PEM");
+}
+
+/// Serves HTTP/2 and gRPC over TLS for ever, and agrees to these protocols by ALPN.
+async fn serve_http2(own: &Identity, protocols: &[&[u8]]) -> SocketAddr {
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth();
+    let key = PrivateKeyDer::from_pem_slice(&own.key).unwrap();
+    let mut config = builder.with_single_cert(vec![der(own)], key).unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = async |request: Request<Incoming>| {
+        assert_eq!(request.uri().scheme_str(), Some("https"));
+        let status =
+            HeaderMap::from_iter([("grpc-status", "0")].map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            }));
+        let message = Full::new(Bytes::from_static(b"\0\0\0\0\x02\x08\x01"));
+        let mut response = Response::new(message.with_trailers(async { Some(Ok(status)) }));
+        let kind = HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert("content-type", kind);
+        Ok::<_, std::convert::Infallible>(response)
+    };
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn http2_is_agreed_on_by_alpn() {
+    let own = issue("www.example");
+    let unverified = || tls(None, Verify::Off, None);
+    let two = || {
+        let http = HttpCheck { version: HttpVersion::Two, ..HttpCheck::default() };
+        CheckKind::Https(http, unverified())
+    };
+    let grpc = || CheckKind::Grpc(GrpcCheck { tls: Some(unverified()), ..GrpcCheck::default() });
+    let address = serve_http2(&own, &[b"http/1.1", b"h2"]).await;
+    says(address, two(), true, "200 OK").await;
+    says(address, grpc(), true, "SERVING").await;
+    let address = serve_http2(&own, &[]).await;
+    for kind in [two(), grpc()] {
+        says(address, kind, false, "the server did not agree to HTTP/2").await;
+    }
+    let address = serve_http2(&own, &[b"http/1.1"]).await;
+    says(address, two(), false, "NoApplicationProtocol").await;
 }

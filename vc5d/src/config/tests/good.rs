@@ -8,7 +8,8 @@ use vc5_bgp::session::{GracefulRestart, LimitAction, Password, PrefixLimit};
 use vc5_bgp::wire::BgpRole;
 use vc5_health::check::dns;
 use vc5_health::{
-    DnsCheck, ExecCheck, HttpCheck, IcmpCheck, Rule, Tls, TlsSettings, UdpCheck, Verify,
+    DnsCheck, ExecCheck, GrpcCheck, HttpCheck, HttpVersion, IcmpCheck, Pattern, Rule, Tls,
+    TlsSettings, UdpCheck, Verify,
 };
 use vc5_xdp::{OnDown, Ports, Unknown};
 
@@ -361,7 +362,9 @@ fn pools_checks_and_vips_arrive() {
             path: "/alive".into(),
             headers: vec![("X-Probe".into(), "vc5".into())],
             expect: vec![(204, 204), (300, 399)],
+            version: HttpVersion::Two,
             body: Some("ready".into()),
+            body_pattern: Some(Pattern::new("^status: (ready|busy)").unwrap()),
             body_limit: 4096,
             ..HttpCheck::default()
         }),
@@ -379,11 +382,18 @@ fn pools_checks_and_vips_arrive() {
         verify: Verify::Pinned(vec![[0xab; 32]]),
         identity: None,
     };
+    let unverified = TlsSettings { verify: Verify::Off, ..settings.clone() };
+    let grpc = GrpcCheck {
+        service: "shop.Basket".into(),
+        host: Some("basket.example.org".into()),
+        tls: Some(Tls::new(unverified).unwrap()),
+    };
+    let deep = check("deep", CheckKind::Grpc(grpc));
     let secure = check("secure", CheckKind::Tls(Tls::new(settings).unwrap()));
     let spare = check("spare", CheckKind::Tcp);
     let [half, name, ping, script] = newer_checks(check);
     let checks: Vec<_> = config.checks.into_values().collect();
-    assert_eq!(checks, [alive, echo, half, name, ping, script, secure, spare]);
+    assert_eq!(checks, [alive, deep, echo, half, name, ping, script, secure, spare]);
     let udp = Service {
         ports: Ports::One(53),
         protocol: Protocol::Udp,

@@ -2,6 +2,7 @@
 
 mod dns;
 mod exec;
+mod grpc;
 mod http;
 mod icmp;
 mod tls;
@@ -9,6 +10,8 @@ mod udp;
 mod verdict;
 
 use std::collections::BTreeMap;
+
+use vc5_health::GrpcCheck;
 
 use super::super::model::{Check, CheckKind};
 use super::super::read::Table;
@@ -20,6 +23,7 @@ enum Kind {
     Syn,
     Http,
     Https,
+    Grpc,
     Tls,
     Dns,
     Udp,
@@ -27,11 +31,12 @@ enum Kind {
     Exec,
 }
 
-const KINDS: [(&str, Kind); 9] = [
+const KINDS: [(&str, Kind); 10] = [
     ("tcp", Kind::Tcp),
     ("syn", Kind::Syn),
     ("http", Kind::Http),
     ("https", Kind::Https),
+    ("grpc", Kind::Grpc),
     ("tls", Kind::Tls),
     ("dns", Kind::Dns),
     ("udp", Kind::Udp),
@@ -40,9 +45,19 @@ const KINDS: [(&str, Kind); 9] = [
 ];
 
 /// Keys that only some types have.
-const OWNERS: [(&[&str], &[Kind], &str); 6] = [
+const OWNERS: [(&[&str], &[Kind], &str); 8] = [
     (&http::KEYS, &[Kind::Http, Kind::Https], "belongs to type = \"http\" or \"https\""),
-    (&tls::KEYS, &[Kind::Https, Kind::Tls], "belongs to type = \"https\" or \"tls\""),
+    (
+        &http::HOST_KEYS,
+        &[Kind::Http, Kind::Https, Kind::Grpc],
+        "belongs to type = \"http\", \"https\" or \"grpc\"",
+    ),
+    (
+        &tls::KEYS,
+        &[Kind::Https, Kind::Tls, Kind::Grpc],
+        "belongs to type = \"https\", \"tls\" or \"grpc\"",
+    ),
+    (&grpc::KEYS, &[Kind::Grpc], "belongs to type = \"grpc\""),
     (&udp::KEYS, &[Kind::Udp], "belongs to type = \"udp\""),
     (&dns::KEYS, &[Kind::Dns], "belongs to type = \"dns\""),
     (&icmp::KEYS, &[Kind::Icmp], "belongs to type = \"icmp\""),
@@ -58,6 +73,7 @@ fn check(name: &str, mut table: Table<'_>) -> Option<Check> {
     // All keys are read whatever the type, so that each is known, and wrong where it is wrong.
     let http = http::read(&mut table);
     let tls = tls::read(&mut table);
+    let grpc = grpc::read(&mut table);
     let udp = udp::read(&mut table);
     let dns = dns::read(&mut table);
     let icmp = icmp::read(&mut table);
@@ -70,6 +86,9 @@ fn check(name: &str, mut table: Table<'_>) -> Option<Check> {
     if kind == Some(Kind::Icmp) {
         table.misplaced(&["port"], "there are no ports in ICMP");
     }
+    if kind == Some(Kind::Grpc) && !grpc.tls {
+        table.misplaced(&tls::KEYS, "needs tls = true");
+    }
     let port = table.get("port").and_then(|field| port(&field));
     let pace = verdict::read(&mut table);
     table.end();
@@ -78,6 +97,11 @@ fn check(name: &str, mut table: Table<'_>) -> Option<Check> {
         Kind::Syn => CheckKind::Syn,
         Kind::Http => CheckKind::Http(http),
         Kind::Https => CheckKind::Https(http, tls?),
+        Kind::Grpc => CheckKind::Grpc(GrpcCheck {
+            service: grpc.service,
+            host: http.host,
+            tls: if grpc.tls { Some(tls?) } else { None },
+        }),
         Kind::Tls => CheckKind::Tls(tls?),
         Kind::Udp => CheckKind::Udp(udp),
         Kind::Dns => CheckKind::Dns(dns),
