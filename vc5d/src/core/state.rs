@@ -135,7 +135,6 @@ impl State {
             self.learning = Learning::Until(now + config.router.learn_time);
         }
         let mut old = std::mem::take(&mut self.vips);
-        let mut effects = Vec::new();
         self.disabled.retain(|name| config.vips.contains_key(name));
         for vip in config.vips.values() {
             let disabled = self.disabled.contains(&vip.name);
@@ -145,14 +144,11 @@ impl State {
                     None => VipEntry::new(vip, *address, now, self.first_ready()),
                 };
                 entry.configure(vip, config, &self.words, now);
-                for input in entry.gate_inputs(vip, disabled) {
-                    let action = entry.gate(now, input);
-                    effects.extend(effect(&mut entry, action, now, now));
-                }
+                entry.prepare(vip, disabled, now);
                 self.vips.push(entry);
             }
         }
-        effects.extend(self.heed_all(now, config));
+        let mut effects = self.heed_all(now, config);
         // Health comes when all are there: that of a group is that of its members.
         effects.extend(self.regate_all(now));
         effects.extend(self.vips.iter_mut().filter_map(update));
@@ -293,14 +289,10 @@ impl State {
     /// The administrator's words have changed. `cause` is why words are gone that stood.
     pub fn set_words(&mut self, now: Instant, words: Arc<Words>, cause: &str) -> Vec<Effect> {
         self.words = words;
-        let mut effects = Vec::new();
-        for at in 0..self.vips.len() {
-            if let Some(vip) = self.vips.get_mut(at) {
-                let action = vip.set_words(&self.words, now, cause);
-                effects.extend(effect(vip, action, now, now));
-            }
+        for vip in &mut self.vips {
+            vip.set_words(&self.words, now, cause);
         }
-        effects.extend(self.regate_all(now));
+        let effects = self.regate_all(now);
         self.finish(effects)
     }
 

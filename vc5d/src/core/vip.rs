@@ -101,12 +101,14 @@ impl VipEntry {
         }
     }
 
-    /// The gate's inputs that a new configuration changes.
-    pub(crate) fn gate_inputs(&mut self, vip: &Vip, disabled: bool) -> [Input; 3] {
+    /// Tells the gate what a new configuration changes; its health comes last.
+    pub(crate) fn prepare(&mut self, vip: &Vip, disabled: bool, now: Instant) {
         self.configured = vip.state;
         self.disabled = disabled;
         let admin = Input::Admin(self.effective_admin());
-        [Input::Removed(false), Input::Timing(timing(vip)), admin]
+        for input in [Input::Removed(false), Input::Timing(timing(vip)), admin] {
+            self.gate.prepare(now, input);
+        }
     }
 
     /// The administrator's word: the strictest of the configuration's and those at the control socket.
@@ -117,13 +119,13 @@ impl VipEntry {
         }
     }
 
-    /// The administrator's words have changed.
-    pub(crate) fn set_words(&mut self, words: &Words, now: Instant, cause: &str) -> Option<Action> {
+    /// The administrator's words have changed; its health comes last, as those of backends are part of that.
+    pub(crate) fn set_words(&mut self, words: &Words, now: Instant, cause: &str) {
         self.word = words.vip(&self.name).cloned();
         for service in &mut self.services {
             service.set_words(words, now, cause, &mut self.notes);
         }
-        self.gate(now, Input::Admin(self.effective_admin()))
+        self.gate.prepare(now, Input::Admin(self.effective_admin()));
     }
 
     /// Why the route stands where it does, with the administrator's own words where they are the reason.

@@ -137,6 +137,8 @@ pub struct Gate {
     damping: Option<Damping>,
     /// When the route that stands began to be drained.
     draining_since: Option<Instant>,
+    /// Routers have been told that it is.
+    told_draining: bool,
     capacity: Capacity,
     flaps: u64,
     removed: bool,
@@ -156,6 +158,7 @@ impl Gate {
             timing,
             damping: None,
             draining_since: None,
+            told_draining: false,
             capacity: Capacity::new(timing.capacity),
             flaps: 0,
             removed: false,
@@ -198,7 +201,13 @@ impl Gate {
 
     /// Takes an input; says what must be done to the route.
     pub fn handle(&mut self, now: Instant, input: Input) -> Option<Action> {
-        let before = self.is_draining();
+        self.prepare(now, input);
+        self.act(now)
+    }
+
+    /// Takes an input of an event that has more of them. What follows comes with the last one, so that nothing is
+    /// concluded from half of the facts.
+    pub fn prepare(&mut self, now: Instant, input: Input) {
         match input {
             Input::Health(health) => {
                 (self.healthy_since, self.unhealthy_since) = match health {
@@ -218,11 +227,9 @@ impl Gate {
                 }
             }
         }
-        self.act(now, before)
     }
 
-    /// How much of the VIP is healthy. What follows from it comes with the next input or timeout, so that of one event
-    /// the withdrawal is what comes of it, not an announcement of less.
+    /// How much of the VIP is healthy. What follows comes with the next input, as with [`Gate::prepare`].
     pub fn set_level(&mut self, now: Instant, level: Level) {
         self.capacity.update(now, level);
     }
@@ -262,9 +269,11 @@ impl Gate {
         self.damping?.suppressed_until(now)
     }
 
-    /// What follows from what is known now, where the route was `drained` before.
-    fn act(&mut self, now: Instant, drained: bool) -> Option<Action> {
+    /// What follows from what is known now.
+    fn act(&mut self, now: Instant) -> Option<Action> {
         let action = self.settle(now);
+        let draining = self.is_draining();
+        let drained = std::mem::replace(&mut self.told_draining, draining);
         if action == Some(Action::Announce) {
             self.capacity.start(now);
         }
@@ -272,7 +281,7 @@ impl Gate {
             return action;
         }
         let told = self.capacity.settle(now);
-        (told || self.is_draining() != drained).then_some(Action::Update)
+        (told || draining != drained).then_some(Action::Update)
     }
 
     /// When [`Gate::handle_timeout`] wants to be called.
@@ -296,8 +305,7 @@ impl Gate {
         {
             self.state = State::Down;
         }
-        let drained = self.is_draining();
-        self.act(now, drained)
+        self.act(now)
     }
 
     /// The state that follows from what is known now.

@@ -1,6 +1,7 @@
 //! The core as a pure machine, on a virtual clock.
 
 mod admin;
+mod any_order;
 mod backup;
 mod capacity;
 mod causes;
