@@ -12,6 +12,9 @@ use crate::admin::Word;
 use crate::config::model::{AdminState, Service};
 use crate::snapshot::BackendState;
 
+/// The kernel tells of a lost carrier up to a second late.
+const HINDSIGHT: Duration = Duration::from_secs(2);
+
 /// The verdict of one check and its last result.
 #[derive(Clone, Debug)]
 pub(crate) struct CheckEntry {
@@ -21,11 +24,13 @@ pub(crate) struct CheckEntry {
     pub(crate) last_failure: Option<(Instant, String)>,
     /// It came to a backend that had a verdict already: until then, undecided does not count.
     late_until: Option<Instant>,
+    /// When it last fell from up to down.
+    fell: Option<Instant>,
 }
 
 impl CheckEntry {
     fn new(late_until: Option<Instant>) -> Self {
-        Self { verdict: Verdict::Unknown, last: None, last_failure: None, late_until }
+        Self { verdict: Verdict::Unknown, last: None, last_failure: None, late_until, fell: None }
     }
 
     fn counts(&self, now: Instant) -> bool {
@@ -140,6 +145,8 @@ impl BackendEntry {
         let Some(check) = self.checks.get_mut(&event.key.check) else { return false };
         // A probe that was set up anew starts undecided; what is known stands until it decides.
         if event.verdict != Verdict::Unknown && self.path.believes(&event) {
+            let falls = (check.verdict, event.verdict) == (Verdict::Up, Verdict::Down);
+            check.fell = if falls { Some(event.at) } else { check.fell };
             check.verdict = event.verdict;
         }
         if !event.outcome.ok && self.path.blames() {
@@ -162,6 +169,10 @@ impl BackendEntry {
         let proven = match self.path {
             Path::Whole => true,
             Path::Lost(_) => false,
+            Path::Learning { .. } if self.checks.is_empty() => true,
+            Path::Learning { .. } if self.checks_need == Join::Any => {
+                self.checks.values().any(proven)
+            }
             Path::Learning { .. } => self.checks.values().all(proven),
         };
         self.needs_path && !proven
@@ -193,6 +204,15 @@ impl BackendEntry {
             self.since = now;
         }
         changed
+    }
+
+    /// The path to it is lost: what fell just before fell for that, before the kernel has told of it.
+    pub(crate) fn forgive(&mut self, now: Instant) {
+        let recent = |check: &&mut CheckEntry| {
+            check.fell.is_some_and(|fell| now.saturating_duration_since(fell) <= HINDSIGHT)
+        };
+        let fallen = self.checks.values_mut().filter(|check| check.verdict == Verdict::Down);
+        fallen.filter(recent).for_each(|check| check.verdict = Verdict::Up);
     }
 
     /// What probes found last counts from now on, bad or good.

@@ -159,7 +159,6 @@ impl Core {
                     }
                     Some(Request::Signals(signals)) => {
                         self.step(|state, now| state.signals(now, signals));
-                        self.urgent = true;
                     }
                     Some(Request::Stop(done)) => {
                         self.stop().await;

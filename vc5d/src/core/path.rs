@@ -102,7 +102,7 @@ impl Path {
             Self::Whole => None,
             Self::Lost(cause) => Some(format!("this node's own path to it is lost: {cause}")),
             Self::Learning { was, .. } => {
-                Some(format!("this node's own path to it is just back: {was} before"))
+                Some(format!("this node's own path to it is just back; it was lost: {was}"))
             }
         }
     }

@@ -199,6 +199,9 @@ impl BackendEntry {
         let path = self.path.clone();
         self.path.set(board.lost(place, self.address), now, board.learn_time);
         self.note_path(&path, place, now, notes);
+        if path == Path::Whole && self.path != Path::Whole {
+            self.forgive(now);
+        }
         let path = path != self.path;
         let withdraw = std::mem::replace(&mut self.needs_path, board.withdraw) != board.withdraw;
         if said == self.signals.said && !path && !withdraw {
@@ -237,7 +240,7 @@ impl BackendEntry {
     /// Why its state is what it is, once something was said.
     fn said_cause(&self) -> String {
         match self.signals.text() {
-            text if text.is_empty() => self.cause(),
+            text if text.is_empty() => self.path.cause().unwrap_or_else(|| self.cause()),
             text => text,
         }
     }

@@ -173,6 +173,21 @@ fn a_lost_path_withdraws_at_once_and_is_nobodys_death() {
 }
 
 #[test]
+fn what_fell_just_before_the_loss_was_told_fell_for_it() {
+    let mut world = World::up();
+    world.probe(80, "10.0.0.1", Verdict::Down);
+    world.wait(Duration::from_secs(10));
+    world.probe(80, "10.0.0.2", Verdict::Down);
+    assert!(!world.standing);
+    world.told();
+    world.lose(Some("eth0 has no carrier"));
+    assert_eq!(world.states(), [BackendState::Down, BackendState::Up], "the first died by itself");
+    let told = world.told();
+    let why = "Backend down up: this node's own path to it is lost: eth0 has no carrier";
+    assert!(told.iter().any(|line| line == why), "{told:?}");
+}
+
+#[test]
 fn a_path_that_is_back_counts_again_with_a_probe_that_passes_it() {
     let mut world = World::up();
     world.lose(Some("eth0 is down"));
