@@ -5,6 +5,8 @@
 
 pub mod garbage;
 pub mod load;
+pub mod probe;
+mod quick;
 pub mod rude;
 pub mod serve;
 pub mod transfer;
@@ -83,12 +85,20 @@ enum Tool {
     },
     /// A server that misbehaves, in another way on each port.
     Rude(rude::Arguments),
+    /// An HTTP service that does as little as it can.
+    QuickServe {
+        /// Where to listen, an IPv6 address; the unspecified one takes IPv4 too.
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Probes very many backends and prints how punctual it was, in JSON.
+    Probe(probe::Arguments),
     /// Owns a dataplane, and puts numbered states in force as it reads their numbers.
     OwnDataplane(owner::Arguments),
 }
 
 /// Names of the subcommands.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 11] = [
     "serve",
     "get",
     "udp-serve",
@@ -97,6 +107,8 @@ const NAMES: [&str; 9] = [
     "transfer",
     "garbage",
     "rude",
+    "quick-serve",
+    "probe",
     "own-dataplane",
 ];
 
@@ -122,6 +134,8 @@ pub fn main() -> ExitCode {
         Tool::Transfer(arguments) => transfer::run(&arguments),
         Tool::Garbage { listen, local_as, id } => garbage::run(listen, local_as, id),
         Tool::Rude(arguments) => rude::run(&arguments),
+        Tool::QuickServe { listen } => quick::serve(listen),
+        Tool::Probe(arguments) => probe::run(&arguments),
         Tool::OwnDataplane(arguments) => owner::run(arguments),
     };
     match result {

@@ -43,12 +43,14 @@ pub enum Manner {
     EndlessHeader,
     /// Begins a TLS record, which is also the length of a DNS message, and closes in the middle of it.
     TruncatedFrame,
+    /// HTTP/2: begins a SETTINGS frame and ends its half in the middle of it.
+    TruncatedSettings,
     /// Bytes of no meaning without end, as fast as they are taken.
     Noise,
 }
 
 impl Manner {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Silent,
         Self::HalfClosed,
         Self::HalfClosedAfterwards,
@@ -59,6 +61,7 @@ impl Manner {
         Self::Dripping,
         Self::EndlessHeader,
         Self::TruncatedFrame,
+        Self::TruncatedSettings,
         Self::Noise,
     ];
 
@@ -109,12 +112,8 @@ impl Manner {
                 answer(&mut stream, b"HTTP/1.1 200 OK\r\n")?;
                 endless(&mut stream, &b"X-Filler: filler\r\n".repeat(100))
             }
-            Self::TruncatedFrame => {
-                stream.peek(&mut [0])?;
-                stream.write_all(&[0x16, 0x03, 0x03, 0x02, 0x00, 0x02, 0x00])?;
-                stream.shutdown(Shutdown::Write)?;
-                drain(&mut stream)
-            }
+            Self::TruncatedFrame => broken_off(&mut stream, &[0x16, 3, 3, 2, 0, 2, 0]),
+            Self::TruncatedSettings => broken_off(&mut stream, &[0, 0, 12, 4, 0, 0, 0, 0, 0, 0, 3]),
             Self::Noise => endless(&mut stream, &[0xa5; 4096]),
         }
     }
@@ -209,6 +208,14 @@ fn answer(stream: &mut TcpStream, text: &[u8]) -> Result<()> {
         request.extend_from_slice(&byte);
     }
     Ok(stream.write_all(text)?)
+}
+
+/// Waits until it is spoken to, says this and ends its half.
+fn broken_off(stream: &mut TcpStream, text: &[u8]) -> Result<()> {
+    stream.peek(&mut [0])?;
+    stream.write_all(text)?;
+    stream.shutdown(Shutdown::Write)?;
+    drain(stream)
 }
 
 fn endless(stream: &mut TcpStream, piece: &[u8]) -> Result<()> {
