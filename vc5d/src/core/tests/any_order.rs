@@ -205,7 +205,7 @@ impl Onlooker {
         let all = own.iter().filter(|(_, enabled, _)| *enabled).count();
         let up = own.iter().filter(|(_, enabled, up)| *enabled && *up).count();
         let spare = self.kind.backup && self.stands(vip, port, SPARE) == (true, true);
-        let with_backup = up + usize::from(spare);
+        let spare = usize::from(spare);
         let believed = !self.kind.panic || up * 100 >= 50 * all;
         let good = &mut self.vips[vip].good[port];
         if believed {
@@ -213,8 +213,8 @@ impl Onlooker {
         }
         let kept =
             own.iter().filter(|(b, enabled, up)| *enabled && (*up || good.contains(b))).count();
-        let backed = up < need && with_backup >= need;
-        up >= need || backed || (!believed && kept >= need)
+        // What counts as up, by itself or in a panic, and the backup pool make up the need together.
+        up + spare >= need || (!believed && kept + spare >= need)
     }
 
     /// What the facts make of the VIPs by themselves and with their group.
