@@ -35,7 +35,8 @@ pub(super) async fn udp(target: Target) -> Result<UdpSocket, String> {
 }
 
 /// Has every ICMP error fail the socket at once. Without this UDP takes notice of closed ports
-/// only, and neither of unreachable hosts nor of neighbours that do not answer.
+/// only, and neither of unreachable hosts nor of neighbours that do not answer, and a TCP
+/// connection that stands goes on until the time is over.
 fn report_errors(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     let (level, name) = match address {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVERR),
@@ -66,6 +67,7 @@ fn step(doing: &'static str) -> impl FnOnce(io::Error) -> String {
 fn stream(target: Target) -> Result<TcpSocket, String> {
     let socket = open(target, Type::STREAM, Protocol::TCP)?;
     socket.set_linger(Some(Duration::ZERO)).map_err(step("set SO_LINGER"))?;
+    report_errors(&socket, target.address).map_err(step("ask for ICMP errors"))?;
     Ok(TcpSocket::from_std_stream(socket.into()))
 }
 

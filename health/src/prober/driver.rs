@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
@@ -57,7 +56,7 @@ pub(super) struct Driver {
     reports: mpsc::UnboundedReceiver<Done>,
     events: mpsc::UnboundedSender<ProbeEvent>,
     finished: u64,
-    stats: Arc<ArcSwap<ProberStats>>,
+    stats: Arc<Mutex<ProberStats>>,
 }
 
 /// What is kept about a key.
@@ -71,7 +70,7 @@ impl Driver {
         seed: u64,
         concurrency: usize,
         events: mpsc::UnboundedSender<ProbeEvent>,
-        stats: Arc<ArcSwap<ProberStats>>,
+        stats: Arc<Mutex<ProberStats>>,
     ) -> Self {
         let (done, reports) = mpsc::unbounded_channel();
         Self {
@@ -94,6 +93,7 @@ impl Driver {
     /// Runs until it is told to stop or the last handle is gone.
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         let stopped = loop {
+            self.catch_up();
             self.start_due();
             self.publish();
             let timeout = self.scheduler.poll_timeout();
@@ -141,6 +141,17 @@ impl Driver {
             if let Some(task) = self.runs.remove(&run) {
                 task.abort();
             }
+        }
+    }
+
+    /// All that has ended meanwhile. New probes come after it, or a host that is too slow for the
+    /// set would pile up what is done with.
+    fn catch_up(&mut self) {
+        while let Ok(done) = self.reports.try_recv() {
+            self.finish(done);
+        }
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            self.join(ended);
         }
     }
 
@@ -245,14 +256,14 @@ impl Driver {
     }
 
     fn publish(&self) {
-        self.stats.store(Arc::new(ProberStats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = ProberStats {
             probes: self.machines.len(),
             units: self.scheduler.len(),
             in_flight: self.scheduler.in_flight(),
             finished: self.finished,
             late: self.scheduler.late(),
             longest_delay: self.scheduler.longest_delay(),
-        }));
+        };
     }
 }
 
@@ -360,6 +371,25 @@ mod tests {
         assert!(driver.owners.is_empty());
     }
 
+    /// However late the driver gets its turn, it starts nothing before what has ended is cleared.
+    #[tokio::test]
+    async fn what_has_ended_is_cleared_before_new_probes_start() {
+        let (events, mut outbox) = mpsc::unbounded_channel();
+        let mut driver = Driver::new(0, 100, events, Arc::default());
+        // Nothing listens there: each probe ends as soon as it runs.
+        let probes: Vec<_> = (1..=100).map(|port| probe(port, Duration::from_secs(5))).collect();
+        driver.set(probes, PathStates::default());
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            driver.catch_up();
+            assert!(driver.tasks.len() <= driver.scheduler.in_flight());
+            driver.start_due();
+            assert_eq!(driver.tasks.len(), driver.owners.len());
+            assert!(driver.tasks.len() <= 100);
+        }
+        assert!(outbox.try_recv().is_ok());
+    }
+
     /// One connection to the backend for each outcome, whatever the number of keys that it is for.
     #[tokio::test]
     async fn equal_probes_are_made_once_for_all_of_their_keys() {
@@ -378,7 +408,7 @@ mod tests {
         let mut driver = Driver::new(0, 1, events, Arc::default());
         driver.set(probes.clone(), PathStates::default());
         driver.publish();
-        let stats = **driver.stats.load();
+        let stats = *driver.stats.lock().unwrap();
         assert_eq!((stats.probes, stats.units), (3, 1));
 
         let due = driver.scheduler.poll_timeout().unwrap();

@@ -2,10 +2,9 @@
 
 mod driver;
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex as Lock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -103,7 +102,7 @@ struct Shared {
     /// `None` after the shutdown. Held during a change, so that changes come one after another.
     paths: Mutex<Option<Paths>>,
     commands: mpsc::UnboundedSender<Command>,
-    stats: Arc<ArcSwap<ProberStats>>,
+    stats: Arc<Lock<ProberStats>>,
 }
 
 impl Prober {
@@ -123,8 +122,8 @@ impl Prober {
         let changes = path::changes()?;
         let (commands, inbox) = mpsc::unbounded_channel();
         let (events, outbox) = mpsc::unbounded_channel();
-        let stats = Arc::new(ArcSwap::default());
-        tokio::spawn(Driver::new(seed, concurrency, events, stats.clone()).run(inbox));
+        let stats = Arc::default();
+        tokio::spawn(Driver::new(seed, concurrency, events, Arc::clone(&stats)).run(inbox));
         let shared = Arc::new(Shared { paths: Mutex::new(Some(paths)), commands, stats });
         tokio::spawn(watch(Arc::downgrade(&shared), changes));
         Ok((Self { shared }, outbox))
@@ -156,7 +155,7 @@ impl Prober {
     /// Counters now.
     #[must_use]
     pub fn stats(&self) -> ProberStats {
-        **self.shared.stats.load()
+        *self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stops all probes and removes the routes and rules. Further calls do nothing.

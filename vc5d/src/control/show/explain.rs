@@ -174,6 +174,10 @@ fn backend_lines(service: &Service, clock: &Clock) -> Vec<String> {
     for backend in up {
         let said = said::lines(backend, clock);
         lines.extend(said.iter().map(|line| format!("  {}: {line}", backend.address)));
+        for (name, check) in &backend.checks {
+            let past = health::past_failure(check, clock);
+            lines.extend(past.map(|past| format!("  {}: check {name}, {past}", backend.address)));
+        }
     }
     for backend in rest {
         let (since, ago) = (clock.table(backend.since), clock.ago(backend.since));

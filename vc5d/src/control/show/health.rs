@@ -101,7 +101,10 @@ pub(super) fn backends(snapshot: &Snapshot, clock: &Clock) -> Reply {
                 .iter()
                 .map(|(name, check)| match check.ok {
                     None => format!("{name}: not probed yet"),
-                    Some(_) => format!("{name}: {}", check.diagnostic),
+                    Some(_) => {
+                        let past = past_failure(check, clock).map(|past| format!(" ({past})"));
+                        format!("{name}: {}{}", check.diagnostic, past.unwrap_or_default())
+                    }
                 })
                 .collect();
             checks.extend(said::said(backend));
@@ -178,13 +181,20 @@ fn last(check: &CheckResult, clock: &Clock) -> String {
     };
     let verdict = verdict.map_or("undecided", up);
     format!(
-        "{verdict}, last probe {last} {} ago in {:.1} ms: {} ({} passed, {} failed)",
+        "{verdict}, last probe {last} {} ago in {:.1} ms: {} ({} passed, {} failed{})",
         clock.ago(check.at),
         check.took_ms,
         check.diagnostic,
         check.passed,
-        check.failed
+        check.failed,
+        past_failure(check, clock).map(|failure| format!("; {failure}")).unwrap_or_default()
     )
+}
+
+/// What failed last, of a check whose last probe passed: why it was down is still to be known when it is up again.
+pub(super) fn past_failure(check: &CheckResult, clock: &Clock) -> Option<String> {
+    let failure = check.last_failure.as_ref().filter(|_| check.ok == Some(true))?;
+    Some(format!("last failure {} ago: {}", clock.ago(failure.at), failure.diagnostic))
 }
 
 /// `192.0.2.1:80/tcp` or `[2001:db8::1]:80/tcp`.

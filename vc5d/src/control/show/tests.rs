@@ -372,6 +372,29 @@ fn json_is_the_snapshot_itself_in_pieces() {
     assert!(answer("json show vips").lines().count() > 2);
 }
 
+/// Why a backend was down is still told when it is up again.
+#[test]
+fn the_last_failure_outlives_the_recovery() {
+    let clock = Clock { now: fixture::NOW, zone: |_| 0, format: None };
+    let mut snapshot = fixture::snapshot();
+    let backends =
+        snapshot.vips.iter_mut().filter(|vip| vip.name == "www").flat_map(|vip| &mut vip.services);
+    let checks = backends.flat_map(|s| &mut s.backends).flat_map(|b| b.checks.values_mut());
+    let passing = checks.into_iter().find(|check| check.up == Some(true)).unwrap();
+    let diagnostic = "connection refused".to_owned();
+    passing.last_failure =
+        Some(crate::snapshot::CheckFailure { at: fixture::NOW - 90.0, diagnostic });
+    for (command, expected) in [
+        ("show vip www", "(300 passed, 0 failed; last failure 1 m 30 s ago: connection refused)"),
+        ("show backends", "alive: 200 OK (last failure 1 m 30 s ago: connection refused)"),
+        ("explain www", ": check alive, last failure 1 m 30 s ago: connection refused"),
+    ] {
+        let Ok(Line::Show { what, .. }) = parse(command) else { panic!("{command}") };
+        let said = String::from_utf8(text(&snapshot, &what, &clock).encode()).unwrap();
+        assert_eq!(said.matches(expected).count(), 1, "{said}");
+    }
+}
+
 #[test]
 fn an_empty_daemon_answers_everything() {
     let clock = Clock { now: 0.0, zone: |_| 0, format: None };
