@@ -459,6 +459,14 @@ impl Service {
         }
     }
 
+    /// How many backends of its own pool are healthy.
+    #[must_use]
+    pub fn own_healthy(&self) -> u32 {
+        let helps = |b: &&Backend| self.on_backup && b.backup && b.state == BackendState::Up;
+        let helping = self.backends.iter().filter(helps).count();
+        self.healthy.saturating_sub(u32::try_from(helping).unwrap_or(u32::MAX))
+    }
+
     /// How many backends its own pool has.
     #[must_use]
     pub fn own_backends(&self) -> usize {

@@ -133,7 +133,7 @@ fn service_line(service: &Service, clock: &Clock) -> String {
         service.word(),
         clock.table(service.since),
         clock.ago(service.since),
-        service.healthy,
+        service.own_healthy(),
         service.own_backends(),
         service.pool,
         service.need,

@@ -70,8 +70,12 @@ pub(super) fn services(snapshot: &Snapshot, clock: &Clock) -> Reply {
         row("VIP", "Service", "Pool", "State", "Healthy", "Since"),
     );
     for (vip, service) in each_service(snapshot) {
-        let healthy =
-            format!("{} of {}, need {}", service.healthy, service.own_backends(), service.need);
+        let healthy = format!(
+            "{} of {}, need {}",
+            service.own_healthy(),
+            service.own_backends(),
+            service.need
+        );
         let text = row(
             &vip.name,
             &endpoint(vip, service),
@@ -134,7 +138,7 @@ fn service_line(service: &Service, clock: &Clock) -> String {
         service.pool,
         service.word(),
         clock.table(service.since),
-        service.healthy,
+        service.own_healthy(),
         service.own_backends(),
         service.need,
         service_remarks(service)
