@@ -4,12 +4,14 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use h2::{Error, RecvStream};
 use hyper::{Request, Response};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::{CLOSED_EARLY, Clock, tls};
 use super::{HEADER_CAP, Reading, Seen, judge_status};
@@ -41,7 +43,8 @@ where
 {
     let mut builder = Builder::new();
     builder.enable_push(false).max_header_list_size(HEADER_CAP);
-    let opening = async { builder.handshake(stream).await.map_err(|error| describe(&error)) };
+    let opening =
+        async { builder.handshake(Unended(stream)).await.map_err(|error| describe(&error)) };
     let (sender, connection) = clock.stage("waiting for the response", opening).await?;
     drive(connection, async {
         let response = clock.stage("waiting for the response", send(sender, request, body)).await?;
@@ -112,6 +115,50 @@ pub(in super::super) async fn next(body: &mut RecvStream) -> Option<Result<Bytes
     // An error means that the stream has ended, which the next call tells.
     let _ = body.flow_control().release_capacity(data.len());
     Some(Ok(data))
+}
+
+/// A stream that is never ended from here. h2 would do so by FIN when the server breaks the protocol,
+/// and TIME_WAIT would stay on this host.
+struct Unended<S>(S);
+
+impl<S: AsyncRead + Unpin> AsyncRead for Unended<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Unended<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, data)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, data)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// Words for an error, with the reason that the server gives if it does.
