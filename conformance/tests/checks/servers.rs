@@ -13,7 +13,11 @@ use crate::certificates::{Certificates, NAME};
 
 /// nginx: HTTP/1.1.
 pub(crate) const HTTP: u16 = 80;
-/// nginx, one port for each certificate, with the file that has it; the last one asks clients for theirs.
+/// nginx: HTTP/2 with prior knowledge.
+pub(crate) const H2C: u16 = 81;
+/// nginx: HTTP/1.1 over TLS and nothing else.
+pub(crate) const HTTPS_ONE: u16 = 448;
+/// nginx, HTTP/1.1 and HTTP/2, one port for each certificate, with the file that has it; the last one asks clients for theirs.
 pub(crate) const HTTPS: [(u16, &str); 5] =
     [(443, "good"), (444, "expired"), (445, "misnamed"), (446, "unknown"), (447, "good")];
 /// openssl s_server, alike.
@@ -21,6 +25,12 @@ pub(crate) const TLS: [(u16, &str); 5] =
     [(4430, "good"), (4431, "expired"), (4432, "misnamed"), (4433, "unknown"), (4434, "good")];
 /// unbound.
 pub(crate) const DNS: u16 = 53;
+/// The gRPC server.
+pub(crate) const GRPC: u16 = 5005;
+/// It has no service there.
+pub(crate) const GRPC_BARE: u16 = 5006;
+/// It speaks TLS there.
+pub(crate) const GRPC_TLS: u16 = 5007;
 /// Nobody listens there.
 pub(crate) const CLOSED: u16 = 9;
 
@@ -49,6 +59,7 @@ pub(crate) fn start(
         run(lab, host, "rude", &mut rude, &[Manner::Noise.port()]),
         nginx(lab, host, certificates),
         unbound(lab, host, addresses),
+        grpc(lab, host, certificates),
     ];
     servers.extend(TLS.map(|(port, file)| s_server(lab, host, certificates, port, file)));
     servers
@@ -76,7 +87,8 @@ fn nginx(lab: &Lab, host: &Netns, certificates: &Certificates) -> Process {
     std::fs::write(&file, nginx_conf(&dir, certificates)).unwrap();
     let mut command = host.command("nginx");
     command.arg("-c").arg(&file).arg("-e").arg(dir.join("error.log")).arg("-p").arg(&dir);
-    let ports: Vec<u16> = HTTPS.iter().map(|(port, _)| *port).chain([HTTP]).collect();
+    let ports: Vec<u16> =
+        HTTPS.iter().map(|(port, _)| *port).chain([HTTP, H2C, HTTPS_ONE]).collect();
     run(lab, host, "nginx", &mut command, &ports)
 }
 
@@ -98,10 +110,14 @@ http {{
     );
     let _ =
         writeln!(text, "server {{ listen [::]:{HTTP}; server_name {NAME}; {} }}", locations(NAME));
-    for (port, file) in HTTPS {
+    let _ =
+        writeln!(text, "server {{ listen [::]:{H2C} http2 ipv6only=off; {} }}", locations("h2c"));
+    let one = [(HTTPS_ONE, "good", "ssl")];
+    let both = HTTPS.map(|(port, file)| (port, file, "ssl http2"));
+    for (port, file, how) in one.into_iter().chain(both) {
         let _ = writeln!(
             text,
-            "server {{ listen [::]:{port} ssl http2 ipv6only=off; ssl_certificate {}; ssl_certificate_key {}; {}",
+            "server {{ listen [::]:{port} {how} ipv6only=off; ssl_certificate {}; ssl_certificate_key {}; {}",
             certificates.path(&format!("{file}.pem")),
             certificates.path(&format!("{file}.key")),
             locations("by TLS")
@@ -140,6 +156,14 @@ proxy_buffering off; proxy_read_timeout 60s;
     text
 }
 
+fn grpc(lab: &Lab, host: &Netns, certificates: &Certificates) -> Process {
+    let mut command = host.command("/usr/bin/python3");
+    command.args(["-c", include_str!("grpc_server.py")]);
+    command.args([GRPC, GRPC_BARE, GRPC_TLS].map(|port| port.to_string()));
+    command.args(["good.key", "good.pem"].map(|file| certificates.path(file)));
+    run(lab, host, "grpc", &mut command, &[GRPC, GRPC_TLS, GRPC_BARE])
+}
+
 fn unbound(lab: &Lab, host: &Netns, addresses: &[IpAddr]) -> Process {
     let dir = lab.dir().join("unbound");
     std::fs::create_dir(&dir).unwrap();
@@ -164,6 +188,7 @@ use-syslog: no
 do-daemonize: no
 do-not-query-localhost: no
 minimal-responses: yes
+incoming-num-tcp: 200
 access-control: 0.0.0.0/0 allow
 access-control: ::/0 allow
 local-zone: \".\" static
@@ -208,4 +233,7 @@ fn s_server(
 /// Says what is not installed.
 pub(crate) fn require() {
     command::require(&PROGRAMS).unwrap();
+    let module =
+        command::finish(Command::new("/usr/bin/python3").args(["-c", "import grpc"])).unwrap();
+    assert!(module.status.success(), "install with: apt-get install python3-grpcio");
 }

@@ -12,11 +12,12 @@ const DOING: &str = "running the command";
 
 /// One GET by the path of the probe; prints the status line.
 const GET: &str = r#"
-import os, socket, sys
+import os, socket, struct, sys
 env = os.environ
 v6 = ":" in env["VC5_ADDRESS"]
 s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET)
 s.setsockopt(socket.SOL_SOCKET, 36, int(env["VC5_MARK"]))
+s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # leaves no TIME_WAIT
 level, option = (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS) if v6 else (socket.IPPROTO_IP, socket.IP_TTL)
 s.setsockopt(level, option, int(env["VC5_TTL"]))
 try:

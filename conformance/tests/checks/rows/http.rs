@@ -8,6 +8,9 @@ use crate::certificates::NAME;
 use crate::row::{Place, Row, Way};
 use crate::servers;
 
+/// What is said of a body that ends early in HTTP/1.1.
+pub(super) const CUT_OFF: &str = "connection closed too early";
+
 /// A request for a path.
 pub(super) fn get(path: &str) -> HttpCheck {
     HttpCheck { path: path.into(), ..HttpCheck::default() }
@@ -21,7 +24,7 @@ pub(super) fn reading(path: &str, body: &str) -> HttpCheck {
 pub(super) fn rows() -> Vec<Row> {
     let to = |port, check| Row::new("http", port, CheckKind::Http(check));
     let rude = |manner: Manner| to(manner.port(), get("/"));
-    let mut rows = through_nginx(|check| to(servers::HTTP, check));
+    let mut rows = through_nginx(CUT_OFF, |check| to(servers::HTTP, check));
     rows.extend([
         to(servers::HTTP, HttpCheck { host: Some(NAME.into()), ..reading("/", NAME) })
             .what("by name")
@@ -41,8 +44,8 @@ pub(super) fn rows() -> Vec<Row> {
     rows
 }
 
-/// What is alike in all of HTTP: answers of nginx and of what is behind it.
-pub(super) fn through_nginx(to: impl Fn(HttpCheck) -> Row) -> Vec<Row> {
+/// What is alike in all of HTTP: answers of nginx and of what is behind it. `cut_off` is said of a body that ends early.
+pub(super) fn through_nginx(cut_off: &str, to: impl Fn(HttpCheck) -> Row) -> Vec<Row> {
     let code = |path, from, to| HttpCheck { expect: vec![(from, to)], ..get(path) };
     vec![
         to(get("/")).up("200 OK"),
@@ -59,9 +62,7 @@ pub(super) fn through_nginx(to: impl Fn(HttpCheck) -> Row) -> Vec<Row> {
         to(get("/redirect")).what("redirect").down(Way::WrongAnswer, "got 302, expected 200"),
         to(get("/agent")).what("403").down(Way::WrongAnswer, "got 403, expected 200"),
         to(reading("/", "dead")).what("body").down(Way::WrongAnswer, "\"dead\" is not in"),
-        to(reading("/truncated", "alive"))
-            .what("body")
-            .down(Way::Truncated, "connection closed too early"),
+        to(reading("/truncated", "alive")).what("body").down(Way::Truncated, cut_off),
         to(reading("/endless", "dead"))
             .what("body")
             .down(Way::Endless, "\"dead\" is not in the first 65536 bytes"),

@@ -3,7 +3,7 @@
 use vc5_conformance::tool::rude::Manner;
 use vc5_health::{CheckKind, HttpCheck, Tls};
 
-use super::http::{get, through_nginx};
+use super::http::{CUT_OFF, get, through_nginx};
 use super::tls::{client, pinned, trusting};
 use crate::certificates::{Certificates, NAME};
 use crate::row::{Row, Way};
@@ -14,7 +14,7 @@ pub(super) fn rows(certificates: &Certificates) -> Vec<Row> {
         |port, check: HttpCheck, tls: Tls| Row::new("https", port, CheckKind::Https(check, tls));
     let [(good, _), (expired, _), (misnamed, _), (unknown, _), (demanding, _)] = servers::HTTPS;
     let trust = trusting(certificates, Some(NAME));
-    let mut rows = through_nginx(|check| to(good, check, trust.clone()));
+    let mut rows = through_nginx(CUT_OFF, |check| to(good, check, trust.clone()));
     let host = HttpCheck { host: Some(NAME.into()), ..get("/") };
     let at = |port| to(port, get("/"), trust.clone());
     let rude = |manner: Manner| at(manner.port());

@@ -2,7 +2,9 @@
 
 mod dns;
 mod exec;
+mod grpc;
 mod http;
+mod http2;
 mod https;
 mod icmp;
 mod syn;
@@ -14,8 +16,10 @@ use crate::row::{Row, Way};
 use crate::world::World;
 
 /// The types, in the order of the matrix.
-pub(crate) const KINDS: [&str; 10] =
-    ["tcp", "syn", "http", "https", "tls", "dns-udp", "dns-tcp", "udp", "icmp", "exec"];
+pub(crate) const KINDS: [&str; 13] = [
+    "tcp", "syn", "http", "https", "h2c", "h2", "grpc", "tls", "dns-udp", "dns-tcp", "udp", "icmp",
+    "exec",
+];
 
 const DATAGRAMS: &[&str] = &["dns-udp", "udp", "icmp"];
 const WORDLESS: &[&str] = &["tcp", "syn", "icmp"];
@@ -24,7 +28,7 @@ const WORDLESS: &[&str] = &["tcp", "syn", "icmp"];
 pub(crate) const CANNOT: &[(&[&str], Way, &str)] = &[
     (WORDLESS, Way::WrongAnswer, "there is nothing to say"),
     (
-        &["tcp", "syn", "http", "dns-udp", "dns-tcp", "udp", "icmp", "exec"],
+        &["tcp", "syn", "http", "h2c", "dns-udp", "dns-tcp", "udp", "icmp", "exec"],
         Way::WrongCertificate,
         "there is no certificate",
     ),
@@ -46,6 +50,9 @@ pub(crate) fn all(world: &World) -> Vec<Row> {
         syn::rows(),
         http::rows(),
         https::rows(&world.certificates),
+        http2::in_the_clear(),
+        http2::over_tls(&world.certificates),
+        grpc::rows(&world.certificates),
         tls::rows(&world.certificates),
         dns::by_udp(),
         dns::by_tcp(),
