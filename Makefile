@@ -6,7 +6,8 @@ SHELL := /bin/bash
 help:
 	@echo "make demo              the story of a VIP, on real packets and a real router (KEEP=1 leaves the lab up)"
 	@echo "make test              every check: format, lints, unit, property, lab, VM, eBPF object, fuzz smoke"
-	@echo "make bench [ONLY=name] benchmarks, printed with their method; also target/bench.jsonl"
+	@echo "make bench [ONLY=name] benchmarks, printed with their method; also target/bench.jsonl (health takes 10 minutes"
+	@echo "                       for each of two kinds of check, or TIME=seconds)"
 	@echo "make build             the daemon and its client, release build, in target/release"
 	@echo "make ebpf              rebuild xdp/bpf/vc5.o from source"
 	@echo "make fuzz [TIME=60]    run each fuzz target for TIME seconds"
@@ -33,7 +34,7 @@ bench:
 	@.ci/install demo
 	cargo build --locked --release -p vc5d -p vc5-conformance
 	cargo build --locked --release --manifest-path conformance/peers-bench/Cargo.toml
-	target/release/bench $(if $(ONLY),--only $(ONLY))
+	target/release/bench $(if $(ONLY),--only $(ONLY)) $(if $(TIME),--seconds $(TIME))
 
 ebpf:
 	@.ci/install ebpf

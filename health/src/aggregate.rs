@@ -42,19 +42,35 @@ pub struct Health {
     pub need: usize,
 }
 
-/// One backend of one service: up when all of its checks are, down when any is. Without checks it
-/// counts as up.
+/// How many of its checks a backend has to pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Join {
+    /// All of them: up when all are up, down when any is down.
+    #[default]
+    All,
+    /// One of them: up when any is up, down when all are down.
+    Any,
+}
+
+/// One backend of one service by its checks. Without checks it counts as up.
 #[must_use]
-pub fn backend(checks: impl IntoIterator<Item = Verdict>) -> Verdict {
-    let mut all = Verdict::Up;
+pub fn backend(join: Join, checks: impl IntoIterator<Item = Verdict>) -> Verdict {
+    // What one check alone decides, and what takes all of them.
+    let (decisive, other) = match join {
+        Join::All => (Verdict::Down, Verdict::Up),
+        Join::Any => (Verdict::Up, Verdict::Down),
+    };
+    let (mut verdict, mut none) = (other, true);
     for check in checks {
-        match check {
-            Verdict::Down => return Verdict::Down,
-            Verdict::Unknown => all = Verdict::Unknown,
-            Verdict::Up => {}
+        none = false;
+        if check == decisive {
+            return decisive;
+        }
+        if check == Verdict::Unknown {
+            verdict = Verdict::Unknown;
         }
     }
-    all
+    if none { Verdict::Up } else { verdict }
 }
 
 /// A service: up when at least `need` of its backends are. `need` 0 is always up. Backends that are
@@ -120,10 +136,20 @@ mod tests {
     #[test]
     fn a_backend_needs_all_of_its_checks() {
         use Verdict::{Down, Unknown, Up};
-        assert_eq!(backend([]), Up);
-        assert_eq!(backend([Up, Up]), Up);
-        assert_eq!(backend([Up, Unknown]), Unknown);
-        assert_eq!(backend([Unknown, Down]), Down);
+        assert_eq!(backend(Join::All, []), Up);
+        assert_eq!(backend(Join::All, [Up, Up]), Up);
+        assert_eq!(backend(Join::All, [Up, Unknown]), Unknown);
+        assert_eq!(backend(Join::All, [Unknown, Down]), Down);
+    }
+
+    #[test]
+    fn or_any_of_its_checks() {
+        use Verdict::{Down, Unknown, Up};
+        assert_eq!(backend(Join::Any, []), Up);
+        assert_eq!(backend(Join::Any, [Down, Up]), Up);
+        assert_eq!(backend(Join::Any, [Down, Unknown]), Unknown);
+        assert_eq!(backend(Join::Any, [Unknown, Up]), Up);
+        assert_eq!(backend(Join::Any, [Down, Down]), Down);
     }
 
     #[test]
@@ -177,6 +203,29 @@ mod tests {
                 _ => ServiceState::Unknown,
             };
             prop_assert_eq!(now, expected);
+        }
+
+        /// A backend is decided exactly when its undecided checks no longer matter.
+        #[test]
+        fn a_backend_is_what_all_or_any_of_its_checks_are(
+            checks in prop::collection::vec(any_verdict(), 1..7)
+        ) {
+            let up = |checks: &[Verdict], join| match join {
+                Join::All => checks.iter().all(|check| *check == Verdict::Up),
+                Join::Any => checks.contains(&Verdict::Up),
+            };
+            for join in [Join::All, Join::Any] {
+                let mut ends: Vec<_> =
+                    completions(&checks).iter().map(|checks| up(checks, join)).collect();
+                ends.sort_unstable();
+                ends.dedup();
+                let expected = match ends.as_slice() {
+                    [true] => Verdict::Up,
+                    [false] => Verdict::Down,
+                    _ => Verdict::Unknown,
+                };
+                prop_assert_eq!(backend(join, checks.iter().copied()), expected);
+            }
         }
 
         #[test]

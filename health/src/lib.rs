@@ -8,10 +8,10 @@
 //! | module | is |
 //! |---|---|
 //! | [`check`] | what to probe, how often, and by which path |
-//! | [`verdict`] | outcomes to `Up` and `Down` by rise and fall (sans-IO) |
+//! | [`verdict`] | outcomes to `Up` and `Down` by rise, fall and window (sans-IO) |
 //! | [`schedule`] | when each probe starts (sans-IO) |
 //! | [`aggregate`] | checks to backend to service to VIP (pure) |
-//! | [`probe`] | one TCP or HTTP probe over one fresh socket |
+//! | [`probe`] | one probe of any kind over one fresh socket |
 //! | [`path`] | marks, rules and routes that lead a probe to its backend |
 //! | [`prober`] | the driver that joins them: the public handle |
 
@@ -22,11 +22,16 @@ pub mod path;
 pub mod probe;
 pub mod prober;
 pub mod schedule;
+mod share;
 pub mod verdict;
 
-pub use check::{Check, CheckKind, Probe, ProbeKey, ProbePath};
+pub use aggregate::Join;
+pub use check::{
+    Check, CheckKind, DnsCheck, ExecCheck, GrpcCheck, HttpCheck, HttpVersion, IcmpCheck, Identity,
+    Pattern, Probe, ProbeKey, ProbePath, Tls, TlsSettings, UdpCheck, Verify,
+};
 pub use error::Error;
 pub use path::{Report, check_paths};
 pub use probe::Outcome;
 pub use prober::{ProbeEvent, Prober, ProberConfig, ProberStats, cleanup};
-pub use verdict::Verdict;
+pub use verdict::{Rule, Verdict};

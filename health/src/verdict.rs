@@ -1,4 +1,5 @@
-//! From outcomes to a verdict by rise and fall. Sans-IO: no clock, no socket.
+//! From outcomes to a verdict by rise and fall, in a row or within a window. Sans-IO: no clock, no
+//! socket.
 
 /// What is known about one probe key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -6,9 +7,9 @@ pub enum Verdict {
     /// Too few outcomes so far to tell.
     #[default]
     Unknown,
-    /// The last run of `rise` successes was not followed by one of `fall` failures.
+    /// The last time that outcomes decided, it was enough successes.
     Up,
-    /// The last run of `fall` failures was not followed by one of `rise` successes.
+    /// The last time that outcomes decided, it was enough failures.
     Down,
 }
 
@@ -22,38 +23,115 @@ impl std::fmt::Display for Verdict {
     }
 }
 
-/// The rise/fall machine of one probe key.
+/// How many outcomes of which kind make a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// Successes that make the verdict Up: 1 to [`OUTCOMES_MAX`].
+    pub rise: u32,
+    /// Failures that make it Down: 1 to [`OUTCOMES_MAX`].
+    pub fall: u32,
+    /// Among how many of the last outcomes they are counted, in any order; at least `rise` and
+    /// `fall`, less than the sum of both, so that no window can be both, and at most
+    /// [`OUTCOMES_MAX`]. `None` counts those in a row.
+    pub window: Option<u32>,
+}
+
+/// The largest figure of a [`Rule`].
+pub const OUTCOMES_MAX: u32 = 100;
+
+impl Default for Rule {
+    /// Up after 3 in a row, down after 2.
+    fn default() -> Self {
+        Self::runs(3, 2)
+    }
+}
+
+impl Rule {
+    /// So many in a row.
+    #[must_use]
+    pub const fn runs(rise: u32, fall: u32) -> Self {
+        Self { rise, fall, window: None }
+    }
+
+    /// Says which value cannot be used.
+    ///
+    /// # Errors
+    /// The figures and the range that they have to be in.
+    pub fn validate(self) -> Result<(), String> {
+        let Self { rise, fall, window } = self;
+        let counts = 1..=OUTCOMES_MAX;
+        if !counts.contains(&rise) || !counts.contains(&fall) {
+            return Err(format!("rise and fall must be 1 to {OUTCOMES_MAX}"));
+        }
+        let Some(window) = window else { return Ok(()) };
+        if window > OUTCOMES_MAX {
+            return Err(format!("window must be at most {OUTCOMES_MAX}"));
+        }
+        if window < rise.max(fall) {
+            return Err(format!("a window of {window} can never hold {}", rise.max(fall)));
+        }
+        if window >= rise + fall {
+            return Err(format!(
+                "a window of {window} could be up and down at once: rise and fall must be more \
+                 together"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The machine of one probe key.
 ///
-/// From `Unknown`, as from the opposite verdict, it takes `rise` successes in a row to go `Up` and
-/// `fall` failures in a row to go `Down`: a first failure alone decides nothing unless `fall` is 1.
-/// A mixed run leaves the verdict as it is.
+/// From `Unknown`, as from the opposite verdict, it takes what the [`Rule`] says to go `Up` or
+/// `Down`: a first failure alone decides nothing unless `fall` is 1. What meets neither leaves the
+/// verdict as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    rise: u32,
-    fall: u32,
+    rule: Rule,
     verdict: Verdict,
-    streak: Streak,
+    recent: Recent,
     diagnostic: String,
     passed: u64,
     failed: u64,
 }
 
-/// The run of like outcomes that the last one belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Streak {
-    ok: bool,
+/// The last outcomes, as many as a rule can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Recent {
+    /// One bit each, the newest lowest; a success is 1.
+    bits: u128,
+    /// How many there are, up to the width of `bits`.
     length: u32,
 }
 
+impl Recent {
+    fn push(&mut self, ok: bool) {
+        self.bits = self.bits << 1 | u128::from(ok);
+        self.length = (self.length + 1).min(u128::BITS);
+    }
+
+    /// The newest one.
+    fn last(self) -> Option<bool> {
+        (self.length > 0).then_some(self.bits & 1 == 1)
+    }
+
+    /// How many of the newest `of` are like `ok`.
+    fn count(self, ok: bool, of: u32) -> u32 {
+        let of = of.min(self.length);
+        let newest = if of == u128::BITS { u128::MAX } else { (1 << of) - 1 };
+        let successes = (self.bits & newest).count_ones();
+        if ok { successes } else { of - successes }
+    }
+}
+
 impl Machine {
-    /// A machine that knows nothing yet. `rise` and `fall` count outcomes; 0 is taken as 1.
+    /// A machine that knows nothing yet, of a rule that is [valid](Rule::validate).
     #[must_use]
-    pub fn new(rise: u32, fall: u32) -> Self {
+    pub fn new(rule: Rule) -> Self {
         Self {
-            rise: rise.max(1),
-            fall: fall.max(1),
+            rule,
             verdict: Verdict::Unknown,
-            streak: Streak { ok: false, length: 0 },
+            recent: Recent::default(),
             diagnostic: String::new(),
             passed: 0,
             failed: 0,
@@ -62,28 +140,40 @@ impl Machine {
 
     /// Takes the next outcome. Returns whether the verdict changed.
     pub fn handle(&mut self, ok: bool, diagnostic: &str) -> bool {
-        let length = if self.streak.ok == ok { self.streak.length.saturating_add(1) } else { 1 };
-        self.streak = Streak { ok, length };
+        self.recent.push(ok);
         self.diagnostic.clear();
         self.diagnostic.push_str(diagnostic);
         let (count, needed, verdict) = if ok {
-            (&mut self.passed, self.rise, Verdict::Up)
+            (&mut self.passed, self.rule.rise, Verdict::Up)
         } else {
-            (&mut self.failed, self.fall, Verdict::Down)
+            (&mut self.failed, self.rule.fall, Verdict::Down)
         };
         *count += 1;
-        let changed = length >= needed && self.verdict != verdict;
+        // Those in a row are those among as many.
+        let window = self.rule.window.unwrap_or(needed);
+        let changed = self.recent.count(ok, window) >= needed && self.verdict != verdict;
         if changed {
             self.verdict = verdict;
         }
         changed
     }
 
-    /// Swaps the check behind the key: the verdict and the counts stay, the run begins anew.
-    pub fn swap_check(&mut self, rise: u32, fall: u32) {
-        self.rise = rise.max(1);
-        self.fall = fall.max(1);
-        self.streak.length = 0;
+    /// Swaps the check behind the key: the verdict and the counts stay, outcomes of the old check
+    /// decide nothing any more.
+    pub fn swap_check(&mut self, rule: Rule) {
+        self.rule = rule;
+        self.recent = Recent::default();
+    }
+
+    /// Whether the next outcomes may well change the verdict: there is none yet, or the last
+    /// outcome contradicts it.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        match (self.verdict, self.recent.last()) {
+            (Verdict::Unknown, _) => true,
+            (Verdict::Up, last) => last == Some(false),
+            (Verdict::Down, last) => last == Some(true),
+        }
     }
 
     /// The verdict so far.
@@ -117,7 +207,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn verdicts(rise: u32, fall: u32, outcomes: &str) -> Vec<Verdict> {
-        let mut machine = Machine::new(rise, fall);
+        within(Rule::runs(rise, fall), outcomes)
+    }
+
+    fn within(rule: Rule, outcomes: &str) -> Vec<Verdict> {
+        let mut machine = Machine::new(rule);
         outcomes
             .chars()
             .map(|c| {
@@ -144,8 +238,48 @@ mod tests {
     }
 
     #[test]
+    fn a_window_counts_whatever_the_order() {
+        use Verdict::{Down, Unknown, Up};
+        let rule = Rule { rise: 5, fall: 2, window: Some(5) };
+        assert_eq!(within(rule, "++++"), [Unknown; 4]);
+        assert_eq!(within(rule, "+++++--")[4..], [Up, Up, Down]);
+        // Two failures with three successes between them are two of five, with four they are not.
+        assert_eq!(within(rule, "+++++-+++-").last(), Some(&Down));
+        assert_eq!(within(rule, "+++++-++++-").last(), Some(&Up));
+        // It rises again only when the last failure has left the window.
+        assert_eq!(within(rule, "+++++--++++").last(), Some(&Down));
+        assert_eq!(within(rule, "+++++--+++++").last(), Some(&Up));
+        assert_eq!(within(rule, "-+-")[1..], [Unknown, Down]);
+    }
+
+    #[test]
+    fn rules_that_cannot_work_say_so() {
+        let message = |rise, fall, window| Rule { rise, fall, window }.validate().unwrap_err();
+        assert_eq!(Rule { rise: 5, fall: 2, window: Some(5) }.validate(), Ok(()));
+        assert_eq!(Rule { rise: 100, fall: 100, window: Some(100) }.validate(), Ok(()));
+        assert!(message(0, 1, None).contains("1 to 100"));
+        assert!(message(1, 101, None).contains("1 to 100"));
+        assert!(message(100, 100, Some(101)).contains("at most 100"));
+        assert_eq!(message(3, 5, Some(4)), "a window of 4 can never hold 5");
+        assert!(message(3, 2, Some(5)).contains("up and down at once"));
+    }
+
+    #[test]
+    fn it_is_changing_until_the_outcomes_agree_with_the_verdict() {
+        let mut machine = Machine::new(Rule::runs(2, 2));
+        let mut seen = vec![machine.is_changing()];
+        for ok in [true, true, true, false, false, true, false] {
+            machine.handle(ok, "");
+            seen.push(machine.is_changing());
+        }
+        assert_eq!(seen, [true, true, false, false, true, false, true, false]);
+        machine.swap_check(Rule::runs(1, 1));
+        assert!(!machine.is_changing(), "a verdict without outcomes is not in doubt");
+    }
+
+    #[test]
     fn keeps_the_last_diagnostic_and_counts() {
-        let mut machine = Machine::new(1, 1);
+        let mut machine = Machine::new(Rule::runs(1, 1));
         assert_eq!(machine.diagnostic(), "");
         assert!(machine.handle(true, "200 OK"));
         assert!(!machine.handle(true, "200 OK"));
@@ -156,10 +290,10 @@ mod tests {
 
     #[test]
     fn a_swapped_check_keeps_the_verdict_and_starts_a_new_run() {
-        let mut machine = Machine::new(1, 2);
+        let mut machine = Machine::new(Rule::runs(1, 2));
         machine.handle(true, "");
         machine.handle(false, "");
-        machine.swap_check(1, 2);
+        machine.swap_check(Rule::runs(1, 2));
         assert!(!machine.handle(false, ""), "the failure of the old check must not count");
         assert_eq!(machine.verdict(), Verdict::Up);
         assert!(machine.handle(false, ""));
@@ -171,7 +305,7 @@ mod tests {
         fn agrees_with_the_definition(
             rise in 1u32..5, fall in 1u32..5, outcomes in prop::collection::vec(any::<bool>(), 0..64)
         ) {
-            let mut machine = Machine::new(rise, fall);
+            let mut machine = Machine::new(Rule::runs(rise, fall));
             let mut before = Verdict::Unknown;
             for (i, &ok) in outcomes.iter().enumerate() {
                 let changed = machine.handle(ok, "");
@@ -189,6 +323,47 @@ mod tests {
                 before = expected;
             }
             prop_assert_eq!(machine.passed() + machine.failed(), outcomes.len() as u64);
+        }
+
+        /// With a window the verdict is that of the last window that held enough of one kind, and
+        /// no window can hold enough of both.
+        #[test]
+        fn a_window_agrees_with_the_definition(
+            (rise, fall, window) in (1u32..7, 1u32..7).prop_flat_map(|(rise, fall)| {
+                (Just(rise), Just(fall), rise.max(fall)..rise + fall)
+            }),
+            outcomes in prop::collection::vec(any::<bool>(), 0..200)
+        ) {
+            let rule = Rule { rise, fall, window: Some(window) };
+            prop_assert_eq!(rule.validate(), Ok(()));
+            let mut machine = Machine::new(rule);
+            let mut expected = Verdict::Unknown;
+            for (i, &ok) in outcomes.iter().enumerate() {
+                machine.handle(ok, "");
+                let seen = &outcomes[(i + 1).saturating_sub(window as usize)..=i];
+                let successes = seen.iter().filter(|&&o| o).count();
+                let (up, down) =
+                    (successes >= rise as usize, seen.len() - successes >= fall as usize);
+                prop_assert!(!(up && down));
+                if up { expected = Verdict::Up }
+                if down { expected = Verdict::Down }
+                prop_assert_eq!(machine.verdict(), expected);
+            }
+        }
+
+        /// A window as wide as the run that is asked for is that run.
+        #[test]
+        fn the_narrowest_window_is_a_run(
+            count in 1u32..100, outcomes in prop::collection::vec(any::<bool>(), 0..200)
+        ) {
+            let runs = Rule::runs(count, count);
+            let (mut plain, mut window) =
+                (Machine::new(runs), Machine::new(Rule { window: Some(count), ..runs }));
+            for ok in outcomes {
+                plain.handle(ok, "");
+                window.handle(ok, "");
+                prop_assert_eq!(plain.verdict(), window.verdict());
+            }
         }
     }
 }

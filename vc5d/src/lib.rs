@@ -4,6 +4,8 @@
 //! task, the core, holds the state and decides; routes go to `vc5-bgp`, forwarding state to `vc5-xdp`; immutable
 //! snapshots go out to every reader.
 
+pub mod admin;
+pub mod agent;
 pub mod client;
 pub mod config;
 pub mod control;
@@ -11,6 +13,7 @@ pub mod core;
 pub mod gate;
 pub mod lifecycle;
 pub mod preflight;
+pub mod signal;
 pub mod snapshot;
 pub mod telemetry;
 pub mod translate;

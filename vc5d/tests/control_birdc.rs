@@ -73,6 +73,7 @@ async fn core(mut requests: mpsc::Receiver<Request>) {
                 let text = format!("{action:?} {names:?} {message:?}");
                 Ok(Outcome::new(code::DISABLED, text).done())
             }
+            Order::Admin { target, .. } => Ok(Outcome::new(code::DISABLED, target.to_string())),
             Order::Down => Ok(Outcome::new(code::SHUTDOWN, "Shutdown requested")),
         };
         let _ = reply.send(outcome);
@@ -204,7 +205,7 @@ fn vc5c_says_by_its_exit_status_what_became_of_a_command() {
         (&["-j", "show", "vip", "nosuch"], 1, "There is no VIP nosuch\n"),
         (&["frobnicate"], 1, "\"frobnicate\" is not a command, try help\n"),
         (&["-r", "down"], 1, "Access denied\n"),
-        (&["-j", "down"], 1, "json: only show commands and trace have JSON\n"),
+        (&["-j", "down"], 1, "json: only show commands, explain and trace have JSON\n"),
         (&["-j"], 2, "error: "),
         (&["--nonsense"], 2, "error: "),
     ] {

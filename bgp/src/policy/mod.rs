@@ -187,7 +187,7 @@ pub enum Direction {
 }
 
 impl Changes {
-    fn apply(&self, prepend_as: Option<u32>, attributes: &mut Attributes) {
+    pub(crate) fn apply(&self, prepend_as: Option<u32>, attributes: &mut Attributes) {
         attributes.med = self.med.or(attributes.med);
         attributes.local_pref = self.local_pref.or(attributes.local_pref);
         add(&self.add_communities, &mut attributes.communities);

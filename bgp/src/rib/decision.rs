@@ -99,7 +99,7 @@ mod tests {
         };
         let clusters = |count| vec![Ipv4Addr::new(10, 0, 0, 200); count];
         let ranked = [
-            Route { origin: Origin::Local { tag: None }, ..route(from(9, true), base()) },
+            Route { origin: Origin::local(), ..route(from(9, true), base()) },
             route(from(9, false), Attributes { local_pref: Some(101), ..base() }),
             route(from(1, true), base()),
             route(from(2, true), base()),

@@ -9,6 +9,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use super::decision;
+use crate::policy::Changes;
 use crate::wire::{Attributes, NextHop};
 
 /// A route in the Loc-RIB.
@@ -33,6 +34,8 @@ pub enum Origin {
     Local {
         /// The owner's label for policies.
         tag: Option<Arc<str>>,
+        /// What is changed after the export policy has accepted it.
+        last: Option<Arc<Changes>>,
     },
     /// Learned from a neighbour.
     Learned(Arc<LearnedFrom>),
@@ -49,6 +52,14 @@ pub struct LearnedFrom {
     pub router_id: Ipv4Addr,
     /// It belongs to another AS.
     pub external: bool,
+}
+
+impl Origin {
+    /// A route of our own with nothing said about it.
+    #[must_use]
+    pub const fn local() -> Self {
+        Self::Local { tag: None, last: None }
+    }
 }
 
 impl Route {
@@ -200,7 +211,7 @@ mod tests {
         let mut rib = LocRib::default();
         rib.insert(prefix, learned("a", 0));
         rib.insert(net("203.0.113.0/24"), learned("a", 0));
-        let own = Route { origin: Origin::Local { tag: None }, ..learned("x", 50) };
+        let own = Route { origin: Origin::local(), ..learned("x", 50) };
         assert!(rib.insert(prefix, own));
         let (changed, next) = rib.remove_peer("a", Bound::Unbounded, 1);
         assert_eq!((changed, next), (vec![], Some(prefix)));

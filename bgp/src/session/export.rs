@@ -99,8 +99,8 @@ impl Session {
         let settings = config.families.get(&family).ok_or(Refusal::Rejected)?;
         let external = self.negotiated.external;
         let mut attributes = Attributes::clone(&route.attributes);
-        let (source, tag) = match &route.origin {
-            Origin::Local { tag } => (Source::Local, tag.as_deref()),
+        let (source, tag, last) = match &route.origin {
+            Origin::Local { tag, last } => (Source::Local, tag.as_deref(), last.as_deref()),
             Origin::Learned(from) => {
                 let own = from.peer == self.from.peer;
                 // RFC 4271 section 9.2: no internal route to another internal neighbour.
@@ -111,7 +111,7 @@ impl Session {
                     return Err(Refusal::Rejected);
                 }
                 pass_on(&mut attributes, external);
-                (Source::Bgp, None)
+                (Source::Bgp, None, None)
             }
         };
         let subject = Subject { prefix, source, tag };
@@ -121,6 +121,9 @@ impl Session {
             == Verdict::Reject
         {
             return Err(Refusal::Filtered);
+        }
+        if let Some(last) = last {
+            last.apply(prepend_as, &mut attributes);
         }
         attributes.next_hop = None;
         if external {

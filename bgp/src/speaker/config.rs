@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use ipnet::IpNet;
 
 use super::socket;
+use crate::policy::Changes;
 use crate::session::{LocalSpeaker, PeerConfig};
 use crate::wire::{Community, Family};
 
@@ -31,13 +32,16 @@ pub struct LocalRoute {
     pub communities: Vec<Community>,
     /// A label that policies can match ([`Rule::tags`](crate::policy::Rule::tags)).
     pub tag: Option<String>,
+    /// Made to it after an export policy has accepted it: what the moment says of the route wins over what policies say
+    /// of all.
+    pub last: Changes,
 }
 
 impl LocalRoute {
     /// A route without attributes and label.
     #[must_use]
     pub fn new(prefix: IpNet) -> Self {
-        Self { prefix, med: None, communities: Vec::new(), tag: None }
+        Self { prefix, med: None, communities: Vec::new(), tag: None, last: Changes::default() }
     }
 }
 

@@ -21,6 +21,7 @@ use super::driver::{self, AHEAD, Driver, PUBLISH_DELAY};
 use super::flush::{Flush, Progress};
 use super::snapshot::{PeerPublication, SpeakerSnapshot};
 use super::{SpeakerEvent, listener, options, socket, task, ttl_filter};
+use crate::policy::Changes;
 use crate::rib::{Interner, LocRib, Origin, Route};
 use crate::session::{LocalSpeaker, Password, Peer, PeerConfig};
 use crate::wire::Attributes;
@@ -292,14 +293,17 @@ impl Shared {
             ..Attributes::default()
         });
         let tag: Option<Arc<str>> = route.tag.map(Into::into);
+        let last = (route.last != Changes::default()).then(|| Arc::new(route.last));
         let same = core.rib.local(&prefix).is_some_and(|known| {
-            let same_tag = matches!(&known.origin, Origin::Local { tag: old } if *old == tag);
-            same_tag && known.attributes == attributes
+            let Origin::Local { tag: old_tag, last: old_last } = &known.origin else {
+                return false;
+            };
+            *old_tag == tag && *old_last == last && known.attributes == attributes
         });
         if same {
             return;
         }
-        let origin = Origin::Local { tag };
+        let origin = Origin::Local { tag, last };
         let route = Route { origin, attributes, next_hop: None, path_id: 0, since: Instant::now() };
         core.rib.insert(prefix, route);
         let told = core.tell_local(&[prefix]);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ipnet::IpNet;
 
 use super::shared::{CHUNK, Shared};
-use crate::rib::Origin;
+use crate::rib::{Origin, Route};
 use crate::session::{
     ChannelCounters, LocalSpeaker, MessageCounters, Peer, PeerConfig, Session, StateName,
 };
@@ -120,7 +120,7 @@ pub struct LocalRouteSnapshot {
     pub tag: Option<Arc<str>>,
     /// When it was announced in this form.
     pub since: SystemTime,
-    /// Attributes before export policies.
+    /// Attributes as they are without export policies: with [`LocalRoute::last`](super::LocalRoute::last).
     pub attributes: Arc<Attributes>,
     /// Names of the neighbours whose Adj-RIB-Out has it.
     pub exported_to: Vec<String>,
@@ -191,23 +191,24 @@ impl SpeakerSnapshot {
                 });
             }
         }
-        let ours: Vec<(IpNet, crate::rib::Route)> = {
+        let ours: Vec<(IpNet, Route)> = {
             let core = shared.core();
             core.rib.iter_local().map(|(prefix, route)| (*prefix, route.clone())).collect()
         };
-        let local_routes = ours.into_iter().map(|(prefix, route)| LocalRouteSnapshot {
-            prefix,
-            tag: match route.origin {
-                Origin::Local { tag } => tag,
-                Origin::Learned(_) => None,
-            },
-            since: clock.time(route.since),
-            attributes: route.attributes,
-            exported_to: publications
-                .iter()
-                .filter(|(_, peer)| peer.exported.binary_search(&prefix).is_ok())
-                .map(|(name, _)| name.clone())
-                .collect(),
+        let local_routes = ours.into_iter().map(|(prefix, route)| {
+            let since = clock.time(route.since);
+            let (tag, attributes) = as_ours(route);
+            LocalRouteSnapshot {
+                prefix,
+                tag,
+                since,
+                attributes,
+                exported_to: publications
+                    .iter()
+                    .filter(|(_, peer)| peer.exported.binary_search(&prefix).is_ok())
+                    .map(|(name, _)| name.clone())
+                    .collect(),
+            }
         });
         Self {
             local: shared.local,
@@ -219,6 +220,19 @@ impl SpeakerSnapshot {
                 .map(|(name, published)| (name, published.peer.clone()))
                 .collect(),
         }
+    }
+}
+
+/// The label of a route of our own, and its attributes with what is changed on every way out.
+fn as_ours(route: Route) -> (Option<Arc<str>>, Arc<Attributes>) {
+    match route.origin {
+        Origin::Local { tag, last: Some(last) } => {
+            let mut attributes = Attributes::clone(&route.attributes);
+            last.apply(None, &mut attributes);
+            (tag, Arc::new(attributes))
+        }
+        Origin::Local { tag, last: None } => (tag, route.attributes),
+        Origin::Learned(_) => (None, route.attributes),
     }
 }
 

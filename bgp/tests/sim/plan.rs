@@ -116,7 +116,7 @@ fn route(rng: &mut Rng, world_now: std::time::Instant) -> Route {
         ..Attributes::default()
     };
     Route {
-        origin: Origin::Local { tag: None },
+        origin: Origin::local(),
         attributes: Arc::new(attributes),
         next_hop: None,
         since: world_now,

@@ -27,27 +27,71 @@ use super::{Record, min_and_median};
 
 const ROUNDS: usize = 300;
 const PATIENCE: Duration = Duration::from_secs(10);
-const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The first VIP; the others follow it.
+const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 0, 1);
+/// How often all VIPs go down at once.
+const ROUNDS_OF_ALL: usize = 20;
+/// Between announcements and the next withdrawal, longer than anything that the announcements leave to be done.
+const PAUSE: Duration = Duration::from_millis(50);
 const ROUTER_AS: u32 = 65000;
 
-/// One and sixteen neighbours.
+/// One and sixteen neighbours with one VIP, then sixteen with a thousand.
 ///
 /// # Errors
 /// When sessions do not come up or a withdrawal does not arrive.
 pub fn run() -> Result<Vec<Record>> {
-    [1, 16].into_iter().map(measure).collect()
+    let mut records = Vec::new();
+    for neighbours in [1, 16] {
+        let method = format!(
+            "from handing the failing verdict to the core until the last of {neighbours} loopback neighbours has read \
+             the withdrawal"
+        );
+        let times = measure(neighbours, 1)?;
+        records.push(median(
+            &format!("gate/withdraw, {neighbours} neighbours"),
+            times.of_one,
+            &method,
+            neighbours,
+        )?);
+    }
+    let (vips, neighbours) = (1000, 16);
+    let times = measure(neighbours, vips)?;
+    let method = format!(
+        "{vips} VIPs that are up, {neighbours} loopback neighbours; one VIP at a time: from handing the failing verdict \
+         to the core until the last neighbour has read the withdrawal"
+    );
+    for (name, share) in [
+        ("gate.withdraw_p50_us", 0.5),
+        ("gate.withdraw_p99_us", 0.99),
+        ("gate.withdraw_max_us", 1.0),
+    ] {
+        let mut record = median(name, times.of_one.clone(), &method, neighbours)?;
+        let value = percentile(times.of_one.clone(), share);
+        (record.value, record.min, record.median) = (value, value, value);
+        records.push(record);
+    }
+    let method = format!(
+        "{vips} VIPs that are up go down together, {neighbours} loopback neighbours: from handing the first of the \
+         failing verdicts to the core until the last neighbour has read the last withdrawal"
+    );
+    records.push(median("gate.withdraw_1000_us", times.of_all, &method, neighbours)?);
+    Ok(records)
 }
 
-fn measure(neighbours: u8) -> Result<Record> {
+/// Of withdrawals, in us.
+struct Times {
+    /// Of one VIP while the others stay.
+    of_one: Vec<f64>,
+    /// Of all of them, if there are several.
+    of_all: Vec<f64>,
+}
+
+fn median(name: &str, latencies: Vec<f64>, method: &str, neighbours: u8) -> Result<Record> {
     let floor = floor(neighbours)?;
-    let (seen, arrivals) = mpsc::channel();
-    let routers =
-        (1..=neighbours).map(|n| Router::start(n, seen.clone())).collect::<Result<Vec<_>>>()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let latencies = runtime.block_on(rounds(&routers, &arrivals))?;
     let (min, median) = min_and_median(latencies.clone());
+    let [p99, max] = [0.99, 1.0].map(|share| percentile(latencies.clone(), share));
     Ok(Record {
-        name: format!("gate/withdraw, {neighbours} neighbours"),
+        name: name.into(),
         value: median,
         unit: "us".into(),
         min,
@@ -57,17 +101,26 @@ fn measure(neighbours: u8) -> Result<Record> {
         peer: None,
         peer_value: None,
         method: format!(
-            "from handing the failing verdict to the core until the last of {neighbours} loopback neighbours has read \
-             the withdrawal; p99 {:.1} us; floor: median of the same writes and reads by bare threads",
-            percentile(latencies, 0.99)
+            "{method}; p99 {p99:.1} us, max {max:.1} us; floor: median of the same writes and reads of one withdrawal by \
+             bare threads"
         ),
     })
 }
 
+fn measure(neighbours: u8, vips: u32) -> Result<Times> {
+    let (seen, arrivals) = mpsc::channel();
+    let routers =
+        (1..=neighbours).map(|n| Router::start(n, seen.clone())).collect::<Result<Vec<_>>>()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(rounds(&routers, &arrivals, vips))
+}
+
 /// What a router saw.
 enum Arrival {
-    Announced,
-    Withdrawn(Instant),
+    /// So many prefixes.
+    Announced(usize),
+    /// So many prefixes, when they had been read.
+    Withdrawn(usize, Instant),
 }
 
 /// A router on an address of its own.
@@ -108,10 +161,13 @@ fn converse(mut stream: TcpStream, number: u8, seen: &mpsc::Sender<Arrival>) -> 
         while let Some(message) = frame(&buffer, MAX_LEN)? {
             let length = message.bytes.len();
             if let Decoded::Update(decoded) = decode(message, &context)? {
-                if decoded.update.withdrawals().next().is_some() {
-                    seen.send(Arrival::Withdrawn(now))?;
-                } else if decoded.end_of_rib.is_none() {
-                    seen.send(Arrival::Announced)?;
+                let gone = decoded.update.withdrawals().count();
+                let new = decoded.update.announcements().count();
+                if gone > 0 {
+                    seen.send(Arrival::Withdrawn(gone, now))?;
+                }
+                if new > 0 {
+                    seen.send(Arrival::Announced(new))?;
                 }
             }
             buffer.drain(..length);
@@ -119,8 +175,12 @@ fn converse(mut stream: TcpStream, number: u8, seen: &mpsc::Sender<Arrival>) -> 
     }
 }
 
-async fn rounds(routers: &[Router], arrivals: &mpsc::Receiver<Arrival>) -> Result<Vec<f64>> {
-    let config = Arc::new(configuration(routers)?);
+async fn rounds(
+    routers: &[Router],
+    arrivals: &mpsc::Receiver<Arrival>,
+    vips: u32,
+) -> Result<Times> {
+    let config = Arc::new(configuration(routers, vips)?);
     let speaker = Speaker::start(translate::speaker(&config.router)).await?;
     for peer in translate::peers(&config) {
         speaker.set_peer(peer)?;
@@ -132,21 +192,46 @@ async fn rounds(routers: &[Router], arrivals: &mpsc::Receiver<Arrival>) -> Resul
     configured.await?;
     established(&speaker, routers.len()).await?;
 
-    let mut latencies = Vec::with_capacity(ROUNDS);
-    for _ in 0..ROUNDS {
-        verdicts.send(verdict(Verdict::Up))?;
-        tokio::task::block_in_place(|| collect(arrivals, routers.len(), false))?;
-        let failing = verdict(Verdict::Down);
-        let begin = failing.at;
-        verdicts.send(failing)?;
-        let last = tokio::task::block_in_place(|| collect(arrivals, routers.len(), true))?;
+    let await_all = |of: u32, withdrawn| {
+        let count = routers.len() * of as usize;
+        tokio::task::block_in_place(|| collect(arrivals, count, withdrawn))
+    };
+    let set = |of: std::ops::Range<u32>, to: Verdict| -> Result<Instant> {
+        let mut begin = None;
+        for vip in of {
+            let event = verdict(vip, to);
+            begin = begin.or(Some(event.at));
+            verdicts.send(event)?;
+        }
+        begin.context("no VIP")
+    };
+    let since = |begin: Instant, last: Option<Instant>| -> Result<f64> {
         let last = last.context("no withdrawal was seen")?;
-        latencies.push(last.saturating_duration_since(begin).as_secs_f64() * 1e6);
+        Ok(last.saturating_duration_since(begin).as_secs_f64() * 1e6)
+    };
+    let mut times = Times { of_one: Vec::with_capacity(ROUNDS), of_all: Vec::new() };
+    set(0..vips, Verdict::Up)?;
+    await_all(vips, false)?;
+    for round in 0..ROUNDS {
+        // Not neighbours in the table: 7 has no factor in common with the number of VIPs.
+        let vip = u32::try_from(round * 7)? % vips;
+        tokio::time::sleep(PAUSE).await;
+        let begin = set(vip..vip + 1, Verdict::Down)?;
+        times.of_one.push(since(begin, await_all(1, true)?)?);
+        set(vip..vip + 1, Verdict::Up)?;
+        await_all(1, false)?;
+    }
+    for _ in 0..if vips > 1 { ROUNDS_OF_ALL } else { 0 } {
+        tokio::time::sleep(PAUSE).await;
+        let begin = set(0..vips, Verdict::Down)?;
+        times.of_all.push(since(begin, await_all(vips, true)?)?);
+        set(0..vips, Verdict::Up)?;
+        await_all(vips, false)?;
     }
     speaker.shutdown(None).await;
     drop(requests);
     core.await??;
-    Ok(latencies)
+    Ok(times)
 }
 
 fn start_core(
@@ -168,9 +253,8 @@ fn start_core(
     Ok((requests, tokio::spawn(core.run())))
 }
 
-fn configuration(routers: &[Router]) -> Result<Config> {
-    let mut text = format!(
-        r#"
+fn configuration(routers: &[Router], vips: u32) -> Result<Config> {
+    let mut text = r#"
         [router]
         id = "10.0.0.100"
         as = 65001
@@ -182,16 +266,23 @@ fn configuration(routers: &[Router]) -> Result<Config> {
         probe = "direct"
         [check.alive]
         type = "tcp"
-        [vip.www]
-        addresses = ["{VIP}"]
-        up-delay = "0s"
-        [[vip.www.service]]
-        port = 80
-        protocol = "tcp"
-        pool = "web"
-        checks = ["alive"]
         "#
-    );
+    .to_owned();
+    for vip in 0..vips {
+        text += &format!(
+            r#"
+            [vip.v{vip}]
+            addresses = ["{}"]
+            up-delay = "0s"
+            [[vip.v{vip}.service]]
+            port = 80
+            protocol = "tcp"
+            pool = "web"
+            checks = ["alive"]
+            "#,
+            address(vip)
+        );
+    }
     for (number, router) in routers.iter().enumerate() {
         text += &format!(
             r#"
@@ -210,10 +301,14 @@ fn configuration(routers: &[Router]) -> Result<Config> {
     Ok(config::parse(&text, Path::new("bench.toml"))?)
 }
 
-fn verdict(verdict: Verdict) -> ProbeEvent {
+fn address(vip: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(VIP.to_bits() + vip)
+}
+
+fn verdict(vip: u32, verdict: Verdict) -> ProbeEvent {
     ProbeEvent {
         key: ProbeKey {
-            vip: IpAddr::V4(VIP),
+            vip: IpAddr::V4(address(vip)),
             backend: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 80,
             service: "80/tcp".to_owned(),
@@ -245,17 +340,20 @@ async fn established(speaker: &Speaker, neighbours: usize) -> Result<()> {
     Ok(())
 }
 
-/// One arrival of the wanted kind from each neighbour; when the last withdrawal had been read.
+/// So many arrivals of the wanted kind, over all neighbours; when the last withdrawal had been read.
 fn collect(
     arrivals: &mpsc::Receiver<Arrival>,
-    neighbours: usize,
+    count: usize,
     withdrawn: bool,
 ) -> Result<Option<Instant>> {
-    let mut last = None;
-    for _ in 0..neighbours {
+    let (mut last, mut arrived) = (None, 0);
+    while arrived < count {
         match (arrivals.recv_timeout(PATIENCE).context("a neighbour heard nothing")?, withdrawn) {
-            (Arrival::Withdrawn(at), true) => last = last.max(Some(at)),
-            (Arrival::Announced, false) => {}
+            (Arrival::Withdrawn(prefixes, at), true) => {
+                arrived += prefixes;
+                last = last.max(Some(at));
+            }
+            (Arrival::Announced(prefixes), false) => arrived += prefixes,
             _ => bail!("a neighbour heard the contrary"),
         }
     }

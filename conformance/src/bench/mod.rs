@@ -3,6 +3,7 @@
 pub mod bgp;
 pub mod forwarding;
 pub mod gate;
+pub mod health;
 pub mod peers;
 pub mod veth;
 pub mod xdp;

@@ -1,8 +1,9 @@
 //! One network namespace.
 
+use std::os::fd::AsRawFd;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
 use super::{command, leftover};
@@ -64,6 +65,14 @@ impl Netns {
     /// When it exits non-zero.
     pub fn ip(&self, words: &str) -> Result<String> {
         command::ip(&format!("-n {} {words}", self.name))
+    }
+
+    /// The way into it, for code of this process.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn entry(&self) -> Result<Entry> {
+        Ok(Entry(std::fs::File::open(format!("/run/netns/{}", self.name))?))
     }
 
     /// A command that will run inside it. The process keeps its id: `ip netns exec` replaces itself.
@@ -145,6 +154,28 @@ impl Netns {
             rx_bytes: stats.rx.bytes,
             tx_packets: stats.tx.packets,
             tx_bytes: stats.tx.bytes,
+        })
+    }
+}
+
+/// The way into a namespace.
+#[derive(Debug)]
+pub struct Entry(std::fs::File);
+
+impl Entry {
+    /// Runs something there, on a thread of its own.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered, or the thread panicked.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                // SAFETY: the descriptor is open; only this thread changes its namespace.
+                let entered = unsafe { libc::setns(self.0.as_raw_fd(), libc::CLONE_NEWNET) };
+                ensure!(entered == 0, "setns: {}", std::io::Error::last_os_error());
+                Ok(work())
+            });
+            thread.join().map_err(|_| anyhow!("a thread in a namespace panicked"))?
         })
     }
 }

@@ -83,10 +83,12 @@ impl Node {
     pub fn configure(&self, local_as: u32, mode: &str, rest: &str) -> Result<()> {
         let interfaces = if mode == "off" { "" } else { "interfaces = [\"eth0\"]\n" };
         let text = format!(
-            "[router]\nid = \"{}\"\nas = {local_as}\n\n[control]\nsocket = \"{}\"\n\n\
+            "[router]\nid = \"{}\"\nas = {local_as}\n\n[control]\nsocket = \"{}\"\n\
+             state-directory = \"{}\"\n\n\
              [dataplane]\nmode = \"{mode}\"\n{interfaces}pin-path = \"{}\"\n{rest}",
             self.address,
             self.socket().display(),
+            self.dir.join("state").display(),
             self.pin_path().display(),
         );
         fs::write(self.config_file(), text)

@@ -1,9 +1,13 @@
-//! What runs inside the namespaces of a lab: an HTTP service, HTTP clients and a rude BGP peer.
+//! What runs inside the namespaces of a lab: an HTTP service, HTTP clients, a rude server and a rude
+//! BGP peer.
 //!
 //! They are subcommands of the program that builds the lab, which starts itself again inside a namespace.
 
 pub mod garbage;
 pub mod load;
+pub mod probe;
+mod quick;
+pub mod rude;
 pub mod serve;
 pub mod transfer;
 mod udp;
@@ -79,13 +83,34 @@ enum Tool {
         #[arg(long)]
         id: Ipv4Addr,
     },
+    /// A server that misbehaves, in another way on each port.
+    Rude(rude::Arguments),
+    /// An HTTP service that does as little as it can.
+    QuickServe {
+        /// Where to listen, an IPv6 address; the unspecified one takes IPv4 too.
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Probes very many backends and prints how punctual it was, in JSON.
+    Probe(probe::Arguments),
     /// Owns a dataplane, and puts numbered states in force as it reads their numbers.
     OwnDataplane(owner::Arguments),
 }
 
 /// Names of the subcommands.
-const NAMES: [&str; 8] =
-    ["serve", "get", "udp-serve", "udp-ask", "load", "transfer", "garbage", "own-dataplane"];
+const NAMES: [&str; 11] = [
+    "serve",
+    "get",
+    "udp-serve",
+    "udp-ask",
+    "load",
+    "transfer",
+    "garbage",
+    "rude",
+    "quick-serve",
+    "probe",
+    "own-dataplane",
+];
 
 /// Runs as a helper if the command line says so. Programs that build labs call this before anything else.
 #[must_use]
@@ -108,6 +133,9 @@ pub fn main() -> ExitCode {
         Tool::Load(arguments) => load::run(&arguments),
         Tool::Transfer(arguments) => transfer::run(&arguments),
         Tool::Garbage { listen, local_as, id } => garbage::run(listen, local_as, id),
+        Tool::Rude(arguments) => rude::run(&arguments),
+        Tool::QuickServe { listen } => quick::serve(listen),
+        Tool::Probe(arguments) => probe::run(&arguments),
         Tool::OwnDataplane(arguments) => owner::run(arguments),
     };
     match result {

@@ -4,18 +4,32 @@
 //! leave a socket in TIME_WAIT here. Every socket is therefore set to close by RST, and only where
 //! the peer closed first is that taken back.
 
+#[cfg(test)]
+mod alone;
+mod dns;
+mod exec;
+mod grpc;
 mod http;
+mod icmp;
 mod socket;
+mod syn;
 mod tcp;
+mod tls;
+mod udp;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::check::{Check, CheckKind};
+#[cfg(test)]
+pub(crate) use self::alone::{alone, run};
+use crate::check::{CheckKind, Probe};
+
+const CLOSED_EARLY: &str = "connection closed too early";
 
 /// What one probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +59,11 @@ pub struct Target {
 pub struct Finished {
     /// What was found.
     pub outcome: Outcome,
-    closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    closing: Option<Closing>,
 }
+
+/// What is left to do about a connection.
+type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl std::fmt::Debug for Finished {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -64,18 +81,46 @@ impl Finished {
     }
 }
 
-/// Runs one probe to its outcome, which takes at most `check.timeout`. `vip` is what an HTTP
-/// request names as its host unless the check says otherwise.
-pub async fn run(target: Target, check: &Check, vip: IpAddr) -> Finished {
-    let clock = Clock { begun: Instant::now(), timeout: check.timeout };
-    match &check.kind {
-        CheckKind::Tcp => tcp::probe(target, clock).await,
-        CheckKind::Http { host, path, method, expect } => {
-            let request = http::request(host.as_deref(), vip, target.address.port(), path, method);
-            match request {
-                Ok(request) => http::probe(target, clock, request, expect).await,
-                Err(error) => clock.failed(format!("cannot make the request: {error}")),
-            }
+/// Commands that run at once for one prober.
+const COMMANDS: usize = 256;
+
+/// What the probes of one prober have in common.
+#[derive(Debug)]
+pub struct Shared {
+    pingers: icmp::Pingers,
+    /// A turn for each command that may run.
+    commands: Semaphore,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { pingers: icmp::Pingers::default(), commands: Semaphore::new(COMMANDS) }
+    }
+}
+
+impl Shared {
+    /// Runs one probe to its outcome, which takes at most the timeout of its check. A command may
+    /// have to wait for its turn before, which is never held against the backend.
+    pub async fn run(&self, target: Target, probe: &Probe) -> Finished {
+        let Probe { key, check, .. } = probe;
+        let vip = key.vip;
+        let _turn = match check.kind {
+            // An error would mean that the turns are over, which they never are.
+            CheckKind::Exec(_) => self.commands.acquire().await.ok(),
+            _ => None,
+        };
+        let clock = Clock { begun: Instant::now(), timeout: check.timeout };
+        match &check.kind {
+            CheckKind::Tcp => tcp::probe(target, clock).await,
+            CheckKind::Syn => syn::probe(target, clock).await,
+            CheckKind::Http(check) => http::probe(target, clock, check, None, vip).await,
+            CheckKind::Https(check, tls) => http::probe(target, clock, check, Some(tls), vip).await,
+            CheckKind::Grpc(check) => grpc::probe(target, clock, check, vip).await,
+            CheckKind::Tls(tls) => tls::probe(target, clock, tls, vip).await,
+            CheckKind::Udp(check) => udp::probe(target, clock, check).await,
+            CheckKind::Dns(check) => dns::probe(target, clock, check).await,
+            CheckKind::Icmp(check) => icmp::probe(target, clock, check, &self.pingers).await,
+            CheckKind::Exec(check) => exec::probe(target, clock, check, probe).await,
         }
     }
 }

@@ -19,8 +19,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     fn check() -> Check {
-        let time = Duration::from_secs(5);
-        Check { kind: CheckKind::Tcp, interval: time, timeout: time, rise: 1, fall: 1 }
+        Check { timeout: Duration::from_secs(5), ..Check::new(CheckKind::Tcp) }
     }
 
     #[tokio::test]

@@ -1,19 +1,19 @@
 //! The task that starts probes when they are due and turns outcomes into events.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
 use super::{ProbeEvent, ProberStats};
 use crate::check::{Probe, ProbeKey, ProbePath};
 use crate::path::{Pair, PathStates};
-use crate::probe::{self, Outcome, Target};
-use crate::schedule::{Run, Scheduler, Start};
+use crate::probe::{Outcome, Shared, Target};
+use crate::schedule::{Id, Pace, Run, Scheduler, Start};
+use crate::share::Units;
 use crate::verdict::Machine;
 
 /// What the handle asks of the driver.
@@ -29,32 +29,34 @@ pub(super) enum Command {
 
 /// A run that has its outcome.
 struct Done {
-    key: ProbeKey,
+    id: Id,
     run: Run,
     outcome: Outcome,
 }
 
 /// A run that has a task.
 struct Owner {
-    key: ProbeKey,
+    id: Id,
     run: Run,
     begun: Instant,
 }
 
 pub(super) struct Driver {
     scheduler: Scheduler,
+    units: Units,
     machines: HashMap<ProbeKey, Known>,
     states: PathStates,
+    shared: Arc<Shared>,
     /// Runs under way, and connections that are still to be seen closed.
     tasks: JoinSet<()>,
     /// Whose run each task is, for the one that ends without a report.
-    owners: HashMap<Id, Owner>,
+    owners: HashMap<task::Id, Owner>,
     runs: HashMap<Run, AbortHandle>,
-    report: mpsc::UnboundedSender<Done>,
+    done: mpsc::UnboundedSender<Done>,
     reports: mpsc::UnboundedReceiver<Done>,
     events: mpsc::UnboundedSender<ProbeEvent>,
     finished: u64,
-    stats: Arc<ArcSwap<ProberStats>>,
+    stats: Arc<Mutex<ProberStats>>,
 }
 
 /// What is kept about a key.
@@ -68,17 +70,19 @@ impl Driver {
         seed: u64,
         concurrency: usize,
         events: mpsc::UnboundedSender<ProbeEvent>,
-        stats: Arc<ArcSwap<ProberStats>>,
+        stats: Arc<Mutex<ProberStats>>,
     ) -> Self {
-        let (report, reports) = mpsc::unbounded_channel();
+        let (done, reports) = mpsc::unbounded_channel();
         Self {
             scheduler: Scheduler::new(seed, concurrency),
+            units: Units::default(),
             machines: HashMap::new(),
             states: PathStates::default(),
+            shared: Arc::default(),
             tasks: JoinSet::new(),
             owners: HashMap::new(),
             runs: HashMap::new(),
-            report,
+            done,
             reports,
             events,
             finished: 0,
@@ -89,6 +93,7 @@ impl Driver {
     /// Runs until it is told to stop or the last handle is gone.
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         let stopped = loop {
+            self.catch_up();
             self.start_due();
             self.publish();
             let timeout = self.scheduler.poll_timeout();
@@ -122,42 +127,57 @@ impl Driver {
             let machine = match old.remove(&probe.key) {
                 Some(Known { probe: before, machine }) if before == *probe => machine,
                 Some(Known { mut machine, .. }) => {
-                    machine.swap_check(check.rise, check.fall);
+                    machine.swap_check(check.rule);
                     machine
                 }
-                None => Machine::new(check.rise, check.fall),
+                None => Machine::new(check.rule),
             };
             self.machines.insert(probe.key.clone(), Known { probe: probe.clone(), machine });
         }
-        for run in self.scheduler.handle_set(Instant::now(), probes) {
+        self.units.set(&probes);
+        let paces: BTreeMap<Id, Pace> =
+            self.units.iter().map(|(id, unit)| (id, Pace::from(&unit.probe.check))).collect();
+        for run in self.scheduler.handle_set(Instant::now(), paces) {
             if let Some(task) = self.runs.remove(&run) {
                 task.abort();
             }
         }
     }
 
+    /// All that has ended meanwhile. New probes come after it, or a host that is too slow for the
+    /// set would pile up what is done with.
+    fn catch_up(&mut self) {
+        while let Ok(done) = self.reports.try_recv() {
+            self.finish(done);
+        }
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            self.join(ended);
+        }
+    }
+
     fn start_due(&mut self) {
         while let Some(start) = self.scheduler.poll_start(Instant::now()) {
-            match self.target(&start.probe) {
-                Ok(target) => self.start(start, target),
+            let Start { id, run } = start;
+            let Some(probe) = self.units.get(id).map(|unit| unit.probe.clone()) else { continue };
+            match self.target(&probe) {
+                Ok(target) => self.start(start, probe, target),
                 Err(diagnostic) => {
                     let outcome = Outcome { ok: false, diagnostic, took: Duration::ZERO };
-                    let key = start.probe.key.clone();
-                    self.finish(Done { key, run: start.run, outcome });
+                    self.finish(Done { id, run, outcome });
                 }
             }
         }
     }
 
-    fn start(&mut self, start: Start, target: Target) {
-        let Start { probe, run } = start;
-        let report = self.report.clone();
-        let owner = Owner { key: probe.key.clone(), run, begun: Instant::now() };
+    fn start(&mut self, start: Start, probe: Arc<Probe>, target: Target) {
+        let Start { id, run } = start;
+        let (done, shared) = (self.done.clone(), self.shared.clone());
+        let owner = Owner { id, run, begun: Instant::now() };
         let task = self.tasks.spawn(async move {
-            let finished = probe::run(target, &probe.check, probe.key.vip).await;
+            let finished = shared.run(target, &probe).await;
             let outcome = finished.outcome.clone();
             // An error means that the driver is gone.
-            let _ = report.send(Done { key: probe.key.clone(), run, outcome });
+            let _ = done.send(Done { id, run, outcome });
             finished.close().await;
         });
         self.owners.insert(task.id(), owner);
@@ -166,7 +186,7 @@ impl Driver {
 
     /// A task that ended by a panic may not have reported: its probe has failed then, or it would
     /// never be started again.
-    fn join(&mut self, ended: Result<(Id, ()), JoinError>) {
+    fn join(&mut self, ended: Result<(task::Id, ()), JoinError>) {
         let error = match ended {
             Ok((id, ())) => {
                 self.owners.remove(&id);
@@ -174,17 +194,14 @@ impl Driver {
             }
             Err(error) => error,
         };
-        let Some(Owner { key, run, begun }) = self.owners.remove(&error.id()) else { return };
+        let Some(Owner { id, run, begun }) = self.owners.remove(&error.id()) else { return };
         // What it did report counts, and is in the channel by now.
         while let Ok(done) = self.reports.try_recv() {
             self.finish(done);
         }
         let diagnostic = format!("the probe itself failed: {}", why(error));
-        self.finish(Done {
-            key,
-            run,
-            outcome: Outcome { ok: false, diagnostic, took: begun.elapsed() },
-        });
+        let outcome = Outcome { ok: false, diagnostic, took: begun.elapsed() };
+        self.finish(Done { id, run, outcome });
     }
 
     /// Where to connect to; an error is the diagnostic.
@@ -205,35 +222,48 @@ impl Driver {
     }
 
     fn finish(&mut self, done: Done) {
-        let Done { key, run, outcome } = done;
+        let Done { id, run, outcome } = done;
         self.runs.remove(&run);
-        let now = Instant::now();
-        if !self.scheduler.handle_finished(now, &key, run) {
+        if !self.scheduler.wants(id, run) {
             return;
         }
-        let Some(Known { machine, .. }) = self.machines.get_mut(&key) else { return };
-        let changed = machine.handle(outcome.ok, &outcome.diagnostic);
         self.finished += 1;
-        let event = ProbeEvent {
-            key,
-            verdict: machine.verdict(),
-            changed,
-            outcome,
-            at: now,
-            passed: machine.passed(),
-            failed: machine.failed(),
-        };
-        // The receiver may not care for events any more.
-        let _ = self.events.send(event);
+        let changing = self.report(id, &outcome);
+        self.scheduler.handle_finished(id, run, changing);
+    }
+
+    /// Tells all keys that the outcome is for; returns whether the verdict of any may change next.
+    fn report(&mut self, id: Id, outcome: &Outcome) -> bool {
+        let at = Instant::now();
+        let mut changing = false;
+        for key in self.units.get(id).map(|unit| unit.keys.as_slice()).unwrap_or_default() {
+            let Some(Known { machine, .. }) = self.machines.get_mut(key) else { continue };
+            let changed = machine.handle(outcome.ok, &outcome.diagnostic);
+            changing |= machine.is_changing();
+            let event = ProbeEvent {
+                key: key.clone(),
+                verdict: machine.verdict(),
+                changed,
+                outcome: outcome.clone(),
+                at,
+                passed: machine.passed(),
+                failed: machine.failed(),
+            };
+            // The receiver may not care for events any more.
+            let _ = self.events.send(event);
+        }
+        changing
     }
 
     fn publish(&self) {
-        self.stats.store(Arc::new(ProberStats {
-            probes: self.scheduler.len(),
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = ProberStats {
+            probes: self.machines.len(),
+            units: self.scheduler.len(),
             in_flight: self.scheduler.in_flight(),
             finished: self.finished,
             late: self.scheduler.late(),
-        }));
+            longest_delay: self.scheduler.longest_delay(),
+        };
     }
 }
 
@@ -258,7 +288,7 @@ async fn sleep_until(at: Option<Instant>) {
 mod tests {
     use super::*;
     use crate::check::{Check, CheckKind};
-    use crate::verdict::Verdict;
+    use crate::verdict::{Rule, Verdict};
 
     fn probe(port: u16, timeout: Duration) -> Arc<Probe> {
         let here = "127.0.0.1".parse().unwrap();
@@ -273,11 +303,10 @@ mod tests {
             path: ProbePath::Direct,
             ttl: None,
             check: Check {
-                kind: CheckKind::Tcp,
                 interval: Duration::from_millis(1),
                 timeout,
-                rise: 1,
-                fall: 2,
+                rule: Rule::runs(1, 2),
+                ..Check::new(CheckKind::Tcp)
             },
         })
     }
@@ -324,15 +353,15 @@ mod tests {
         let one = probe(1, Duration::from_secs(5));
         driver.set(vec![one.clone()], PathStates::default());
         let due = driver.scheduler.poll_timeout().unwrap();
-        let Start { run, .. } = driver.scheduler.poll_start(due).unwrap();
-        let (report, key) = (driver.report.clone(), one.key.clone());
+        let Start { id, run } = driver.scheduler.poll_start(due).unwrap();
+        let report = driver.done.clone();
         let task = driver.tasks.spawn(async move {
             let outcome =
                 Outcome { ok: true, diagnostic: "connected".into(), took: Duration::ZERO };
-            assert!(report.send(Done { key, run, outcome }).is_ok());
+            assert!(report.send(Done { id, run, outcome }).is_ok());
             panic!("while closing");
         });
-        let owner = Owner { key: one.key.clone(), run, begun: Instant::now() };
+        let owner = Owner { id, run, begun: Instant::now() };
         driver.owners.insert(task.id(), owner);
         let ended = driver.tasks.join_next_with_id().await.unwrap();
         assert!(ended.is_err());
@@ -340,5 +369,77 @@ mod tests {
         assert_eq!(outbox.try_recv().unwrap().outcome.diagnostic, "connected");
         assert!(outbox.try_recv().is_err(), "one run, one event");
         assert!(driver.owners.is_empty());
+    }
+
+    /// However late the driver gets its turn, it starts nothing before what has ended is cleared.
+    #[tokio::test]
+    async fn what_has_ended_is_cleared_before_new_probes_start() {
+        let (events, mut outbox) = mpsc::unbounded_channel();
+        let mut driver = Driver::new(0, 100, events, Arc::default());
+        // Nothing listens there: each probe ends as soon as it runs.
+        let probes: Vec<_> = (1..=100).map(|port| probe(port, Duration::from_secs(5))).collect();
+        driver.set(probes, PathStates::default());
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            driver.catch_up();
+            assert!(driver.tasks.len() <= driver.scheduler.in_flight());
+            driver.start_due();
+            assert_eq!(driver.tasks.len(), driver.owners.len());
+            assert!(driver.tasks.len() <= 100);
+        }
+        assert!(outbox.try_recv().is_ok());
+    }
+
+    /// One connection to the backend for each outcome, whatever the number of keys that it is for.
+    #[tokio::test]
+    async fn equal_probes_are_made_once_for_all_of_their_keys() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let probes: Vec<_> = (0..3)
+            .map(|n| {
+                let mut one = (*probe(port, Duration::from_secs(5))).clone();
+                one.key.service = n.to_string();
+                one.check.interval = Duration::from_secs(3600);
+                one.check.fast_interval = Some(Duration::from_millis(1));
+                Arc::new(one)
+            })
+            .collect();
+        let (events, mut outbox) = mpsc::unbounded_channel();
+        let mut driver = Driver::new(0, 1, events, Arc::default());
+        driver.set(probes.clone(), PathStates::default());
+        driver.publish();
+        let stats = *driver.stats.lock().unwrap();
+        assert_eq!((stats.probes, stats.units), (3, 1));
+
+        let due = driver.scheduler.poll_timeout().unwrap();
+        let Start { id, run } = driver.scheduler.poll_start(due).unwrap();
+        let outcome =
+            Outcome { ok: false, diagnostic: "connection refused".into(), took: Duration::ZERO };
+        driver.finish(Done { id, run, outcome: outcome.clone() });
+        for probe in &probes {
+            let event = outbox.try_recv().unwrap();
+            assert_eq!((&event.key, event.failed), (&probe.key, 1));
+            assert_eq!((event.verdict, event.outcome), (Verdict::Unknown, outcome.clone()));
+        }
+        assert!(outbox.try_recv().is_err());
+        // Two failures decide: until then the next probe comes by the fast interval.
+        assert!(driver.scheduler.poll_timeout().unwrap() < due + Duration::from_secs(1));
+
+        // One that comes later has a history of its own, and the probe is quick as long as it needs.
+        let mut late = (*probes[0]).clone();
+        late.key.service = "late".into();
+        driver.set([&probes[1..], &[Arc::new(late)]].concat(), PathStates::default());
+        for (verdicts, waits) in
+            [([Verdict::Down, Verdict::Down, Verdict::Unknown], false), ([Verdict::Down; 3], true)]
+        {
+            let due = driver.scheduler.poll_timeout().unwrap();
+            let start = driver.scheduler.poll_start(due).unwrap();
+            assert_eq!(start.id, id, "it is still the same probe");
+            driver.finish(Done { id, run: start.run, outcome: outcome.clone() });
+            let seen = [(); 3].map(|()| outbox.try_recv().unwrap().verdict);
+            assert_eq!(seen, verdicts);
+            let next = driver.scheduler.poll_timeout().unwrap();
+            assert_eq!(next > due + Duration::from_secs(3599), waits);
+        }
     }
 }

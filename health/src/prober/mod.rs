@@ -2,10 +2,9 @@
 
 mod driver;
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex as Lock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -78,13 +77,17 @@ pub struct ProbeEvent {
 pub struct ProberStats {
     /// Probes in the set.
     pub probes: usize,
+    /// Different ones among them: those that a backend cannot tell apart are made once.
+    pub units: usize,
     /// Probes under way now.
     pub in_flight: usize,
     /// Probes finished since the start.
     pub finished: u64,
-    /// Starts that were missed since the start, because the probe before was still under way or
-    /// too many others were.
+    /// Starts that were missed since the start, because for a whole interval the probe before was
+    /// still under way or too many others were.
     pub late: u64,
+    /// The longest that a start came after its time.
+    pub longest_delay: Duration,
 }
 
 /// Handle of a running prober. Clones are handles of the same one; the probes end with the last of
@@ -99,7 +102,7 @@ struct Shared {
     /// `None` after the shutdown. Held during a change, so that changes come one after another.
     paths: Mutex<Option<Paths>>,
     commands: mpsc::UnboundedSender<Command>,
-    stats: Arc<ArcSwap<ProberStats>>,
+    stats: Arc<Lock<ProberStats>>,
 }
 
 impl Prober {
@@ -119,8 +122,8 @@ impl Prober {
         let changes = path::changes()?;
         let (commands, inbox) = mpsc::unbounded_channel();
         let (events, outbox) = mpsc::unbounded_channel();
-        let stats = Arc::new(ArcSwap::default());
-        tokio::spawn(Driver::new(seed, concurrency, events, stats.clone()).run(inbox));
+        let stats = Arc::default();
+        tokio::spawn(Driver::new(seed, concurrency, events, Arc::clone(&stats)).run(inbox));
         let shared = Arc::new(Shared { paths: Mutex::new(Some(paths)), commands, stats });
         tokio::spawn(watch(Arc::downgrade(&shared), changes));
         Ok((Self { shared }, outbox))
@@ -152,7 +155,7 @@ impl Prober {
     /// Counters now.
     #[must_use]
     pub fn stats(&self) -> ProberStats {
-        **self.shared.stats.load()
+        *self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stops all probes and removes the routes and rules. Further calls do nothing.

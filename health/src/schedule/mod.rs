@@ -1,24 +1,54 @@
 //! When each probe starts. Sans-IO: time comes in as an argument, so a day can be run in a moment.
 //!
 //! Every probe has a grid of start times, one `interval` apart, whose first lies at random within
-//! the first interval, so that probes which came together do not start together. A start whose
-//! time comes while the probe before it is still under way, or while too many others are, is not
-//! made up for: it is counted as late and the probe waits for the next time of its grid.
+//! the first interval, so that probes which came together do not start together; jitter puts each
+//! start off from its place in the grid, and the grid stays. While a verdict is changing the steps
+//! are those of the fast interval. A start whose time comes while the probe before it is still
+//! under way, or while too many others are, is made as soon as it can be. Whole intervals that go
+//! by meanwhile are not made up for: they are counted as late.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use crate::check::{Probe, ProbeKey};
+use crate::check::Check;
+
+/// Names one probe of the set. The caller's number: another one where anything about the probe is
+/// another.
+pub type Id = u64;
 
 /// Names one run of one probe, so that an outcome that comes too late can be told.
 pub type Run = u64;
 
+/// How often one probe starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// As [`Check::interval`].
+    pub interval: Duration,
+    /// As [`Check::fast_interval`].
+    pub fast: Option<Duration>,
+    /// As [`Check::jitter`].
+    pub jitter: u8,
+}
+
+impl From<&Check> for Pace {
+    fn from(check: &Check) -> Self {
+        Self { interval: check.interval, fast: check.fast_interval, jitter: check.jitter }
+    }
+}
+
+impl Pace {
+    /// The step of the grid, more than zero.
+    fn step(self, changing: bool) -> Duration {
+        let fast = self.fast.filter(|_| changing);
+        fast.unwrap_or(self.interval).max(Duration::from_nanos(1))
+    }
+}
+
 /// A probe to start now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Start {
     /// What to probe.
-    pub probe: Arc<Probe>,
+    pub id: Id,
     /// Which run this is; to be handed back to [`Scheduler::handle_finished`].
     pub run: Run,
 }
@@ -26,20 +56,26 @@ pub struct Start {
 /// The scheduler of a set of probes.
 #[derive(Debug)]
 pub struct Scheduler {
-    entries: BTreeMap<ProbeKey, Entry>,
+    entries: HashMap<Id, Entry>,
     /// Probes not under way, by the time of their next start.
-    waiting: BTreeSet<(Instant, ProbeKey)>,
+    waiting: BTreeSet<(Instant, Id)>,
     in_flight: usize,
     limit: usize,
     next_run: Run,
-    random: u64,
+    random: Random,
     late: u64,
+    longest_delay: Duration,
 }
 
 #[derive(Debug)]
 struct Entry {
-    probe: Arc<Probe>,
+    pace: Pace,
+    /// The next start without its jitter; that of the run while there is one.
+    grid: Instant,
+    /// The next start.
     next: Instant,
+    /// Whether the fast interval holds.
+    changing: bool,
     running: Option<Run>,
 }
 
@@ -49,50 +85,56 @@ impl Scheduler {
     #[must_use]
     pub fn new(seed: u64, limit: usize) -> Self {
         Self {
-            entries: BTreeMap::new(),
+            entries: HashMap::new(),
             waiting: BTreeSet::new(),
             in_flight: 0,
             limit: limit.max(1),
             next_run: 0,
-            random: seed,
+            random: Random(seed),
             late: 0,
+            longest_delay: Duration::ZERO,
         }
     }
 
     /// Replaces the set and returns the runs whose outcome is no longer wanted, because their probe
-    /// is gone or asks something else now. A probe that did not change goes on undisturbed; one
-    /// whose interval did not change keeps its grid. Of two probes with one key the last counts.
-    pub fn handle_set(&mut self, now: Instant, probes: Vec<Arc<Probe>>) -> Vec<Run> {
+    /// is gone. Those that were there before go on undisturbed.
+    pub fn handle_set(&mut self, now: Instant, probes: BTreeMap<Id, Pace>) -> Vec<Run> {
         let mut old = std::mem::take(&mut self.entries);
-        let mut abandoned = Vec::new();
-        let probes: BTreeMap<_, _> = probes.into_iter().map(|p| (p.key.clone(), p)).collect();
-        for (key, probe) in probes {
-            let entry = match old.remove(&key) {
-                Some(entry) if entry.probe == probe => entry,
-                Some(entry) => {
-                    abandoned.extend(entry.running);
-                    let same_grid = entry.probe.check.interval == probe.check.interval;
-                    let next = if same_grid { entry.next } else { self.first(now, &probe) };
-                    Entry { probe, next, running: None }
+        for (id, pace) in probes {
+            let entry = match old.remove(&id) {
+                Some(entry) => entry,
+                None => {
+                    // Nothing is known about it yet.
+                    let at = now + self.random.part_of(pace.step(true));
+                    Entry { pace, grid: at, next: at, changing: true, running: None }
                 }
-                None => Entry { next: self.first(now, &probe), probe, running: None },
             };
-            self.entries.insert(key, entry);
+            self.entries.insert(id, entry);
         }
-        abandoned.extend(old.values().filter_map(|entry| entry.running));
         self.index();
-        abandoned
+        old.values().filter_map(|entry| entry.running).collect()
     }
 
-    /// Takes note that a run ended. Returns whether its outcome is still wanted.
-    pub fn handle_finished(&mut self, now: Instant, key: &ProbeKey, run: Run) -> bool {
-        let Some(entry) = self.entries.get_mut(key).filter(|e| e.running == Some(run)) else {
+    /// Whether a run is the one that is under way, so that its outcome counts.
+    #[must_use]
+    pub fn wants(&self, id: Id, run: Run) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.running == Some(run))
+    }
+
+    /// Takes note that a run ended, and whether the verdicts that it is for may still change.
+    /// Returns whether its outcome was still wanted.
+    pub fn handle_finished(&mut self, id: Id, run: Run, changing: bool) -> bool {
+        let Some(entry) = self.entries.get_mut(&id).filter(|e| e.running == Some(run)) else {
             return false;
         };
         entry.running = None;
+        entry.changing = changing;
+        let step = entry.pace.step(changing);
+        entry.grid += step;
+        let jitter = step.mul_f64(f64::from(entry.pace.jitter) / 100.0);
+        entry.next = entry.grid + self.random.part_of(jitter);
         self.in_flight -= 1;
-        self.late += entry.skip_to(now);
-        self.waiting.insert((entry.next, key.clone()));
+        self.waiting.insert((entry.next, id));
         true
     }
 
@@ -101,15 +143,15 @@ impl Scheduler {
         if self.in_flight >= self.limit || self.waiting.first()?.0 > now {
             return None;
         }
-        let (_, key) = self.waiting.pop_first()?;
-        let entry = self.entries.get_mut(&key)?;
-        // The start that is made now is in time unless later ones are due as well.
-        self.late += entry.skip_to(now).saturating_sub(1);
+        let (due, id) = self.waiting.pop_first()?;
+        let entry = self.entries.get_mut(&id)?;
+        self.late += entry.catch_up(now);
+        self.longest_delay = self.longest_delay.max(now - due);
         let run = self.next_run;
         self.next_run += 1;
         entry.running = Some(run);
         self.in_flight += 1;
-        Some(Start { probe: entry.probe.clone(), run })
+        Some(Start { id, run })
     }
 
     /// When [`poll_start`](Self::poll_start) will have something next. `None` means not before
@@ -146,26 +188,34 @@ impl Scheduler {
         self.late
     }
 
+    /// The longest that a start came after its time so far.
+    #[must_use]
+    pub fn longest_delay(&self) -> Duration {
+        self.longest_delay
+    }
+
     fn index(&mut self) {
         self.in_flight = self.entries.values().filter(|e| e.running.is_some()).count();
-        self.waiting = self
-            .entries
-            .iter()
-            .filter(|(_, e)| e.running.is_none())
-            .map(|(key, e)| (e.next, key.clone()))
-            .collect();
+        let waiting = self.entries.iter().filter(|(_, entry)| entry.running.is_none());
+        self.waiting = waiting.map(|(id, entry)| (entry.next, *id)).collect();
     }
+}
 
-    fn first(&mut self, now: Instant, probe: &Probe) -> Instant {
+/// SplitMix64: tiny, and any seed will do.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    /// Anything from nothing to the whole of a time.
+    fn part_of(&mut self, whole: Duration) -> Duration {
         // 32 bits keep the product within a Duration for any interval.
-        let fraction = f64::from((self.random() >> 32) as u32) / f64::from(u32::MAX);
-        now + probe.check.interval.mul_f64(fraction)
+        let fraction = f64::from((self.next() >> 32) as u32) / f64::from(u32::MAX);
+        whole.mul_f64(fraction)
     }
 
-    /// SplitMix64: tiny, and any seed will do.
-    fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
@@ -173,14 +223,16 @@ impl Scheduler {
 }
 
 impl Entry {
-    /// Moves `next` along the grid to after `now`; returns by how many intervals.
-    fn skip_to(&mut self, now: Instant) -> u64 {
-        let interval = self.probe.check.interval.max(Duration::from_nanos(1));
-        let Some(behind) = now.checked_duration_since(self.next) else { return 0 };
-        let steps = behind.as_nanos() / interval.as_nanos() + 1;
-        let ahead = interval.as_nanos() - behind.as_nanos() % interval.as_nanos();
-        self.next = now + Duration::from_nanos(u64::try_from(ahead).unwrap_or(u64::MAX));
-        u64::try_from(steps).unwrap_or(u64::MAX)
+    /// A start is made `now`, at its time or after it: moves the grid to the last of its times that
+    /// has come, and returns how many usual intervals have gone by since this start was due.
+    fn catch_up(&mut self, now: Instant) -> u64 {
+        let behind = now.saturating_duration_since(self.next);
+        let step = self.pace.step(self.changing);
+        // Less than `behind`, so that the clock can name it.
+        let passed = step.as_nanos() * (behind.as_nanos() / step.as_nanos());
+        self.grid += Duration::from_nanos(u64::try_from(passed).unwrap_or(u64::MAX));
+        let missed = behind.as_nanos() / self.pace.step(false).as_nanos();
+        u64::try_from(missed).unwrap_or(u64::MAX)
     }
 }
 

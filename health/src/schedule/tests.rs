@@ -3,29 +3,16 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::check::{Check, CheckKind, ProbePath};
 
 const MS: Duration = Duration::from_millis(1);
 
-fn probe(name: u32, interval: u32, timeout: u32) -> Arc<Probe> {
-    Arc::new(Probe {
-        key: ProbeKey {
-            vip: "192.0.2.1".parse().unwrap(),
-            backend: "198.51.100.1".parse().unwrap(),
-            port: 80,
-            service: name.to_string(),
-            check: String::new(),
-        },
-        path: ProbePath::Direct,
-        ttl: None,
-        check: Check {
-            kind: CheckKind::Tcp,
-            interval: MS * interval,
-            timeout: MS * timeout,
-            rise: 1,
-            fall: 1,
-        },
-    })
+fn pace(interval: u32) -> Pace {
+    Pace { interval: MS * interval, fast: None, jitter: 0 }
+}
+
+/// So many probes, each at this interval.
+fn set(count: u64, interval: u32) -> BTreeMap<Id, Pace> {
+    (0..count).map(|id| (id, pace(interval))).collect()
 }
 
 /// Starts everything that is due.
@@ -45,7 +32,7 @@ fn first_starts_are_spread_over_the_interval_and_follow_the_seed() {
     let now = Instant::now();
     let offsets = |seed| {
         let mut scheduler = Scheduler::new(seed, 1000);
-        scheduler.handle_set(now, (0..1000).map(|n| probe(n, 1000, 100)).collect());
+        scheduler.handle_set(now, set(1000, 1000));
         let mut counts = [0; 10];
         let mut at = Vec::new();
         while let Some(t) = scheduler.poll_timeout() {
@@ -64,96 +51,149 @@ fn first_starts_are_spread_over_the_interval_and_follow_the_seed() {
 fn keeps_to_the_grid() {
     let begin = Instant::now();
     let mut scheduler = Scheduler::new(0, 8);
-    scheduler.handle_set(begin, vec![probe(0, 1000, 500)]);
+    scheduler.handle_set(begin, set(1, 1000));
     let first = next(&scheduler, begin, 1000);
     for n in 0..5 {
         let now = first + MS * 1000 * n;
         assert_eq!(scheduler.poll_timeout(), Some(now));
         let start = scheduler.poll_start(now).unwrap();
-        assert!(scheduler.handle_finished(now + MS * 300, &start.probe.key, start.run));
+        assert!(scheduler.handle_finished(start.id, start.run, true));
     }
     assert_eq!(scheduler.late(), 0);
 }
 
 #[test]
-fn never_two_of_one_key_and_missed_starts_are_counted() {
+fn a_probe_that_overruns_its_interval_is_followed_at_once() {
     let begin = Instant::now();
     let mut scheduler = Scheduler::new(0, 8);
-    scheduler.handle_set(begin, vec![probe(0, 100, 1000)]);
+    scheduler.handle_set(begin, set(1, 100));
     let first = next(&scheduler, begin, 100);
     let start = scheduler.poll_start(first).unwrap();
     assert_eq!(scheduler.poll_timeout(), None);
-    assert_eq!(scheduler.poll_start(first + MS * 250), None);
-    scheduler.handle_finished(first + MS * 250, &start.probe.key, start.run);
-    assert_eq!(scheduler.late(), 2);
-    assert_eq!(scheduler.poll_timeout(), Some(first + MS * 300));
+    assert_eq!(scheduler.poll_start(first + MS * 101), None, "never two of one");
+    scheduler.handle_finished(start.id, start.run, false);
+    let start = scheduler.poll_start(first + MS * 101).unwrap();
+    assert_eq!((scheduler.late(), scheduler.longest_delay()), (0, MS));
+    // The start at 200 ms is missed, that at 300 ms is made at 350 ms.
+    scheduler.handle_finished(start.id, start.run, false);
+    let start = scheduler.poll_start(first + MS * 350).unwrap();
+    assert_eq!((scheduler.late(), scheduler.longest_delay()), (1, MS * 150));
+    scheduler.handle_finished(start.id, start.run, false);
+    assert_eq!(scheduler.poll_timeout(), Some(first + MS * 400), "the grid stays");
 }
 
 #[test]
 fn the_limit_holds_and_a_late_caller_is_counted() {
     let begin = Instant::now();
     let mut scheduler = Scheduler::new(0, 2);
-    scheduler.handle_set(begin, (0..3).map(|n| probe(n, 100, 50)).collect());
+    scheduler.handle_set(begin, set(3, 100));
     let now = begin + MS * 100;
     let started = start_all(&mut scheduler, now);
     assert_eq!((started.len(), scheduler.in_flight()), (2, 2));
     assert_eq!(scheduler.poll_timeout(), None);
     let later = now + MS * 150;
-    scheduler.handle_finished(later, &started[0].probe.key, started[0].run);
+    scheduler.handle_finished(started[0].id, started[0].run, false);
     let third = scheduler.poll_start(later).unwrap();
-    assert!(started.iter().all(|s| s.probe.key != third.probe.key));
-    assert!(scheduler.late() >= 2, "one start of each of the two was missed");
+    assert!(started.iter().all(|s| s.id != third.id), "the one that waits longest comes first");
+    assert_eq!(scheduler.late(), 1);
 }
 
 #[test]
-fn a_new_set_leaves_unchanged_probes_alone() {
+fn while_a_verdict_changes_the_fast_interval_holds() {
     let begin = Instant::now();
     let mut scheduler = Scheduler::new(0, 8);
-    let set = vec![probe(0, 100, 50), probe(1, 100, 50)];
-    scheduler.handle_set(begin, set.clone());
+    let pace = Pace { fast: Some(MS * 10), ..pace(100) };
+    scheduler.handle_set(begin, BTreeMap::from([(0, pace)]));
+    let mut due = next(&scheduler, begin, 10);
+    // How long each takes, whether the verdict changes then, and when the next one starts.
+    for (took, changing, after) in [
+        (1, true, 10),
+        (1, true, 10),
+        (1, false, 100),
+        (1, true, 10),
+        (25, true, 25),
+        (250, true, 250),
+    ] {
+        let start = scheduler.poll_start(due).unwrap();
+        let end = due + MS * took;
+        scheduler.handle_finished(start.id, start.run, changing);
+        due = scheduler.poll_timeout().unwrap().max(end);
+        assert_eq!(due, end - MS * took + MS * after);
+    }
+    assert!(scheduler.poll_start(due).is_some());
+    assert_eq!(scheduler.late(), 2, "only usual intervals are missed");
+}
+
+#[test]
+fn jitter_puts_starts_off_and_leaves_the_grid() {
+    let begin = Instant::now();
+    let mut scheduler = Scheduler::new(0, 8);
+    scheduler.handle_set(begin, BTreeMap::from([(0, Pace { jitter: 10, ..pace(100) })]));
+    let first = next(&scheduler, begin, 100);
+    let mut now = first;
+    let mut offsets = Vec::new();
+    for n in 1..=1000 {
+        let start = scheduler.poll_start(now).unwrap();
+        scheduler.handle_finished(start.id, start.run, false);
+        now = scheduler.poll_timeout().unwrap();
+        offsets.push(now.checked_duration_since(first + MS * 100 * n).unwrap());
+    }
+    assert!(offsets.iter().all(|offset| *offset <= MS * 10));
+    let early = offsets.iter().filter(|offset| **offset < MS * 5).count();
+    assert!((400..600).contains(&early), "{early}");
+    assert_eq!(scheduler.late(), 0);
+}
+
+#[test]
+fn a_new_set_leaves_known_probes_alone() {
+    let begin = Instant::now();
+    let mut scheduler = Scheduler::new(0, 8);
+    scheduler.handle_set(begin, set(2, 100));
     let now = begin + MS * 100;
     let started = start_all(&mut scheduler, now);
     assert_eq!(started.len(), 2);
-    assert_eq!(scheduler.handle_set(now, set), Vec::<Run>::new());
+    assert_eq!(scheduler.handle_set(now, set(2, 100)), Vec::<Run>::new());
     assert_eq!(scheduler.in_flight(), 2);
-    assert!(scheduler.handle_finished(now, &started[0].probe.key, started[0].run));
+    assert!(scheduler.handle_finished(started[0].id, started[0].run, false));
 }
 
 #[test]
-fn removed_and_changed_probes_are_abandoned() {
+fn removed_probes_are_abandoned() {
     let begin = Instant::now();
     let mut scheduler = Scheduler::new(0, 8);
-    scheduler.handle_set(begin, vec![probe(0, 100, 50), probe(1, 100, 50)]);
+    scheduler.handle_set(begin, set(2, 100));
     let now = begin + MS * 100;
     let started = start_all(&mut scheduler, now);
-    let mut abandoned = scheduler.handle_set(now, vec![probe(1, 100, 40)]);
+    let mut abandoned = scheduler.handle_set(now, BTreeMap::from([(7, pace(100))]));
     abandoned.sort_unstable();
     assert_eq!(abandoned, vec![0, 1]);
     assert_eq!((scheduler.len(), scheduler.in_flight()), (1, 0));
     for start in started {
-        assert!(!scheduler.handle_finished(now, &start.probe.key, start.run));
+        assert!(!scheduler.wants(start.id, start.run));
+        assert!(!scheduler.handle_finished(start.id, start.run, false));
     }
     let at = next(&scheduler, now, 100);
-    assert_eq!(scheduler.poll_start(at).unwrap().probe, probe(1, 100, 40));
+    let start = scheduler.poll_start(at).unwrap();
+    assert!(start.id == 7 && scheduler.wants(7, start.run));
 }
 
 #[derive(Debug, Clone)]
 enum Step {
     Advance(u32),
-    Finish(usize),
-    Set(Vec<(u32, u32)>),
+    Finish(usize, bool),
+    Set(Vec<(u64, u32)>),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0u32..300).prop_map(Step::Advance),
-        4 => any::<usize>().prop_map(Step::Finish),
-        1 => prop::collection::vec((0u32..6, 1u32..4), 0..6).prop_map(Step::Set),
+        4 => any::<(usize, bool)>().prop_map(|(n, changing)| Step::Finish(n, changing)),
+        1 => prop::collection::vec((0u64..6, 1u32..4), 0..6).prop_map(Step::Set),
     ]
 }
 
 proptest! {
-    /// Whatever happens: the limit holds, no key has two runs, only wanted runs are accepted, and
+    /// Whatever happens: the limit holds, no probe has two runs, only wanted runs are accepted, and
     /// the timeout is never in the past once all that is due was started.
     #[test]
     fn invariants_hold(
@@ -165,14 +205,20 @@ proptest! {
         for step in steps {
             match step {
                 Step::Advance(ms) => now += MS * ms,
-                Step::Finish(n) if !flying.is_empty() => {
+                Step::Finish(n, changing) if !flying.is_empty() => {
                     let start = flying.swap_remove(n % flying.len());
-                    prop_assert!(scheduler.handle_finished(now, &start.probe.key, start.run));
-                    prop_assert!(!scheduler.handle_finished(now, &start.probe.key, start.run));
+                    prop_assert!(scheduler.wants(start.id, start.run));
+                    prop_assert!(scheduler.handle_finished(start.id, start.run, changing));
+                    prop_assert!(!scheduler.handle_finished(start.id, start.run, changing));
                 }
-                Step::Finish(_) => {}
+                Step::Finish(..) => {}
                 Step::Set(set) => {
-                    let set = set.into_iter().map(|(n, i)| probe(n, i * 50, 50)).collect();
+                    // Another interval is another probe.
+                    let paced = |(n, i): (u64, u32)| {
+                        let pace = Pace { fast: Some(MS * 20), jitter: 50, ..pace(i * 50) };
+                        (n * 10 + u64::from(i), pace)
+                    };
+                    let set = set.into_iter().map(paced).collect();
                     let abandoned = scheduler.handle_set(now, set);
                     flying.retain(|start| !abandoned.contains(&start.run));
                 }
@@ -180,7 +226,7 @@ proptest! {
             flying.extend(start_all(&mut scheduler, now));
             prop_assert!(flying.len() <= limit);
             prop_assert_eq!(flying.len(), scheduler.in_flight());
-            let keys: BTreeSet<_> = flying.iter().map(|s| &s.probe.key).collect();
+            let keys: BTreeSet<_> = flying.iter().map(|s| s.id).collect();
             prop_assert_eq!(keys.len(), flying.len());
             if let Some(at) = scheduler.poll_timeout() {
                 prop_assert!(at > now);

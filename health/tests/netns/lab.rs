@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::oneshot;
 
 pub(crate) const VIP4: &str = "192.0.2.1";
@@ -112,13 +112,34 @@ impl Lab {
     /// Serves HTTP on a port of all addresses of a backend: 200 for its own name as the path, else
     /// 404.
     pub(crate) fn serve(&self, name: &'static str, port: u16) -> Server {
+        let v6_and_v4 = TcpListener::bind(("::", port));
+        self.serve_by(name, v6_and_v4, move |listener| accept(listener, name))
+    }
+
+    /// Answers datagrams to a port of both VIPs on a backend by its name.
+    pub(crate) fn serve_udp(&self, name: &'static str, port: u16) -> Server {
+        let both = async move {
+            tokio::try_join!(UdpSocket::bind((VIP4, port)), UdpSocket::bind((VIP6, port)))
+        };
+        self.serve_by(name, both, move |(v4, v6)| async move {
+            tokio::join!(echo(v4, name), echo(v6, name));
+        })
+    }
+
+    /// Runs a server in a namespace once `bind` has made it one that can be reached.
+    pub(crate) fn serve_by<B: Send + 'static, S: Future<Output = ()> + Send>(
+        &self,
+        name: &str,
+        bind: impl Future<Output = std::io::Result<B>> + Send + 'static,
+        serve: impl FnOnce(B) -> S + Send + 'static,
+    ) -> Server {
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let thread = self.spawn(name, async move {
-            let v6_and_v4 = TcpListener::bind(("::", port)).await.unwrap();
+            let bound = bind.await.unwrap();
             ready.send(()).unwrap();
             tokio::select! {
-                () = accept(v6_and_v4, name) => {}
+                () = serve(bound) => {}
                 _ = stopped => {}
             }
         });
@@ -165,6 +186,15 @@ async fn accept(listener: TcpListener, name: &'static str) {
             let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{name}");
             let _ = stream.write_all(answer.as_bytes()).await;
         });
+    }
+}
+
+async fn echo(socket: UdpSocket, name: &str) {
+    let mut buffer = [0; 64];
+    loop {
+        if let Ok((_, from)) = socket.recv_from(&mut buffer).await {
+            socket.send_to(name.as_bytes(), from).await.unwrap();
+        }
     }
 }
 

@@ -5,6 +5,12 @@
 // The exemption in clippy.toml reaches test functions, but not what they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod dns;
+mod exec;
+mod icmp;
+mod kinds;
 mod lab;
 mod paths;
 mod probes;
+mod syn;
+mod tls;

@@ -131,6 +131,11 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
 fn settings(old: &Config, new: &Config) -> Vec<&'static str> {
     names_of([
         ("router.learn-time", old.router.learn_time != new.router.learn_time),
+        ("control.history", old.control.history != new.control.history),
+        ("agent.token-file", old.agent.token != new.agent.token),
+        ("agent.lifetime", old.agent.lifetime != new.agent.lifetime),
+        ("agent.expired", old.agent.expired != new.agent.expired),
+        ("probe.on-path-loss", old.probe.on_path_loss != new.probe.on_path_loss),
         ("dataplane.on-stop", old.dataplane.on_stop != new.dataplane.on_stop),
     ])
 }
@@ -141,8 +146,11 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("router.id", old.router.id != new.router.id),
         ("router.as", old.router.local_as != new.router.local_as),
         ("router.listen", old.router.listen != new.router.listen),
-        ("control.socket", old.control != new.control),
+        ("control.socket", old.control.socket != new.control.socket),
+        ("control.state-directory", old.control.state_directory != new.control.state_directory),
         ("metrics.listen", old.metrics != new.metrics),
+        ("agent.socket", old.agent.socket != new.agent.socket),
+        ("agent.listen", old.agent.listen != new.agent.listen),
         ("dataplane.mode", a.mode != b.mode),
         ("dataplane.interfaces", a.interfaces != b.interfaces),
         ("dataplane.pin-path", a.pin_path != b.pin_path),
@@ -284,6 +292,7 @@ mod tests {
             ("up-delay = \"7s\"", "up-delay = \"8s\"", "vip.www: changed\n"),
             ("check.spare", "check.other", "check.other: added\ncheck.spare: removed\n"),
             ("on-stop = \"remove\"", "on-stop = \"keep\"", "dataplane.on-stop: changed\n"),
+            ("history = 99", "history = 98", "control.history: changed\n"),
             ("learn-time = \"20s\"", "learn-time = \"30s\"", "router.learn-time: changed\n"),
         ];
         for (from, to, expected) in rows {

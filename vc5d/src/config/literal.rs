@@ -11,7 +11,7 @@ use vc5_xdp::Ports;
 use super::model::PrefixMatch;
 
 /// Reads `"250ms"`, `"9s"`, `"5m"`, `"1h"`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = text.strip_prefix(digits)?;
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -39,6 +39,32 @@ pub(super) fn show_duration(duration: Duration) -> String {
         None if milliseconds == 0 => "0s".to_owned(),
         None => format!("{milliseconds}ms"),
     }
+}
+
+/// Reads `"50%"`, from 1 to 100.
+pub(super) fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').and_then(|digits| digits.parse().ok());
+    let valid = number.filter(|number| (1..=100).contains(number));
+    valid.ok_or_else(|| format!("`{text}` is not a percentage, \"1%\" to \"100%\""))
+}
+
+/// Reads `"50%"`, from 0 to `most`.
+pub(super) fn percent_to(text: &str, most: u8) -> Result<u8, String> {
+    let number = text.strip_suffix('%').and_then(|digits| digits.parse().ok());
+    let valid = number.filter(|number| *number <= most);
+    valid.ok_or_else(|| format!("`{text}` is not a percentage, \"0%\" to \"{most}%\""))
+}
+
+/// Reads `"100Mbit"`: bits per second, given in octets per second.
+pub(super) fn bit_rate(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 4] =
+        [("kbit", 1_000), ("Mbit", 1_000_000), ("Gbit", 1_000_000_000), ("bit", 1)];
+    let known = UNITS.iter().find_map(|(unit, bits)| Some((text.strip_suffix(unit)?, *bits)));
+    let bits = known.and_then(|(number, unit)| number.parse::<u64>().ok()?.checked_mul(unit));
+    let valid = bits.filter(|bits| (8..=1_000_000_000_000).contains(bits));
+    valid.map(|bits| bits / 8).ok_or_else(|| {
+        format!("`{text}` is not a rate, \"8bit\" to \"1000Gbit\", with the units bit, kbit, Mbit and Gbit")
+    })
 }
 
 /// Reads one element of a BIRD prefix set: `P`, `P+` or `P{shortest,longest}`.
@@ -211,6 +237,22 @@ mod tests {
         assert_eq!(ports("1 - 65535"), Ok(Ports::Range(1, 65535)));
         for text in ["", "80", "80-80", "90-80", "0-5", "1-65536", "-", "1-", "ALL", "1-2-3"] {
             assert!(ports(text).unwrap_err().contains("is neither a port"), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_have_a_number_and_a_unit() {
+        for (text, octets) in [
+            ("8bit", 1),
+            ("64kbit", 8_000),
+            ("100Mbit", 12_500_000),
+            ("1Gbit", 125_000_000),
+            ("1000Gbit", 125_000_000_000),
+        ] {
+            assert_eq!(bit_rate(text), Ok(octets), "{text}");
+        }
+        for text in ["", "1", "7bit", "1001Gbit", "1 Gbit", "-1bit", "1gbit", "1.5Gbit", "bit"] {
+            assert!(bit_rate(text).is_err(), "{text}");
         }
     }
 

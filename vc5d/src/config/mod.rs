@@ -23,6 +23,7 @@ mod tree;
 use std::path::Path;
 
 pub use error::{Error, Errors};
+pub(crate) use literal::duration;
 pub use model::Config;
 
 /// Reads a configuration file and everything that it includes.

@@ -11,7 +11,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vc5_bgp::session::{GracefulRestart, Password, PrefixLimit};
 use vc5_bgp::wire::{BgpRole, ExtendedCommunity, LargeCommunity};
+pub use vc5_health::{CheckKind, Join};
 use vc5_xdp::{OnDown, Ports, Unknown};
+
+use crate::agent;
+use crate::gate::{CapacitySettings, DampingSettings};
+use crate::signal::path::OnLoss;
+use crate::signal::{file, passive};
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +30,8 @@ pub struct Config {
     pub control: Control,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[agent]`: where services report the state of backends themselves.
+    pub agent: agent::Settings,
     /// `[dataplane]`
     pub dataplane: Dataplane,
     /// `[probe]`: marks, tables and rules that carry probes to their backends.
@@ -38,6 +46,15 @@ pub struct Config {
     pub checks: BTreeMap<String, Check>,
     /// `[vip.NAME]`
     pub vips: BTreeMap<String, Vip>,
+}
+
+impl Config {
+    /// The pools that serve with a pool: itself, and its backup.
+    pub fn pool_and_backup(&self, name: &str) -> impl Iterator<Item = &Pool> {
+        let own = self.pools.get(name);
+        let backup = own.and_then(|pool| self.pools.get(pool.backup.as_ref()?));
+        own.into_iter().chain(backup)
+    }
 }
 
 /// `[router]`
@@ -58,6 +75,10 @@ pub struct Router {
 pub struct Control {
     /// Path of the Unix socket; default `/run/vc5/vc5.ctl`.
     pub socket: PathBuf,
+    /// `state-directory`: what outlives the daemon; default `/var/lib/vc5`.
+    pub state_directory: PathBuf,
+    /// `history`: how many changes are kept for `show history`, 0 to 1000000; default 4096.
+    pub history: usize,
 }
 
 /// `[metrics]`
@@ -125,6 +146,8 @@ pub struct ProbeSettings {
     pub table_base: u32,
     /// `rule-priority`: the first of the rule priorities used; default 20000.
     pub rule_priority: u32,
+    /// `on-path-loss`: what this node's own loss of the way to backends means; default `withdraw`.
+    pub on_path_loss: OnLoss,
 }
 
 /// A filter: ordered rules, first match decides, else the default.
@@ -331,6 +354,14 @@ pub struct Pool {
     pub ttl: Option<u8>,
     /// `on-down`, for services that do not say it themselves; default `reselect`.
     pub on_down: OnDown,
+    /// `backup`: the pool that helps out when too few of this one are healthy.
+    pub backup: Option<String>,
+    /// `neighbour`: a backend that does not answer on the link is down; default true.
+    pub neighbour: bool,
+    /// `state-file`; default none.
+    pub state_file: Option<file::Settings>,
+    /// `outliers`: what the traffic of a backend may say of it; default none.
+    pub outliers: Option<passive::Settings>,
 }
 
 impl Pool {
@@ -344,51 +375,30 @@ impl Pool {
     }
 }
 
-/// What a check does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CheckKind {
-    /// `tcp`: the handshake completes.
-    Tcp,
-    /// `http`: one request.
-    Http {
-        /// `host`: default the VIP.
-        host: Option<String>,
-        /// `path`: default `/`.
-        path: String,
-        /// `method`: GET or HEAD, default GET.
-        method: String,
-        /// `expect`: inclusive ranges of status codes, default 200 to 200.
-        expect: Vec<(u16, u16)>,
-    },
-}
-
 /// `[check.NAME]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// The name.
     pub name: String,
-    /// `type` and its parameters.
-    pub kind: CheckKind,
     /// `port`: default the service's.
     pub port: Option<u16>,
-    /// `interval`: 50 ms to 1 h, default 2 s.
-    pub interval: Duration,
-    /// `timeout`: 10 ms up to the interval's size or more, default 1 s.
-    pub timeout: Duration,
-    /// `rise`: successes in a row until up, 1 to 100, default 3.
-    pub rise: u32,
-    /// `fall`: failures in a row until down, 1 to 100, default 2.
-    pub fall: u32,
+    /// `type` and its parameters, when it asks, and what makes a verdict.
+    pub check: vc5_health::Check,
 }
 
 impl Check {
-    /// The port that it connects to for a service on these ports; there is one in any valid configuration.
+    /// The port that it asks for a service on these ports: 0 where it asks none. In a valid configuration there is
+    /// always one.
     pub fn port_for(&self, ports: Ports) -> Option<u16> {
         let own = match ports {
             Ports::One(port) => Some(port),
             Ports::Range(..) | Ports::All => None,
         };
-        self.port.or(own)
+        match self.check.kind {
+            CheckKind::Icmp(_) => Some(0),
+            CheckKind::Exec(_) => Some(self.port.or(own).unwrap_or(0)),
+            _ => self.port.or(own),
+        }
     }
 }
 
@@ -401,6 +411,29 @@ pub enum Protocol {
     Udp,
 }
 
+/// How many backends of a service have to be healthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// So many.
+    Count(u32),
+    /// This part of the configured ones, in percent from 1 to 100, rounded up.
+    Percent(u8),
+}
+
+impl Need {
+    /// How many those are of `all`, at least 1.
+    #[must_use]
+    pub fn of(self, all: usize) -> u32 {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => {
+                let count = (all * usize::from(percent)).div_ceil(100).max(1);
+                u32::try_from(count).unwrap_or(u32::MAX)
+            }
+        }
+    }
+}
+
 /// One `[[vip.NAME.service]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -411,13 +444,53 @@ pub struct Service {
     /// `pool`
     pub pool: String,
     /// `need`: healthy backends without which the service is down; default 1.
-    pub need: u32,
+    pub need: Need,
+    /// `gating`: the VIP is announced only while it is up; default true.
+    pub gating: bool,
+    /// `panic-threshold`: with a smaller part of its backends up, the last good ones are used on; in percent.
+    pub panic_threshold: Option<u8>,
     /// `sticky`: the addresses alone choose the backend.
     pub sticky: bool,
     /// `on-down`; default that of the pool.
     pub on_down: OnDown,
-    /// `checks`: all must pass; empty means always healthy. Where `ports` are several, each check has a port.
+    /// `checks`: empty means always healthy. Where `ports` are several, each check has a port.
     pub checks: Vec<String>,
+    /// `checks-need`: whether a backend has to pass all of them or one; default all.
+    pub checks_need: Join,
+}
+
+/// `[vip.NAME.capacity]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// `link-bandwidth`: octets per second that a unit of weight stands for; `None`: the community is not sent.
+    pub link_bandwidth: Option<u64>,
+    /// `transitive`: the community is of the form that passes the border of an AS; default false.
+    pub transitive: bool,
+    /// `step` and `settle-time`; default 10 % and 10 s.
+    pub settings: CapacitySettings,
+    /// `level`, by ascending `below`, which are all different.
+    pub levels: Vec<CapacityLevel>,
+}
+
+impl Capacity {
+    /// The level that holds when so many percent are healthy, if any does.
+    #[must_use]
+    pub fn level(&self, share: u8) -> Option<&CapacityLevel> {
+        self.levels.iter().find(|level| share < level.below)
+    }
+}
+
+/// One `[[vip.NAME.capacity.level]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapacityLevel {
+    /// `below`: it holds while less than this part is healthy, in percent from 1 to 100.
+    pub below: u8,
+    /// `med`
+    pub med: Option<u32>,
+    /// `local-pref`
+    pub local_pref: Option<u32>,
+    /// `add-communities`, as the 32-bit value of RFC 1997.
+    pub add_communities: Vec<u32>,
 }
 
 /// `[vip.NAME]`
@@ -429,6 +502,18 @@ pub struct Vip {
     pub addresses: Vec<IpAddr>,
     /// `up-delay`: how long it must have been healthy before it is announced; default 5 s.
     pub up_delay: Duration,
+    /// `down-delay`: how long it may be unhealthy before it is withdrawn; default 0 s.
+    pub down_delay: Duration,
+    /// `drain-time`: how long it stands with GRACEFUL_SHUTDOWN when it is drained; default 10 s.
+    pub drain_time: Duration,
+    /// `damping`; default none.
+    pub damping: Option<DampingSettings>,
+    /// `drain-local-pref`: LOCAL_PREF of its route while it is drained; default 0.
+    pub drain_local_pref: u32,
+    /// `capacity`: what routers are told of the healthy part; default nothing.
+    pub capacity: Option<Capacity>,
+    /// `group`: VIPs of one group are announced and withdrawn together.
+    pub group: Option<String>,
     /// `state`
     pub state: AdminState,
     /// `unknown-port`: what becomes of packets that are for none of the services; default `drop`.

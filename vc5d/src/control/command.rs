@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::question::Answers;
 use super::reply::{Reply, code};
+use crate::admin::Target;
 use crate::snapshot::Snapshot;
 
 /// The server's whole knowledge of the daemon: a picture to read, a queue for changes, and whom to ask for more.
@@ -54,8 +56,30 @@ pub enum Command {
         /// The administrator's words, at most 255 bytes (RFC 9003).
         message: Option<String>,
     },
+    /// `drain`, `disable`, `enable` with a backend or a VIP
+    Admin {
+        /// Which of the three.
+        action: AdminAction,
+        /// What is meant.
+        target: Target,
+        /// After this time it ends by itself.
+        lasts: Option<Duration>,
+        /// The administrator's words, at most 255 bytes.
+        reason: Option<String>,
+    },
     /// `down`
     Down,
+}
+
+/// What to do with a backend or a VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminAction {
+    /// No new flows.
+    Drain,
+    /// Out of use.
+    Disable,
+    /// As the configuration says.
+    Enable,
 }
 
 /// What to do with a protocol.

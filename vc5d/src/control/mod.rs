@@ -10,13 +10,11 @@ pub mod command;
 mod follow;
 pub mod grammar;
 pub mod lines;
-mod packet_words;
 pub mod question;
 pub mod reply;
 pub mod server;
 pub mod session;
 pub mod show;
-mod words;
 
 pub use command::{Action, Command, Failure, NamePattern, Outcome, Request, Shared};
 pub use question::{Answer, Answers, Question, ServiceName};

@@ -86,6 +86,10 @@ pub mod code {
     pub const NEW_FLOW: u16 = 1109;
     /// Row of `show counters`.
     pub const COUNTERS: u16 = 1110;
+    /// Row of `show history`.
+    pub const HISTORY: u16 = 1112;
+    /// Lines of `explain`.
+    pub const EXPLAIN: u16 = 1113;
     /// A whole JSON document.
     pub const JSON_LINE: u16 = 1111;
     /// Heading of `show protocols`.
@@ -102,6 +106,8 @@ pub mod code {
     pub const FLOWS_HEADING: u16 = 2108;
     /// Heading of `show counters`.
     pub const COUNTERS_HEADING: u16 = 2110;
+    /// Heading of `show history`.
+    pub const HISTORY_HEADING: u16 = 2112;
     /// The daemon could not carry out a command for a reason without a code of its own.
     pub const FAILED: u16 = 8000;
     /// There is nothing of that name or destination.

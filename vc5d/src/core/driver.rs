@@ -13,10 +13,13 @@ use vc5_bgp::speaker::Speaker;
 use vc5_health::ProbeEvent;
 use vc5_xdp::{Dataplane, Event as DataplaneEvent};
 
+use super::history::History;
 use super::state::{Effect, State};
-use super::view::View;
+use super::view::{Clock, View};
+use crate::admin::Words;
 use crate::config::model::Config;
 use crate::gate::FLUSH_LIMIT;
+use crate::signal::Signal;
 use crate::telemetry::Metrics;
 use crate::translate;
 
@@ -40,6 +43,17 @@ pub enum Request {
         /// The answer.
         reply: oneshot::Sender<bool>,
     },
+    /// The administrator's words on backends and VIPs, all that stand; answered when their effects are under way.
+    Admin {
+        /// The words.
+        words: Arc<Words>,
+        /// Why words are gone that stood.
+        cause: &'static str,
+        /// The answer.
+        done: oneshot::Sender<()>,
+    },
+    /// Something new is said of backends by others than their probes.
+    Signals(Vec<Signal>),
     /// Withdraw everything and end; answered when it is on the wire, or [`FLUSH_LIMIT`] later.
     Stop(oneshot::Sender<()>),
 }
@@ -75,6 +89,7 @@ pub struct Core {
     urgent: bool,
     /// Before its first configuration the core would not know what a probe is about.
     configured: bool,
+    history: History,
     dataplane_lives: bool,
 }
 
@@ -90,6 +105,7 @@ impl Core {
             dirty: false,
             urgent: false,
             configured: false,
+            history: History::default(),
         }
     }
 
@@ -118,6 +134,7 @@ impl Core {
                 request = self.parts.requests.recv() => match request {
                     Some(Request::Configure(config, done)) => {
                         self.configured = true;
+                        self.history.limit(config.control.history);
                         self.step(|state, now| state.configure(now, &config));
                         self.settle();
                         self.draw();
@@ -133,6 +150,15 @@ impl Core {
                         self.settle();
                         self.draw();
                         let _ = reply.send(known);
+                    }
+                    Some(Request::Admin { words, cause, done }) => {
+                        self.step(|state, now| state.set_words(now, words, cause));
+                        self.settle();
+                        self.draw();
+                        let _ = done.send(());
+                    }
+                    Some(Request::Signals(signals)) => {
+                        self.step(|state, now| state.signals(now, signals));
                     }
                     Some(Request::Stop(done)) => {
                         self.stop().await;
@@ -189,10 +215,25 @@ impl Core {
 
     fn draw(&mut self) {
         let now = Instant::now();
-        self.parts.view.send_replace(Arc::new(self.state.view(now)));
+        self.remember();
+        let (history, changes) = (self.history.publish(), self.history.counts());
+        let view = View { history, changes, ..self.state.view(now) };
+        self.parts.view.send_replace(Arc::new(view));
         self.drawn = now;
         self.dirty = false;
         self.urgent = false;
+    }
+
+    /// Keeps what has changed since the last time.
+    fn remember(&mut self) {
+        let events = self.state.take_events();
+        if events.is_empty() {
+            return;
+        }
+        let clock = Clock::now();
+        for event in events {
+            self.history.push(event, &clock);
+        }
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -201,12 +242,18 @@ impl Core {
                 self.withdraw(address, cause);
                 tracing::warn!(target: "gate", vip = %address, "{reason}");
             }
-            Effect::Announce { address, name, reason } => {
-                self.parts.speaker.announce(translate::local_route(address, &name));
-                tracing::info!(target: "gate", vip = %address, name, "{reason}");
+            Effect::Announce { address, advert, reason } => {
+                self.parts.speaker.announce(translate::local_route(address, &advert));
+                tracing::info!(target: "gate", vip = %address, name = advert.name, "{reason}");
             }
-            Effect::Rename { address, name } => {
-                self.parts.speaker.announce(translate::local_route(address, &name));
+            Effect::Update { address, advert } => {
+                self.parts.speaker.announce(translate::local_route(address, &advert));
+                tracing::info!(
+                    target: "gate", vip = %address, name = advert.name, draining = advert.draining,
+                    med = advert.med, local_pref = advert.local_pref,
+                    link_bandwidth = advert.link_bandwidth.map(|b| b.bytes_per_second),
+                    "announced anew"
+                );
             }
             Effect::Apply { seq, desired } => {
                 if let Some(dataplane) = &self.parts.dataplane {

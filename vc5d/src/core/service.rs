@@ -4,10 +4,16 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use vc5_health::aggregate::{self, ServiceState};
+use vc5_health::{ProbeEvent, Verdict};
 use vc5_xdp::{OnDown, Ports};
 
 use super::backend::BackendEntry;
-use crate::config::model::{AdminState, Config, Protocol, Service};
+use super::notes::{ABSENT, Change, Notes};
+use crate::admin::{Word, Words};
+use crate::config::model::{AdminState, Config, Need, Protocol, Service};
+
+/// The cause of what a new configuration changes.
+pub(crate) const CONFIGURED: &str = "the configuration was changed";
 
 /// One service of a VIP.
 #[derive(Clone, Debug)]
@@ -15,7 +21,16 @@ pub(crate) struct ServiceEntry {
     pub(crate) ports: Ports,
     pub(crate) protocol: Protocol,
     pub(crate) pool: String,
-    pub(crate) need: u32,
+    /// The pool that helps out when too few of its own are healthy.
+    pub(crate) backup: Option<String>,
+    /// It does: backups take new flows too.
+    pub(crate) on_backup: bool,
+    pub(crate) need: Need,
+    /// The VIP depends on it.
+    pub(crate) gating: bool,
+    panic_threshold: Option<u8>,
+    /// Too few backends are up to be believed: the last good ones are used on.
+    pub(crate) panicking: bool,
     pub(crate) ttl: Option<u8>,
     pub(crate) on_down: OnDown,
     pub(crate) sticky: bool,
@@ -34,7 +49,12 @@ impl ServiceEntry {
             ports: service.ports,
             protocol: service.protocol,
             pool: service.pool.clone(),
+            backup: None,
+            on_backup: false,
             need: service.need,
+            gating: service.gating,
+            panic_threshold: service.panic_threshold,
+            panicking: false,
             ttl: None,
             on_down: service.on_down,
             sticky: service.sticky,
@@ -57,52 +77,175 @@ impl ServiceEntry {
         vip: IpAddr,
         service: &Service,
         config: &Config,
+        words: &Words,
         now: Instant,
+        notes: &mut Notes,
     ) {
         let learn_time = config.router.learn_time;
+        let known_service = !self.backends.is_empty();
+        let label = self.label();
+        let change = |from, to| Change { at: now, from, to };
         let mut old = std::mem::take(&mut self.backends);
         self.need = service.need;
+        self.gating = service.gating;
+        self.panic_threshold = service.panic_threshold;
         self.on_down = service.on_down;
         self.sticky = service.sticky;
         self.pool.clone_from(&service.pool);
-        if let Some(pool) = config.pools.get(&service.pool) {
+        self.backup = None;
+        for pool in config.pool_and_backup(&service.pool) {
             self.ttl = pool.ttl;
+            let backup = pool.name != service.pool;
+            if backup {
+                self.backup = Some(pool.name.clone());
+            }
             for backend in pool.backends_for(vip) {
                 let known = old.iter().position(|b| b.address == backend.address);
-                let mut entry = match known {
-                    Some(at) => old.swap_remove(at),
-                    None => BackendEntry::new(backend.address, &service.checks, now),
+                let (mut entry, before) = match known {
+                    Some(at) => {
+                        let entry = old.swap_remove(at);
+                        let before = entry.state().word();
+                        (entry, before)
+                    }
+                    None => (BackendEntry::new(backend.address, &service.checks, now), ABSENT),
                 };
-                entry.set_admin(backend.state, now);
-                entry.set_checks(&service.checks, now, learn_time);
-                entry.weight = backend.weight;
+                entry.set_configured(backend.state, now);
+                entry.backup = backup;
+                entry.set_word(words.backend(&pool.name, backend.address).cloned());
+                entry.set_checks(service, now, learn_time);
+                entry.set_weight(backend.weight);
+                // A new service says enough by itself: its backends are new too.
+                if known_service {
+                    let change = change(before, entry.state().word());
+                    notes.backend(&label, backend.address, change, CONFIGURED.to_owned());
+                }
                 self.backends.push(entry);
             }
         }
-        self.settle(now);
+        for gone in old {
+            let change = change(gone.state().word(), ABSENT);
+            notes.backend(&label, gone.address, change, CONFIGURED.to_owned());
+        }
+        self.settle(now, notes);
     }
 
-    /// Its enabled backends taken together.
-    fn health(&self) -> aggregate::Health {
-        let need = usize::try_from(self.need).unwrap_or(usize::MAX);
-        let enabled = self.backends.iter().filter(|b| b.admin == AdminState::Enabled);
-        aggregate::service(need, enabled.map(|b| b.verdict))
+    /// The administrator's words have changed; `cause` is why those are gone that are.
+    pub(crate) fn set_words(
+        &mut self,
+        words: &Words,
+        now: Instant,
+        cause: &str,
+        notes: &mut Notes,
+    ) {
+        let label = self.label();
+        let (own, backup) = (self.pool.clone(), self.backup.clone().unwrap_or_default());
+        for backend in &mut self.backends {
+            let before = backend.state().word();
+            let pool = if backend.backup { &backup } else { &own };
+            backend.set_word(words.backend(pool, backend.address).cloned());
+            let change = Change { at: now, from: before, to: backend.state().word() };
+            if change.from != change.to {
+                backend.since = now;
+                let word = backend.word.as_ref();
+                let cause = word.map_or_else(|| cause.to_owned(), Word::cause);
+                notes.backend(&label, backend.address, change, cause);
+            }
+        }
+        self.settle(now, notes);
     }
 
-    /// Backends that are healthy and enabled.
+    /// Its enabled backends taken together, with those of the backup pool or without.
+    fn health(&self, with_backup: bool, now: Instant) -> ServiceState {
+        let need = usize::try_from(self.needed()).unwrap_or(usize::MAX);
+        let kept = |b: &BackendEntry| match self.keeps(b) {
+            true => Verdict::Up,
+            false if b.is_cut_off() => Verdict::Down,
+            false => b.verdict,
+        };
+        let counting = self.enabled().filter(|b| with_backup || !b.backup);
+        match aggregate::service(need, counting.map(kept)).state {
+            ServiceState::Unknown if now >= self.deadline => ServiceState::Down,
+            state => state,
+        }
+    }
+
+    fn enabled(&self) -> impl Iterator<Item = &BackendEntry> {
+        self.backends.iter().filter(|b| b.admin == AdminState::Enabled)
+    }
+
+    /// The backends of its own pool.
+    fn own(&self) -> impl Iterator<Item = &BackendEntry> {
+        self.backends.iter().filter(|b| !b.backup)
+    }
+
+    /// Backends that have to be healthy: of its own pool, as far as that has them.
+    pub(crate) fn needed(&self) -> u32 {
+        self.need.of(self.own().count())
+    }
+
+    /// Whether a backend may get new flows, as far as its pool goes.
+    pub(crate) fn uses(&self, backend: &BackendEntry) -> bool {
+        !backend.backup || self.on_backup
+    }
+
+    /// Weight of the backends that get new flows, and of all configured ones of its own pool.
+    pub(crate) fn weights(&self) -> (u64, u64) {
+        let serves = |b: &&BackendEntry| self.keeps(b) || (b.works() && self.uses(b));
+        let healthy = self.enabled().filter(serves).map(|b| u64::from(b.weight)).sum();
+        (healthy, self.own().map(|b| u64::from(b.configured_weight)).sum())
+    }
+
+    /// Whether a backend is used although it is down, because too many are.
+    pub(crate) fn keeps(&self, backend: &BackendEntry) -> bool {
+        let usable = backend.admin == AdminState::Enabled && !backend.is_cut_off();
+        self.panicking && backend.good && usable
+    }
+
+    /// Remembers which backends are good while enough are up; with fewer, these are used on.
+    fn settle_panic(&mut self) {
+        let threshold = usize::from(self.panic_threshold.unwrap_or(0));
+        let up = self.enabled().filter(|b| !b.backup && b.works()).count();
+        let all = self.enabled().filter(|b| !b.backup).count();
+        if up * 100 < threshold * all {
+            let any_good = self.enabled().any(|b| b.good && !b.is_cut_off());
+            self.panicking = any_good && !self.is_relieved(up);
+            return;
+        }
+        self.panicking = false;
+        for backend in &mut self.backends {
+            backend.good = !backend.backup && backend.verdict == Verdict::Up;
+        }
+    }
+
+    /// Whether the backup pool makes up for what its own lacks, of which so many are up: then there is no need to use
+    /// what is down.
+    fn is_relieved(&self, up: usize) -> bool {
+        let need = usize::try_from(self.needed()).unwrap_or(usize::MAX);
+        let backups = self.enabled().filter(|b| b.backup && b.works()).count();
+        up < need && up + backups >= need
+    }
+
+    /// Backends that are healthy, enabled and not backups without need.
     pub(crate) fn healthy(&self) -> u32 {
-        u32::try_from(self.health().up).unwrap_or(u32::MAX)
+        let up = self.enabled().filter(|b| b.works() && self.uses(b)).count();
+        u32::try_from(up).unwrap_or(u32::MAX)
     }
 
     /// Works the state out anew; true when it changed.
-    pub(crate) fn settle(&mut self, now: Instant) -> bool {
-        let state = match self.health().state {
-            ServiceState::Unknown if now >= self.deadline => ServiceState::Down,
-            state => state,
-        };
+    pub(crate) fn settle(&mut self, now: Instant, notes: &mut Notes) -> bool {
+        let before = self.word();
+        self.heed_traffic(now, notes);
+        self.settle_panic();
+        let own = self.health(false, now);
+        self.on_backup = self.backup.is_some() && own == ServiceState::Down;
+        let state = if self.on_backup { self.health(true, now) } else { own };
         let changed = state != self.state;
+        self.state = state;
+        let change = Change { at: now, from: before, to: self.word() };
+        if change.from != change.to {
+            notes.service(&self.label(), change, self.tally());
+        }
         if changed {
-            self.state = state;
             self.since = now;
             self.late &= state == ServiceState::Unknown;
         }
@@ -116,14 +259,39 @@ impl ServiceEntry {
     }
 
     /// Lets time pass; true when the state changed.
-    pub(crate) fn timeout(&mut self, now: Instant) -> bool {
+    pub(crate) fn timeout(&mut self, now: Instant, notes: &mut Notes) -> bool {
         if self.poll_timeout().is_none_or(|at| at > now) {
             return false;
         }
+        let label = self.label();
         for backend in &mut self.backends {
-            backend.settle(now);
+            let before = backend.state().word();
+            if backend.settle(now) {
+                let change = Change { at: now, from: before, to: backend.state().word() };
+                notes.backend(&label, backend.address, change, backend.cause());
+            }
         }
-        self.settle(now)
+        self.settle(now, notes)
+    }
+
+    /// Takes a probe's result on one of its backends; says what it is now if the verdict changed.
+    pub(crate) fn probed(
+        &mut self,
+        at: usize,
+        event: ProbeEvent,
+        now: Instant,
+        notes: &mut Notes,
+    ) -> Option<&BackendEntry> {
+        let label = self.label();
+        let backend = self.backends.get_mut(at)?;
+        let before = backend.state().word();
+        if !backend.probed(event, now) {
+            return None;
+        }
+        let change = Change { at: now, from: before, to: backend.state().word() };
+        notes.backend(&label, backend.address, change, backend.cause());
+        self.settle(now, notes);
+        self.backends.get(at)
     }
 
     /// Undecided on a VIP that stood before it came: nothing has been promised for its port yet.
@@ -133,11 +301,33 @@ impl ServiceEntry {
 
     /// Why it is down, in words.
     pub(crate) fn complaint(&self) -> String {
+        format!("service {} has {}", self.label(), self.tally())
+    }
+
+    /// How its backends stand, and what one that fails says.
+    fn tally(&self) -> String {
         let failing = self.backends.iter().find_map(|b| Some((b.address, b.failure()?)));
         let detail = failing.map(|(a, why)| format!(" ({a}: {why})")).unwrap_or_default();
-        let (healthy, need, all) = (self.healthy(), self.need, self.backends.len());
-        let label = self.label();
-        format!("service {label} has {healthy} of {all} backends up and needs {need}{detail}")
+        let (need, all) = (self.needed(), self.own().count());
+        let healthy = self.enabled().filter(|b| !b.backup && b.works()).count();
+        let backup = self.backup.as_ref().filter(|_| self.on_backup).map(|pool| {
+            let backups = || self.backends.iter().filter(|b| b.backup);
+            let up = backups().filter(|b| b.admin == AdminState::Enabled && b.works()).count();
+            format!(", and {up} of {} of the backup pool {pool}", backups().count())
+        });
+        let backup = backup.unwrap_or_default();
+        format!("{healthy} of {all} backends up{backup} and needs {need}{detail}")
+    }
+
+    /// Its state in one word.
+    pub(crate) fn word(&self) -> &'static str {
+        match self.state {
+            ServiceState::Unknown => "unknown",
+            ServiceState::Up if self.panicking => "panic",
+            ServiceState::Up if self.on_backup => "backup",
+            ServiceState::Up => "up",
+            ServiceState::Down => "down",
+        }
     }
 }
 

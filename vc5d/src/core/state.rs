@@ -4,14 +4,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use vc5_health::{ProbeEvent, ProbeKey};
 use vc5_xdp::{Desired, Event as DataplaneEvent, RealState};
 
+use super::advert::Advert;
+use super::notes::{ABSENT, Change, Event};
+use super::service::CONFIGURED;
+use super::signals::Board;
 use super::vip::VipEntry;
+use crate::admin::Words;
 use crate::config::model::{Config, DataplaneMode};
 use crate::gate::{Action, Input, Ready, State as GateState};
+use crate::snapshot::Subject;
 
 /// Something the driver must do.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,19 +32,19 @@ pub enum Effect {
         /// The gate's reason, for the record.
         reason: String,
     },
-    /// The VIP of a standing route has another name now, for filters that ask for it.
-    Rename {
+    /// Announce a route that stands anew: what goes out with it has changed.
+    Update {
         /// The VIP.
         address: IpAddr,
-        /// Its new name.
-        name: String,
+        /// What goes out with it.
+        advert: Advert,
     },
     /// Announce the route.
     Announce {
         /// The VIP.
         address: IpAddr,
-        /// Name of the `[vip.NAME]`.
-        name: String,
+        /// What goes out with it.
+        advert: Advert,
         /// The gate's reason, for the record.
         reason: String,
     },
@@ -89,9 +96,15 @@ pub struct State {
     sent: Option<Desired>,
     /// While they come in, a backend without one may have flows of an earlier run, and stays as that run left it.
     learning: Learning,
+    /// The administrator's words on backends and VIPs.
+    words: Arc<Words>,
     /// Names of VIPs that were switched off at the control socket.
     disabled: BTreeSet<String>,
     stopping: bool,
+    /// What is said of backends from outside.
+    pub(super) board: Board,
+    /// Changes of VIPs that are gone, until they are taken.
+    events: Vec<Event>,
 }
 
 impl State {
@@ -108,8 +121,11 @@ impl State {
             apply_error: None,
             sent: None,
             learning: Learning::NotYet,
+            words: Arc::default(),
             disabled: BTreeSet::new(),
             stopping: false,
+            board: Board::default(),
+            events: Vec::new(),
         }
     }
 
@@ -119,7 +135,6 @@ impl State {
             self.learning = Learning::Until(now + config.router.learn_time);
         }
         let mut old = std::mem::take(&mut self.vips);
-        let mut effects = Vec::new();
         self.disabled.retain(|name| config.vips.contains_key(name));
         for vip in config.vips.values() {
             let disabled = self.disabled.contains(&vip.name);
@@ -128,25 +143,19 @@ impl State {
                     Some(at) => old.swap_remove(at),
                     None => VipEntry::new(vip, *address, now, self.first_ready()),
                 };
-                let renamed = entry.name != vip.name;
-                entry.configure(vip, config, now, config.router.learn_time);
-                for input in entry.gate_inputs(vip, disabled) {
-                    let action = entry.gate(now, input);
-                    effects.extend(effect(&entry, action, now, now));
-                }
-                let health = Input::Health(entry.health());
-                let action = entry.gate(now, health);
-                effects.extend(effect(&entry, action, now, now));
-                if renamed && entry.gate.state() == GateState::Announced {
-                    effects.push(Effect::Rename { address: *address, name: vip.name.clone() });
-                }
+                entry.configure(vip, config, &self.words, now);
+                entry.prepare(vip, disabled, now);
                 self.vips.push(entry);
             }
         }
+        let mut effects = self.heed_all(now, config);
+        // Health comes when all are there: that of a group is that of its members.
+        effects.extend(self.regate_all(now));
+        effects.extend(self.vips.iter_mut().filter_map(update));
         for mut entry in old {
             entry.removed = true;
             let action = entry.gate(now, Input::Removed(true));
-            effects.extend(effect(&entry, action, now, now));
+            effects.extend(effect(&mut entry, action, now, now));
             self.vips.push(entry);
         }
         self.index = self.build_index(config);
@@ -159,11 +168,10 @@ impl State {
         let Some(vip) = self.vips.get_mut(v) else { return Vec::new() };
         let Some(service) = vip.services.get_mut(s) else { return Vec::new() };
         let label = service.label();
-        let Some(backend) = service.backends.get_mut(b) else { return Vec::new() };
         let (cause, diagnostic) = (event.at, event.outcome.diagnostic.clone());
-        if !backend.probed(event, now) {
+        let Some(backend) = service.probed(b, event, now, &mut vip.notes) else {
             return Vec::new();
-        }
+        };
         let note = Effect::Backend {
             vip: vip.name.clone(),
             service: label,
@@ -171,17 +179,14 @@ impl State {
             verdict: backend.verdict,
             diagnostic,
         };
-        let mut effects = Vec::new();
-        service.settle(now);
-        let health = Input::Health(vip.health());
-        let action = vip.gate(now, health);
-        effects.extend(effect(vip, action, now, cause));
+        let mut effects = self.regate(v, now, cause);
         effects.push(note);
         self.finish(effects)
     }
 
     /// The dataplane said something.
     pub fn dataplane(&mut self, now: Instant, event: DataplaneEvent) -> Vec<Effect> {
+        let mut effects = Vec::new();
         match event {
             DataplaneEvent::Applied { seq, not_ready, .. } => {
                 self.applied = seq;
@@ -198,9 +203,10 @@ impl State {
             DataplaneEvent::Attached { interface, .. } => {
                 self.detached.remove(&interface);
             }
-            DataplaneEvent::Neighbour { .. } => {}
+            DataplaneEvent::Neighbour { address, state } => {
+                effects = self.neighbour(now, address, state);
+            }
         }
-        let mut effects = Vec::new();
         for at in 0..self.vips.len() {
             let Some(ready) = self.vips.get(at).and_then(|vip| self.readiness(vip)) else {
                 continue;
@@ -240,8 +246,13 @@ impl State {
             self.learning = Learning::Over;
         }
         let mut effects = Vec::new();
+        for at in 0..self.vips.len() {
+            if self.vips.get_mut(at).is_some_and(|vip| vip.services_timeout(now)) {
+                effects.extend(self.regate(at, now, now));
+            }
+        }
         for vip in &mut self.vips {
-            let action = vip.timeout(now);
+            let action = vip.gate_timeout(now);
             effects.extend(effect(vip, action, now, now));
         }
         self.finish(effects)
@@ -250,7 +261,7 @@ impl State {
     /// The administrator switches a VIP off or on; says whether there is one of that name.
     pub fn switch(&mut self, now: Instant, name: &str, disabled: bool) -> (bool, Vec<Effect>) {
         let mut effects = Vec::new();
-        let mut known = false;
+        let (mut known, mut groups) = (false, BTreeSet::new());
         if disabled {
             self.disabled.insert(name.to_owned());
         } else {
@@ -258,6 +269,7 @@ impl State {
         }
         for vip in self.vips.iter_mut().filter(|v| v.name == name && !v.removed) {
             known = true;
+            groups.extend(vip.group.clone());
             vip.disabled = disabled;
             let action = vip.gate(now, Input::Admin(vip.effective_admin()));
             effects.extend(effect(vip, action, now, now));
@@ -265,7 +277,23 @@ impl State {
         if !known {
             self.disabled.remove(name);
         }
+        for group in groups {
+            let member = |vip: &VipEntry| vip.group.as_ref() == Some(&group) && !vip.removed;
+            if let Some(at) = self.vips.iter().position(member) {
+                effects.extend(self.regate(at, now, now));
+            }
+        }
         (known, self.finish(effects))
+    }
+
+    /// The administrator's words have changed. `cause` is why words are gone that stood.
+    pub fn set_words(&mut self, now: Instant, words: Arc<Words>, cause: &str) -> Vec<Effect> {
+        self.words = words;
+        for vip in &mut self.vips {
+            vip.set_words(&self.words, now, cause);
+        }
+        let effects = self.regate_all(now);
+        self.finish(effects)
     }
 
     /// The daemon stops: everything is withdrawn; the dataplane is left as it is.
@@ -277,6 +305,19 @@ impl State {
             effects.extend(effect(vip, action, now, now));
         }
         effects
+    }
+
+    /// Changes since the last time with their causes, in the order of time.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.collect();
+        self.events.sort_by_key(|event| event.at);
+        std::mem::take(&mut self.events)
+    }
+
+    fn collect(&mut self) {
+        for vip in &mut self.vips {
+            self.events.extend(vip.notes.drain());
+        }
     }
 
     fn first_ready(&self) -> Ready {
@@ -305,13 +346,18 @@ impl State {
     }
 
     /// Forgets what is gone, and puts withdrawals first.
-    fn finish(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
+    pub(super) fn finish(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
         let gone = |v: &VipEntry| v.removed && v.gate.state() == GateState::Down;
         if self.vips.iter().any(gone) {
+            for vip in self.vips.iter_mut().filter(|vip| gone(vip)) {
+                let change = Change { at: vip.since, from: "down", to: ABSENT };
+                vip.notes.vip(Subject::Route, change, CONFIGURED.to_owned());
+            }
+            self.collect();
             self.vips.retain(|v| !gone(v));
             self.reindex();
         }
-        effects.sort_by_key(|effect| !matches!(effect, Effect::Withdraw { .. }));
+        withdrawals_first(&mut effects);
         effects
     }
 
@@ -386,10 +432,60 @@ impl State {
     }
 }
 
-fn effect(vip: &VipEntry, action: Option<Action>, now: Instant, cause: Instant) -> Option<Effect> {
-    let (address, reason) = (vip.address, vip.gate.reason(now).to_string());
-    Some(match action? {
-        Action::Withdraw => Effect::Withdraw { address, cause, reason },
-        Action::Announce => Effect::Announce { address, name: vip.name.clone(), reason },
-    })
+/// One event may ask several times for the same route. A withdrawal is then the last that was asked, since nothing
+/// follows it before it is on the wire; a route that was announced by the same event has never been out.
+fn withdrawals_first(effects: &mut Vec<Effect>) {
+    effects.sort_by_key(|effect| !matches!(effect, Effect::Withdraw { .. }));
+    let withdrawn: BTreeSet<IpAddr> = effects
+        .iter()
+        .map_while(|effect| match effect {
+            Effect::Withdraw { address, .. } => Some(*address),
+            _ => None,
+        })
+        .collect();
+    if withdrawn.is_empty() {
+        return;
+    }
+    let announced: BTreeSet<IpAddr> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Announce { address, .. } => Some(*address),
+            _ => None,
+        })
+        .collect();
+    effects.retain(|effect| match effect {
+        Effect::Withdraw { address, .. } => !announced.contains(address),
+        Effect::Announce { address, .. } | Effect::Update { address, .. } => {
+            !withdrawn.contains(address)
+        }
+        _ => true,
+    });
+}
+
+pub(super) fn effect(
+    vip: &mut VipEntry,
+    action: Option<Action>,
+    now: Instant,
+    cause: Instant,
+) -> Option<Effect> {
+    let (address, reason) = (vip.address, vip.reason(now));
+    match action? {
+        Action::Withdraw => Some(Effect::Withdraw { address, cause, reason }),
+        Action::Announce => {
+            vip.advertised = vip.advert();
+            Some(Effect::Announce { address, advert: vip.advertised.clone(), reason })
+        }
+        Action::Update => update(vip),
+    }
+}
+
+/// What makes a route that stands go out as it is to be now, if that is something else.
+fn update(vip: &mut VipEntry) -> Option<Effect> {
+    if vip.gate.state() != GateState::Announced {
+        return None;
+    }
+    let advert = vip.advert();
+    let changed = advert != vip.advertised;
+    vip.advertised.clone_from(&advert);
+    changed.then_some(Effect::Update { address: vip.address, advert })
 }

@@ -1,5 +1,6 @@
 //! The picture of the VIPs that readers get.
 
+use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use vc5_health::Verdict;
@@ -7,10 +8,12 @@ use vc5_health::aggregate::ServiceState;
 
 use super::backend::{BackendEntry, CheckEntry};
 use super::service::ServiceEntry;
+use super::signals::Said;
 use super::state::State;
 use super::vip::VipEntry;
-use crate::config::model::{AdminState, Protocol};
+use crate::config::model::Protocol;
 use crate::gate::{Admin, State as GateState};
+use crate::signal::Source;
 use crate::snapshot;
 
 /// What the core publishes.
@@ -22,6 +25,10 @@ pub struct View {
     pub applied: u64,
     /// The dataplane's last error, if its newest state could not be applied.
     pub apply_error: Option<String>,
+    /// The last changes.
+    pub history: snapshot::History,
+    /// Changes since the start, by what changed.
+    pub changes: BTreeMap<snapshot::Subject, u64>,
 }
 
 /// Tells wall-clock time for moments of the monotonic clock.
@@ -47,13 +54,15 @@ impl Clock {
 }
 
 impl State {
-    /// Draws the picture.
+    /// Draws the picture; the history is left to be filled in.
     pub fn view(&self, now: Instant) -> View {
         let clock = Clock::now();
         View {
             vips: self.vips.iter().map(|vip| vip_view(vip, now, &clock)).collect(),
             applied: self.applied,
             apply_error: self.apply_error.clone(),
+            history: snapshot::History::default(),
+            changes: BTreeMap::new(),
         }
     }
 }
@@ -68,13 +77,55 @@ fn vip_view(vip: &VipEntry, now: Instant, clock: &Clock) -> snapshot::Vip {
     };
     snapshot::Vip {
         name: vip.name.clone(),
+        group: vip.group.clone(),
         address: vip.address,
         state,
         since: clock.unix(vip.since),
-        reason: vip.gate.reason(now).to_string(),
+        reason: vip.reason(now),
+        admin: vip.word.clone(),
+        off: match vip.gate.admin() {
+            Admin::Enabled => None,
+            Admin::Drain => Some(snapshot::Off::Drain),
+            Admin::Disabled => Some(snapshot::Off::Disabled),
+        },
+        flaps: vip.gate.flaps(),
+        damping: damping_view(vip, now, clock),
+        capacity: {
+            let level = vip.gate.level();
+            snapshot::Capacity { weight: level.weight, full: level.full, percent: level.share }
+        },
+        told: told_view(vip, clock),
         services: vip.services.iter().map(|s| service_view(s, clock)).collect(),
         traffic: snapshot::Traffic::default(),
     }
+}
+
+fn damping_view(vip: &VipEntry, now: Instant, clock: &Clock) -> Option<snapshot::Damping> {
+    let settings = vip.gate.damping()?;
+    Some(snapshot::Damping {
+        penalty: vip.gate.penalty(now),
+        at: clock.unix(now),
+        half_life: settings.half_life.as_secs_f64(),
+        suppress: settings.suppress,
+        suppressed_until: vip.gate.suppressed_until(now).map(|at| clock.unix(at)),
+    })
+}
+
+fn told_view(vip: &VipEntry, clock: &Clock) -> Option<snapshot::Told> {
+    if vip.gate.state() != GateState::Announced {
+        return None;
+    }
+    let advert = vip.advert();
+    let community = |value: u32| format!("{}:{}", value >> 16, value & 0xffff);
+    Some(snapshot::Told {
+        draining: advert.draining,
+        percent: vip.plan.tells_capacity().then(|| vip.gate.told().share),
+        next: vip.gate.told_again().map(|at| clock.unix(at)),
+        link_bandwidth: advert.link_bandwidth.map(|bandwidth| bandwidth.bytes_per_second),
+        med: advert.med,
+        local_pref: advert.local_pref,
+        communities: advert.communities.into_iter().map(community).collect(),
+    })
 }
 
 fn service_view(service: &ServiceEntry, clock: &Clock) -> snapshot::Service {
@@ -85,8 +136,12 @@ fn service_view(service: &ServiceEntry, clock: &Clock) -> snapshot::Service {
             Protocol::Udp => "udp".to_owned(),
         },
         pool: service.pool.clone(),
+        backup: service.backup.clone(),
+        on_backup: service.on_backup,
         up: service.state == ServiceState::Up,
-        need: service.need,
+        need: service.needed(),
+        gating: service.gating,
+        panic: service.panicking,
         healthy: service.healthy(),
         since: clock.unix(service.since),
         backends: service.backends.iter().map(|b| backend_view(b, clock)).collect(),
@@ -95,24 +150,36 @@ fn service_view(service: &ServiceEntry, clock: &Clock) -> snapshot::Service {
 }
 
 fn backend_view(backend: &BackendEntry, clock: &Clock) -> snapshot::Backend {
-    let state = match (backend.admin, backend.verdict) {
-        (AdminState::Disabled, _) => snapshot::BackendState::Disabled,
-        (AdminState::Drain, _) => snapshot::BackendState::Draining,
-        (AdminState::Enabled, Verdict::Up) => snapshot::BackendState::Up,
-        (AdminState::Enabled, Verdict::Down) => snapshot::BackendState::Down,
-        (AdminState::Enabled, Verdict::Unknown) => snapshot::BackendState::Unknown,
-    };
     let checks = backend.checks.iter().map(|(name, c)| (name.clone(), check_view(c, clock)));
     snapshot::Backend {
         address: backend.address,
+        backup: backend.backup,
         weight: backend.weight,
-        state,
+        state: backend.state(),
+        admin: backend.word.clone(),
         since: clock.unix(backend.since),
+        reports: backend
+            .signals
+            .said
+            .iter()
+            .map(|(source, said)| report(*source, said, clock))
+            .collect(),
+        path_lost: backend.path.cause(),
         checks: checks.collect(),
         mac: None,
         path: None,
         ring_slots: 0,
         traffic: snapshot::Traffic::default(),
+    }
+}
+
+fn report(source: Source, said: &Said, clock: &Clock) -> snapshot::Report {
+    snapshot::Report {
+        source,
+        state: said.report.stand,
+        weight: said.report.weight,
+        reason: said.report.reason.clone(),
+        since: clock.unix(said.since),
     }
 }
 
@@ -130,5 +197,9 @@ fn check_view(check: &CheckEntry, clock: &Clock) -> snapshot::CheckResult {
         at: last.map_or(0.0, |event| clock.unix(event.at)),
         passed: last.map_or(0, |event| event.passed),
         failed: last.map_or(0, |event| event.failed),
+        last_failure: check.last_failure.as_ref().map(|(at, diagnostic)| snapshot::CheckFailure {
+            at: clock.unix(*at),
+            diagnostic: diagnostic.clone(),
+        }),
     }
 }

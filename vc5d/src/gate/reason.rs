@@ -25,18 +25,50 @@ impl fmt::Display for Reason {
 impl Gate {
     /// Why the route stands where it does.
     pub fn reason(&self, now: Instant) -> Reason {
-        Reason(match self.state {
-            State::Announced => "announced: every service is up".to_owned(),
+        let stand = match self.state {
+            State::Announced => "announced",
+            State::Withdrawing { .. } => "being withdrawn",
+            State::Waiting { .. } | State::Down => "not announced",
+        };
+        Reason(format!("{stand}: {}", self.cause(now)))
+    }
+
+    /// What makes the route stand there.
+    pub fn cause(&self, now: Instant) -> String {
+        match self.state {
+            State::Announced => self.standing(now),
             State::Waiting { since } => match &self.ready {
-                Ready::No(why) => format!("not announced: healthy, but {why}"),
-                Ready::Yes => {
-                    let left = (since + self.up_delay).saturating_duration_since(now);
-                    format!("not announced: healthy, up-delay ends in {:.1} s", left.as_secs_f64())
-                }
+                Ready::No(why) => format!("healthy, but {why}"),
+                Ready::Yes => self.waiting(since, now),
             },
-            State::Withdrawing { .. } => format!("being withdrawn: {}", self.obstacle()),
-            State::Down => format!("not announced: {}", self.obstacle()),
-        })
+            State::Withdrawing { .. } | State::Down => self.obstacle(),
+        }
+    }
+
+    fn standing(&self, now: Instant) -> String {
+        if let Some(at) = self.drained_at() {
+            let left = at.saturating_duration_since(now).as_secs_f64();
+            return format!("drained by the administrator, to be withdrawn in {left:.1} s");
+        }
+        match self.closes_at() {
+            None => "every service is up".to_owned(),
+            Some(at) => {
+                let left = at.saturating_duration_since(now).as_secs_f64();
+                format!("{}; down-delay ends in {left:.1} s", self.obstacle())
+            }
+        }
+    }
+
+    fn waiting(&self, since: Instant, now: Instant) -> String {
+        let left = (since + self.timing.up_delay).saturating_duration_since(now).as_secs_f64();
+        match self.damping.and_then(|damping| Some((damping, damping.suppressed_until(now)?))) {
+            None => format!("healthy, up-delay ends in {left:.1} s"),
+            Some((damping, until)) => format!(
+                "healthy, but it came and went too often: suppressed for {:.1} s (penalty {:.0})",
+                until.saturating_duration_since(now).as_secs_f64(),
+                damping.figure(now)
+            ),
+        }
     }
 
     /// The first thing that speaks against the route.

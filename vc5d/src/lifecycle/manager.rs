@@ -11,11 +11,15 @@ use vc5_bgp::speaker::Speaker;
 use vc5_health::Prober;
 use vc5_xdp::OnStop;
 
+use super::admin::AdminDesk;
 use super::publish::unix_now;
 use super::signals::{Signals, Wanted};
+use crate::admin::Target;
 use crate::config::model::{self, Config};
 use crate::config::{self, diff};
-use crate::control::command::{Action, Command, Failure, NamePattern, Outcome, Request};
+use crate::control::command::{
+    Action, AdminAction, Command, Failure, NamePattern, Outcome, Request,
+};
 use crate::control::reply::code;
 use crate::core::CoreRequest;
 use crate::snapshot::{DaemonState, Status};
@@ -36,17 +40,21 @@ pub(super) struct Parts {
 /// Takes commands and signals one by one.
 pub(super) struct Manager {
     parts: Parts,
+    admin: AdminDesk,
 }
 
 impl Manager {
-    pub(super) fn new(parts: Parts) -> Self {
-        Self { parts }
+    /// Reads what an earlier run has left, too.
+    pub(super) async fn new(parts: Parts) -> Self {
+        let admin = AdminDesk::open(&parts.config, parts.core.clone()).await;
+        Self { parts, admin }
     }
 
     /// Applies the first configuration, then works until the daemon shall end; says what the dataplane shall do then.
     pub(super) async fn run(mut self, mut signals: Signals) -> anyhow::Result<OnStop> {
         self.set_peers(None)?;
         self.set_core().await;
+        self.admin.reconfigured(&Arc::clone(&self.parts.config)).await;
         loop {
             tokio::select! {
                 Some(request) = self.parts.commands.recv() => {
@@ -62,6 +70,7 @@ impl Manager {
                         break;
                     }
                 }
+                () = self.admin.next_end() => self.admin.expire().await,
                 wanted = signals.next() => match wanted {
                     Wanted::End => break,
                     Wanted::Reload => tokio::select! {
@@ -100,6 +109,14 @@ impl Manager {
             }
             Command::Protocol { action, names, message } => {
                 self.protocols(action, &names, message.as_deref()).await
+            }
+            Command::Admin { action, target, lasts, reason } => {
+                let config = Arc::clone(&self.parts.config);
+                let outcome = self.admin.command(&config, action, &target, lasts, reason).await?;
+                if let (AdminAction::Enable, Target::Vip(name)) = (action, &target) {
+                    self.switch_vip(name, false).await;
+                }
+                Ok(outcome)
             }
             Command::Down => Ok(Outcome::new(code::SHUTDOWN, "Shutdown requested")),
         }
@@ -173,6 +190,7 @@ impl Manager {
             return Err(failed(format!("{}: {error}{problems}", path.display())));
         }
         self.set_core().await;
+        self.admin.reconfigured(&Arc::clone(&self.parts.config)).await;
         self.parts.running.send_replace(Arc::clone(&self.parts.config));
         Ok(())
     }
@@ -202,7 +220,7 @@ impl Manager {
 
     /// `enable`, `disable`, `restart` of neighbours and VIPs.
     async fn protocols(
-        &self,
+        &mut self,
         action: Action,
         names: &NamePattern,
         message: Option<&str>,
@@ -247,18 +265,25 @@ impl Manager {
         Ok((answer.0, format!("{name}: {}", answer.1)))
     }
 
-    async fn vip(&self, action: Action, name: &str) -> (u16, String) {
+    async fn switch_vip(&self, name: &str, disabled: bool) {
+        let (reply, answer) = oneshot::channel();
+        let request = CoreRequest::Vip { name: name.to_owned(), disabled, reply };
+        if self.parts.core.send(request).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    async fn vip(&mut self, action: Action, name: &str) -> (u16, String) {
         let steps: &[bool] = match action {
             Action::Enable => &[false],
             Action::Disable => &[true],
             Action::Restart => &[true, false],
         };
         for disabled in steps {
-            let (reply, answer) = oneshot::channel();
-            let request = CoreRequest::Vip { name: name.to_owned(), disabled: *disabled, reply };
-            if self.parts.core.send(request).await.is_ok() {
-                let _ = answer.await;
-            }
+            self.switch_vip(name, *disabled).await;
+        }
+        if action == Action::Enable {
+            self.admin.enable(&Target::Vip(name.to_owned())).await;
         }
         match action {
             Action::Enable => (code::ENABLED, format!("{name}: enabled")),

@@ -1,5 +1,6 @@
 //! From start to end: what is begun in which order, what a reload does, and what is left behind.
 
+mod admin;
 mod manager;
 mod publish;
 mod signals;

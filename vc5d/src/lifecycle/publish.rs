@@ -57,7 +57,9 @@ impl Publisher {
         });
         let (peers, routes) =
             translate::bgp_view(&self.speaker.snapshot(), &config, Instant::now());
-        Snapshot { status, peers, routes, vips, dataplane }
+        let history = Arc::clone(&view.history);
+        let changes = view.changes.clone();
+        Snapshot { status, peers, routes, vips, dataplane, history, changes }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::config::model::{self, Config};
 use crate::control::{self, Shared};
 use crate::core::{Core, CoreRequest, Parts, State, View};
 use crate::telemetry::{self, Metrics};
-use crate::{config, preflight, translate};
+use crate::{agent, config, preflight, signal, translate};
 
 /// Commands from control sockets that may wait for the manager.
 const COMMAND_QUEUE: usize = 64;
@@ -37,6 +37,7 @@ struct Sockets {
     control: UnixListener,
     control_file: SocketFile,
     metrics: Option<TcpListener>,
+    agent: agent::Doors,
 }
 
 /// The libraries, started.
@@ -116,7 +117,8 @@ async fn bind(config: &Config) -> anyhow::Result<Sockets> {
         })?),
         None => None,
     };
-    Ok(Sockets { control, control_file, metrics })
+    let agent = agent::Doors::bind(&config.agent).await?;
+    Ok(Sockets { control, control_file, metrics, agent })
 }
 
 /// Starts the libraries one after another; takes back what stands when a later one fails.
@@ -219,9 +221,18 @@ async fn serve(
     let control = tokio::spawn(control::serve(sockets.control, shared, hung_up));
     sockets.control_file.leave_to_server();
     if let Some(listener) = sockets.metrics {
-        tokio::spawn(telemetry::serve(listener, metrics, snapshot, stopped));
+        tokio::spawn(telemetry::serve(listener, Arc::clone(&metrics), snapshot, stopped.clone()));
     }
 
+    tokio::spawn(signal::path::watch(running.subscribe(), core_requests.clone()));
+    tokio::spawn(signal::file::watch(running.subscribe(), core_requests.clone()));
+    if let Some(dataplane) = engines.dataplane.as_ref().map(Arc::downgrade) {
+        let core = core_requests.clone();
+        tokio::spawn(signal::passive::watch(dataplane, running.subscribe(), core));
+    }
+    let agent =
+        agent::serve(sockets.agent, running.subscribe(), core_requests.clone(), metrics, stopped);
+    let agent = tokio::spawn(agent);
     let manager = Manager::new(ManagerParts {
         running,
         config: Arc::clone(&config),
@@ -230,7 +241,8 @@ async fn serve(
         core: core_requests.clone(),
         commands: command_queue,
         status,
-    });
+    })
+    .await;
     let ended = tokio::select! {
         ended = manager.run(signals) => {
             let (done, withdrawn) = oneshot::channel();
@@ -255,6 +267,7 @@ async fn serve(
     // The control socket keeps another daemon from starting until nothing of this one is left.
     let _ = hang_up.send(true);
     let _ = control.await;
+    let _ = agent.await;
     tracing::info!(target: "vc5d", "stopped");
     ended.map(drop)
 }

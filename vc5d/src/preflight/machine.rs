@@ -16,43 +16,43 @@ use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 /// An interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) index: u32,
-    pub(super) name: String,
-    pub(super) up: bool,
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) up: bool,
     /// Whether packets can pass: up, and so is what is below.
-    pub(super) running: bool,
-    pub(super) loopback: bool,
+    pub(crate) running: bool,
+    pub(crate) loopback: bool,
     /// The interface that this one is stacked on, as a VLAN is.
-    pub(super) lower: Option<u32>,
+    pub(crate) lower: Option<u32>,
     /// The VLAN that it is on that one by a customer tag (IEEE 802.1Q).
-    pub(super) vlan: Option<u16>,
+    pub(crate) vlan: Option<u16>,
     /// The bond or bridge that this one is a port of.
-    pub(super) controller: Option<u32>,
+    pub(crate) controller: Option<u32>,
 }
 
 /// An address of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Address {
-    pub(super) link: u32,
+pub(crate) struct Address {
+    pub(crate) link: u32,
     /// The host's own address.
-    pub(super) local: IpAddr,
+    pub(crate) local: IpAddr,
     /// The connected subnet.
-    pub(super) subnet: IpNet,
+    pub(crate) subnet: IpNet,
 }
 
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Machine {
-    pub(super) links: Vec<Link>,
-    pub(super) addresses: Vec<Address>,
+pub(crate) struct Machine {
+    pub(crate) links: Vec<Link>,
+    pub(crate) addresses: Vec<Address>,
     /// The effective capabilities, a bit for each.
-    pub(super) capabilities: u64,
+    pub(crate) capabilities: u64,
 }
 
 impl Machine {
     /// Asks the kernel about the network namespace and the permissions of this process.
-    pub(super) fn read() -> io::Result<Self> {
+    pub(crate) fn read() -> io::Result<Self> {
         let mut requests = Requests::open()?;
         let links = requests.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
         let addresses =
@@ -76,18 +76,18 @@ impl Machine {
         })
     }
 
-    pub(super) fn link(&self, index: u32) -> Option<&Link> {
+    pub(crate) fn link(&self, index: u32) -> Option<&Link> {
         self.links.iter().find(|link| link.index == index)
     }
 
     /// The interface that holds an address.
-    pub(super) fn holder(&self, address: IpAddr) -> Option<&Link> {
+    pub(crate) fn holder(&self, address: IpAddr) -> Option<&Link> {
         let found = self.addresses.iter().find(|held| held.local == address)?;
         self.link(found.link)
     }
 
     /// The interface whose connected subnet holds an address: the longest prefix wins, as in routing.
-    pub(super) fn connected(&self, address: IpAddr) -> Option<&Link> {
+    pub(crate) fn connected(&self, address: IpAddr) -> Option<&Link> {
         self.addresses
             .iter()
             .filter(|held| held.subnet.contains(&address))
@@ -98,11 +98,11 @@ impl Machine {
     }
 
     /// Whether an interface has a connected subnet with an address.
-    pub(super) fn is_connected(&self, link: &Link, address: IpAddr) -> bool {
+    pub(crate) fn is_connected(&self, link: &Link, address: IpAddr) -> bool {
         self.addresses.iter().any(|held| held.link == link.index && held.subnet.contains(&address))
     }
 
-    pub(super) fn may(&self, capability: u32) -> bool {
+    pub(crate) fn may(&self, capability: u32) -> bool {
         self.capabilities >> capability & 1 == 1
     }
 }

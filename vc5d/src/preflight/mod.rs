@@ -1,9 +1,10 @@
 //! What depends on the machine: whether a valid configuration can work on this host as it is now.
 //!
-//! Everything is only looked at, nothing is changed. [`machine`] asks the kernel, [`rules`] and
-//! [`reach`] judge, and [`sockets`] tries the addresses of the daemon's own services.
+//! Everything is only looked at, nothing is changed. [`machine`] asks the kernel, [`rules`], [`checks`]
+//! and [`reach`] judge, and [`sockets`] tries the addresses of the daemon's own services.
 
-mod machine;
+mod checks;
+pub(crate) mod machine;
 mod reach;
 mod rules;
 mod sockets;
@@ -38,7 +39,11 @@ pub async fn check(config: &Config, when: When) -> Result<Vec<String>, Errors> {
     // The kernel answers netlink requests at once, but a large host has much to tell.
     let machine = tokio::task::spawn_blocking(Machine::read).await;
     let mut findings = match machine {
-        Ok(Ok(machine)) => rules::examine(config, &machine),
+        Ok(Ok(machine)) => {
+            let mut findings = rules::examine(config, &machine);
+            findings.errors.extend(checks::examine(config, &machine));
+            findings
+        }
         Ok(Err(error)) => failed(&error),
         Err(error) => failed(&error),
     };

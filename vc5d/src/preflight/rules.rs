@@ -14,7 +14,15 @@ pub(super) fn examine(config: &Config, machine: &Machine) -> Findings {
     let mut findings = Findings::default();
     let pools = used_pools(config);
     permissions(config, &pools, machine, &mut findings);
-    if config.dataplane.mode != DataplaneMode::Off {
+    if config.dataplane.mode == DataplaneMode::Off {
+        let blind = pools.values().filter(|pool| pool.outliers.is_some());
+        findings.warnings.extend(blind.map(|pool| {
+            let name = &pool.name;
+            format!(
+                "pool.{name}.outliers: there is no traffic to look at with dataplane.mode = \"off\""
+            )
+        }));
+    } else {
         interfaces(config, machine, &mut findings);
     }
     for pool in pools.values().filter(|pool| pool.probe == ProbePath::Dsr) {
@@ -33,7 +41,8 @@ pub(super) fn examine(config: &Config, machine: &Machine) -> Findings {
 /// The pools that services use; no packet goes to the others.
 fn used_pools(config: &Config) -> BTreeMap<&str, &Pool> {
     let services = config.vips.values().flat_map(|vip| &vip.services);
-    let names: BTreeSet<&str> = services.map(|service| service.pool.as_str()).collect();
+    let pools = services.flat_map(|service| config.pool_and_backup(&service.pool));
+    let names: BTreeSet<&str> = pools.map(|pool| pool.name.as_str()).collect();
     let pools = config.pools.values().map(|pool| (pool.name.as_str(), pool));
     pools.filter(|(name, _)| names.contains(name)).collect()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::machine::{Address, Link, Machine};
-use super::{Findings, When, check, rules};
+use super::{Findings, When, check, checks, rules};
 use crate::config::{Config, parse};
 
 const CAP_BPF: u64 = 1 << 39;
@@ -194,6 +194,35 @@ fn permissions_are_asked_for_what_is_used() {
         let config = config(mode, "[\"eth0\"]", probe, "10.1.10.10");
         assert_eq!(rules::examine(&config, &host), findings(errors, &[]), "{mode} {probe}");
     }
+}
+
+#[test]
+fn checks_of_services_need_their_permission_and_their_program() {
+    let check = |name: &str, keys: &str| format!("[check.{name}]\n{keys}\n");
+    let text = [
+        check("ping", "type = \"icmp\""),
+        check("unused", "type = \"exec\"\ncommand = [\"/nonexistent/b\"]"),
+        check("gone", "type = \"exec\"\ncommand = [\"/nonexistent/a\"]"),
+        check("text", "type = \"exec\"\ncommand = [\"/etc/passwd\"]"),
+        check("place", "type = \"exec\"\ncommand = [\"/etc\"]"),
+        check("good", "type = \"exec\"\ncommand = [\"/bin/sh\"]"),
+        "[router]\nid = \"192.0.2.1\"\nas = 65001\n[dataplane]\nmode = \"off\"\n\
+         [pool.web]\nbackends = [\"10.1.10.10\"]\n[vip.www]\naddresses = [\"192.168.101.1\"]\n\
+         service = [{ port = 80, pool = \"web\", checks = [\"ping\", \"gone\", \"text\", \"place\", \"good\"] }]\n"
+            .to_owned(),
+    ]
+    .concat();
+    let config = parse(&text, Path::new("vc5.toml")).unwrap_or_else(|errors| panic!("{errors}"));
+    let missing = [
+        "check.gone.command: cannot run /nonexistent/a: No such file or directory (os error 2)",
+        "check.place.command: /etc is not a file",
+        "check.text.command: /etc/passwd is not executable: `chmod +x /etc/passwd`",
+    ];
+    let raw = Machine { capabilities: 1 << 13, ..host() };
+    assert_eq!(checks::examine(&config, &raw), missing);
+    let ping = "check.ping.type: no permission for echo requests: run as root or with CAP_NET_RAW";
+    let [gone, place, text] = missing;
+    assert_eq!(checks::examine(&config, &host()), [gone, ping, place, text]);
 }
 
 fn run(future: impl Future<Output = ()>) {

@@ -6,7 +6,8 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 
 use super::table::{self, Def, Kind};
 use crate::snapshot::{
-    Backend, BackendState, Dataplane, Peer, Service, Snapshot, Status, Traffic, Vip, VipState,
+    Backend, BackendState, Dataplane, Off, Peer, Service, Snapshot, Stand, Status, Subject,
+    Traffic, Vip, VipState,
 };
 
 const PEER_STATES: [&str; 6] =
@@ -19,6 +20,9 @@ const VIP_STATES: [(&str, VipState); 5] = [
     ("withdrawing", VipState::Withdrawing),
     ("disabled", VipState::Disabled),
 ];
+
+const ADMIN_STATES: [(&str, Option<Off>); 3] =
+    [("enabled", None), ("drain", Some(Off::Drain)), ("disabled", Some(Off::Disabled))];
 
 const BACKEND_STATES: [(&str, BackendState); 5] = [
     ("unknown", BackendState::Unknown),
@@ -35,7 +39,8 @@ pub fn families(snapshot: &Snapshot, now: f64) -> Vec<MetricFamily> {
     status(&mut samples, &snapshot.status);
     snapshot.peers.values().for_each(|one| peer(&mut samples, one, now));
     routes(&mut samples, snapshot);
-    snapshot.vips.iter().for_each(|one| vip(&mut samples, one));
+    history(&mut samples, snapshot);
+    snapshot.vips.iter().for_each(|one| vip(&mut samples, one, now));
     if let Some(dataplane) = &snapshot.dataplane {
         self::dataplane(&mut samples, dataplane);
     }
@@ -159,11 +164,43 @@ fn routes(samples: &mut Samples, snapshot: &Snapshot) {
     }
 }
 
-fn vip(samples: &mut Samples, vip: &Vip) {
+fn history(samples: &mut Samples, snapshot: &Snapshot) {
+    for subject in Subject::ALL {
+        let count = snapshot.changes.get(&subject).copied().unwrap_or_default();
+        samples.count(&table::CHANGES, &[subject.word()], count);
+    }
+    samples.count(&table::HISTORY, &[], snapshot.history.len() as u64);
+}
+
+/// What decides about the route of a VIP, and what goes out with it.
+fn gate(samples: &mut Samples, labels: [&str; 2], vip: &Vip, now: f64) {
+    samples.states(&table::VIP_ADMIN, &labels, &ADMIN_STATES, &vip.off);
+    if let Some(until) = vip.admin.as_ref().and_then(|word| word.until) {
+        samples.add(&table::VIP_ADMIN_UNTIL, &labels, until);
+    }
+    samples.count(&table::VIP_FLAPS, &labels, vip.flaps);
+    if let Some(damping) = &vip.damping {
+        samples.add(&table::VIP_PENALTY, &labels, damping.penalty_at(now));
+        let suppressed = damping.suppressed_until.is_some_and(|until| until > now);
+        samples.flag(&table::VIP_SUPPRESSED, &labels, suppressed);
+    }
+    samples.add(&table::VIP_CAPACITY, &labels, f64::from(vip.capacity.percent) / 100.0);
+    let told = vip.told.as_ref();
+    samples.flag(&table::VIP_DRAINING, &labels, told.is_some_and(|told| told.draining));
+    if let Some(percent) = told.and_then(|told| told.percent) {
+        samples.add(&table::VIP_TOLD, &labels, f64::from(percent) / 100.0);
+    }
+    if let Some(bandwidth) = told.and_then(|told| told.link_bandwidth) {
+        samples.add(&table::VIP_BANDWIDTH, &labels, bandwidth.into());
+    }
+}
+
+fn vip(samples: &mut Samples, vip: &Vip, now: f64) {
     let address = vip.address.to_string();
     let labels = [vip.name.as_str(), &address];
     samples.flag(&table::VIP_UP, &labels, vip.state == VipState::Up);
     samples.states(&table::VIP_STATE, &labels, &VIP_STATES, &vip.state);
+    gate(samples, labels, vip, now);
     let defs = [&table::VIP_PACKETS, &table::VIP_BYTES, &table::VIP_FLOWS, &table::VIP_FLAGS];
     samples.traffic(defs, &labels, vip.traffic);
     for one in &vip.services {
@@ -176,6 +213,8 @@ fn service(samples: &mut Samples, vip: [&str; 2], service: &Service) {
     let port = service.ports.to_string();
     let labels = [name, address, port.as_str(), service.protocol.as_str()];
     samples.flag(&table::SERVICE_UP, &labels, service.up);
+    samples.flag(&table::SERVICE_PANIC, &labels, service.panic);
+    samples.flag(&table::SERVICE_ON_BACKUP, &labels, service.on_backup);
     samples.add(&table::SERVICE_HEALTHY, &labels, service.healthy.into());
     samples.add(&table::SERVICE_NEED, &labels, service.need.into());
     let defs = [
@@ -186,16 +225,20 @@ fn service(samples: &mut Samples, vip: [&str; 2], service: &Service) {
     ];
     samples.traffic(defs, &labels, service.traffic);
     for one in &service.backends {
-        backend(samples, labels, one);
+        let used = !one.backup || service.on_backup;
+        backend(samples, labels, one, used);
     }
 }
 
-fn backend(samples: &mut Samples, service: [&str; 4], backend: &Backend) {
+fn backend(samples: &mut Samples, service: [&str; 4], backend: &Backend, used: bool) {
     let [name, address, port, protocol] = service;
     let own = backend.address.to_string();
     let labels = [name, address, port, protocol, own.as_str()];
-    samples.flag(&table::BACKEND_UP, &labels, backend.state == BackendState::Up);
+    samples.flag(&table::BACKEND_UP, &labels, used && backend.state == BackendState::Up);
     samples.states(&table::BACKEND_STATE, &labels, &BACKEND_STATES, &backend.state);
+    if let Some(until) = backend.admin.as_ref().and_then(|word| word.until) {
+        samples.add(&table::BACKEND_ADMIN_UNTIL, &labels, until);
+    }
     samples.add(&table::BACKEND_WEIGHT, &labels, backend.weight.into());
     samples.add(&table::BACKEND_SLOTS, &labels, backend.ring_slots.into());
     let defs = [
@@ -205,6 +248,12 @@ fn backend(samples: &mut Samples, service: [&str; 4], backend: &Backend) {
         &table::BACKEND_FLAGS,
     ];
     samples.traffic(defs, &labels, backend.traffic);
+    samples.flag(&table::PATH_LOST, &labels, backend.path_lost.is_some());
+    for report in &backend.reports {
+        let source = report.source.to_string();
+        let labels = [name, address, port, protocol, own.as_str(), source.as_str()];
+        samples.flag(&table::REPORT, &labels, report.state == Stand::Up);
+    }
     for (check, result) in &backend.checks {
         let labels = [name, address, port, protocol, own.as_str(), check];
         if let Some(up) = result.up {

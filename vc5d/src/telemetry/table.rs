@@ -53,6 +53,10 @@ metrics! {
     RELOADS: Counter "vc5_reloads_total" &["result"],
         "Reloads of the configuration by result: ok or failed";
 
+    CHANGES: Counter "vc5_changes_total" &["subject"],
+        "Changes told by show history since the start, by what changed";
+    HISTORY: Gauge "vc5_history_events" &[], "Changes that are kept for show history";
+
     PEER_ENABLED: Gauge "vc5_peer_enabled" PEER, "0 when the neighbour is disabled, else 1";
     PEER_ESTABLISHED: Gauge "vc5_peer_established" PEER,
         "1 when the session with the neighbour is Established, else 0";
@@ -79,6 +83,24 @@ metrics! {
     VIP_UP: Gauge "vc5_vip_up" VIP, "1 when the VIP is announced, else 0";
     VIP_STATE: Gauge "vc5_vip_state" &["vip", "address", "state"],
         "1 for the state of the VIP's gate, 0 for the others";
+    VIP_ADMIN: Gauge "vc5_vip_admin_state" &["vip", "address", "state"],
+        "1 for what the administrator has made of the VIP, 0 for the others";
+    VIP_ADMIN_UNTIL: Gauge "vc5_vip_admin_until_seconds" VIP,
+        "Unix time at which the administrator's word on the VIP ends by itself; absent without";
+    VIP_DRAINING: Gauge "vc5_vip_draining" VIP,
+        "1 while the VIP is announced with GRACEFUL_SHUTDOWN, else 0";
+    VIP_FLAPS: Counter "vc5_vip_flaps_total" VIP,
+        "Withdrawals of the VIP that health or the dataplane caused";
+    VIP_PENALTY: Gauge "vc5_vip_damping_penalty" VIP,
+        "Penalty of flap damping; absent without damping";
+    VIP_SUPPRESSED: Gauge "vc5_vip_suppressed" VIP,
+        "1 while flap damping keeps the VIP from being announced, else 0; absent without damping";
+    VIP_CAPACITY: Gauge "vc5_vip_capacity_ratio" VIP,
+        "Healthy part of the VIP's capacity, 0 to 1, of the service that has the least";
+    VIP_TOLD: Gauge "vc5_vip_told_ratio" VIP,
+        "The part that routers are told of; absent where they are told none";
+    VIP_BANDWIDTH: Gauge "vc5_vip_link_bandwidth_bytes" VIP,
+        "Bytes per second of the link bandwidth community; absent where none is sent";
     VIP_PACKETS: Counter "vc5_vip_packets_total" VIP, "Packets forwarded for the VIP";
     VIP_BYTES: Counter "vc5_vip_bytes_total" VIP, "Bytes forwarded for the VIP";
     VIP_FLOWS: Counter "vc5_vip_flows_total" VIP, "New flows of the VIP";
@@ -87,6 +109,10 @@ metrics! {
 
     SERVICE_UP: Gauge "vc5_service_up" SERVICE,
         "1 when at least as many backends as needed are healthy, else 0";
+    SERVICE_PANIC: Gauge "vc5_service_panic" SERVICE,
+        "1 while too few backends are up to be believed and the last good ones are used on, else 0";
+    SERVICE_ON_BACKUP: Gauge "vc5_service_on_backup" SERVICE,
+        "1 while the backup pool helps out, else 0";
     SERVICE_HEALTHY: Gauge "vc5_service_healthy" SERVICE, "Backends healthy and enabled";
     SERVICE_NEED: Gauge "vc5_service_need" SERVICE, "Backends needed";
     SERVICE_PACKETS: Counter "vc5_service_packets_total" SERVICE,
@@ -101,6 +127,8 @@ metrics! {
     BACKEND_STATE: Gauge "vc5_backend_state"
         &["vip", "address", "port", "protocol", "backend", "state"],
         "1 for the state of the backend, 0 for the others";
+    BACKEND_ADMIN_UNTIL: Gauge "vc5_backend_admin_until_seconds" BACKEND,
+        "Unix time at which the administrator's word on the backend ends by itself; absent without";
     BACKEND_WEIGHT: Gauge "vc5_backend_weight" BACKEND, "Weight of the backend in the ring";
     BACKEND_SLOTS: Gauge "vc5_backend_ring_slots" BACKEND,
         "Slots of the ring that the backend holds, of 65536";
@@ -113,6 +141,11 @@ metrics! {
         "TCP segments of the backend by flag: syn, fin or rst";
     CHECK_UP: Gauge "vc5_backend_check_up" CHECK,
         "Verdict of the check after rise and fall: 1 up, 0 down; absent while undecided";
+    REPORT: Gauge "vc5_backend_report"
+        &["vip", "address", "port", "protocol", "backend", "source"],
+        "What is said of the backend: 1 up, 0 down or to drain; absent while the source says nothing";
+    PATH_LOST: Gauge "vc5_backend_path_lost" BACKEND,
+        "1 when this node's own path to the backend is lost or just back, so that its verdict is held, else 0";
     PROBE_DURATION: Gauge "vc5_backend_probe_duration_seconds" CHECK,
         "How long the last probe took";
     PROBES: Counter "vc5_backend_probes_total"
@@ -138,5 +171,7 @@ metrics! {
 
     WITHDRAW_SECONDS: Histogram "vc5_withdraw_seconds" &[],
         "Time from the verdict that brings a VIP down to its withdrawal on the wire";
+    AGENT_REPORTS: Counter "vc5_agent_reports_total" &["result"],
+        "What services reported or asked by the agent's input, by result: taken or refused";
     PROBE_SECONDS: Histogram "vc5_probe_seconds" &["check"], "Time that probes took";
 }

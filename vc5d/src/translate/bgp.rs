@@ -9,6 +9,7 @@ use vc5_bgp::wire::{Community, Family};
 use crate::config::model::{
     BgpProtocol, Channel, Config, Filter, FilterAction, FilterRule, RouteSource, Router,
 };
+use crate::core::Advert;
 
 /// `[router]`
 pub fn speaker(router: &Router) -> SpeakerConfig {
@@ -20,13 +21,23 @@ pub fn peers(config: &Config) -> Vec<PeerConfig> {
     config.bgp.values().map(|protocol| peer(config, protocol)).collect()
 }
 
-/// The route of a VIP. Its name goes along, so that filters can ask for it.
-pub fn local_route(address: IpAddr, name: &str) -> LocalRoute {
+/// The route of a VIP. Its name goes along, so that filters can ask for it. What its state says wins over what filters
+/// set. One that is drained asks routers to prefer others (RFC 8326 section 4).
+pub fn local_route(address: IpAddr, advert: &Advert) -> LocalRoute {
+    let drained = advert.draining.then_some(Community::GRACEFUL_SHUTDOWN);
+    let communities = advert.communities.iter().copied().map(Community);
     LocalRoute {
         prefix: IpNet::from(address),
         med: None,
         communities: Vec::new(),
-        tag: Some(name.to_owned()),
+        tag: Some(advert.name.clone()),
+        last: Changes {
+            med: advert.med,
+            local_pref: advert.local_pref,
+            add_communities: drained.into_iter().chain(communities).collect(),
+            add_extended_communities: advert.bandwidth_community().into_iter().collect(),
+            ..Changes::default()
+        },
     }
 }
 

@@ -1,4 +1,4 @@
-use vc5_health::{Check, CheckKind, Probe, ProbeKey, ProbePath, ProberConfig};
+use vc5_health::{Probe, ProbeKey, ProbePath, ProberConfig};
 
 use crate::config::model::{self, AdminState, Config, ProbeSettings};
 use crate::core::service_label;
@@ -24,14 +24,15 @@ pub fn probes(config: &Config) -> Vec<Probe> {
         for (address, service) in
             vip.addresses.iter().flat_map(|a| vip.services.iter().map(move |s| (*a, s)))
         {
-            let Some(pool) = config.pools.get(&service.pool) else { continue };
-            let path = match pool.probe {
-                model::ProbePath::Dsr => ProbePath::Dsr,
-                model::ProbePath::Direct => ProbePath::Direct,
-                model::ProbePath::Local => ProbePath::Local,
-            };
-            let asked = pool.backends_for(address).filter(|b| b.state != AdminState::Disabled);
-            for backend in asked {
+            let pools = config.pool_and_backup(&service.pool);
+            let backends =
+                pools.flat_map(|pool| pool.backends_for(address).map(move |b| (pool, b)));
+            for (pool, backend) in backends.filter(|(_, b)| b.state != AdminState::Disabled) {
+                let path = match pool.probe {
+                    model::ProbePath::Dsr => ProbePath::Dsr,
+                    model::ProbePath::Direct => ProbePath::Direct,
+                    model::ProbePath::Local => ProbePath::Local,
+                };
                 for check in service.checks.iter().filter_map(|name| config.checks.get(name)) {
                     let Some(port) = check.port_for(service.ports) else { continue };
                     let key = ProbeKey {
@@ -41,31 +42,12 @@ pub fn probes(config: &Config) -> Vec<Probe> {
                         service: service_label(service.ports, service.protocol),
                         check: check.name.clone(),
                     };
-                    probes.push(Probe { key, path, ttl: pool.ttl, check: translate(check) });
+                    probes.push(Probe { key, path, ttl: pool.ttl, check: check.check.clone() });
                 }
             }
         }
     }
     probes
-}
-
-fn translate(check: &model::Check) -> Check {
-    let kind = match &check.kind {
-        model::CheckKind::Tcp => CheckKind::Tcp,
-        model::CheckKind::Http { host, path, method, expect } => CheckKind::Http {
-            host: host.clone(),
-            path: path.clone(),
-            method: method.clone(),
-            expect: expect.clone(),
-        },
-    };
-    Check {
-        kind,
-        interval: check.interval,
-        timeout: check.timeout,
-        rise: check.rise,
-        fall: check.fall,
-    }
 }
 
 #[cfg(test)]

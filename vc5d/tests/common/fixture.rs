@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use vc5_xdp::Ports;
 
 use super::snapshot::{
-    Backend, BackendState, CheckResult, DaemonState, Dataplane, Interface, Leaving, Peer,
-    PeerChannel, PeerCounters, PeerSession, Route, RouteChanges, Service, Snapshot, Status,
-    Traffic, Vip, VipState,
+    Backend, BackendState, Capacity, CheckFailure, CheckResult, DaemonState, Damping, Dataplane,
+    Event, History, Interface, Leaving, Off, Peer, PeerChannel, PeerCounters, PeerSession, Report,
+    Route, RouteChanges, Service, Snapshot, Source, Stand, Status, Subject, Told, Traffic, Vip,
+    VipState, Word,
 };
 
 /// The present of this picture: 2026-11-24 09:00:00 UTC.
@@ -33,6 +34,8 @@ pub(crate) fn snapshot() -> Snapshot {
         routes: routes(),
         vips: vips(),
         dataplane: Some(dataplane()),
+        history: history(),
+        changes: [(Subject::Route, 1), (Subject::Backend, 2)].into(),
     }
 }
 
@@ -191,15 +194,21 @@ fn check(up: Option<bool>, ok: Option<bool>, diagnostic: &str) -> CheckResult {
         at: if probed { NOW - 1.5 } else { 0.0 },
         passed: if ok == Some(true) { 300 } else { 0 },
         failed: if ok == Some(false) { 42 } else { 0 },
+        last_failure: (ok == Some(false))
+            .then(|| CheckFailure { at: NOW - 1.5, diagnostic: diagnostic.into() }),
     }
 }
 
 fn backend(address: &str, state: BackendState, result: CheckResult) -> Backend {
     Backend {
         address: address.parse().unwrap(),
+        backup: false,
         weight: 1,
         state,
+        admin: None,
         since: NOW - 900.0,
+        reports: Vec::new(),
+        path_lost: None,
         checks: [("alive".into(), result)].into(),
         mac: Some("02:00:00:00:00:0a".into()),
         path: Some("eth0, subnet 10.1.10.0/24".into()),
@@ -213,17 +222,31 @@ fn total() -> Traffic {
 }
 
 fn service(ports: Ports, protocol: &str, backends: Vec<Backend>) -> Service {
-    let healthy = backends.iter().filter(|backend| backend.state == BackendState::Up).count();
+    let counts = |backend: &&Backend| !backend.backup && backend.state == BackendState::Up;
+    let healthy = backends.iter().filter(counts).count();
     Service {
         ports,
         protocol: protocol.into(),
+        backup: None,
+        on_backup: false,
         pool: "web".into(),
         up: healthy > 0,
         need: 1,
+        gating: true,
+        panic: false,
         healthy: healthy as u32,
         since: NOW - 800.0,
         backends,
         traffic: total(),
+    }
+}
+
+fn word() -> Word {
+    Word {
+        state: Off::Drain,
+        reason: Some("kernel upgrade".into()),
+        since: NOW - 900.0,
+        until: Some(NOW + 900.0),
     }
 }
 
@@ -237,19 +260,47 @@ fn vips() -> Vec<Vip> {
             BackendState::Down,
             check(Some(false), Some(false), "connection refused"),
         ),
+        Backend { backup: true, ..backend("10.1.10.20", BackendState::Up, good()) },
     ];
     let fresh = Backend {
         mac: None,
+        reports: vec![Report {
+            source: Source::Agent,
+            state: Stand::Up,
+            weight: Some(5),
+            reason: Some("warming up".into()),
+            since: NOW - 60.0,
+        }],
         ..backend("10.1.10.13", BackendState::Unknown, check(None, None, ""))
     };
-    let drained = backend("10.1.10.14", BackendState::Draining, good());
+    let drained =
+        Backend { admin: Some(word()), ..backend("10.1.10.14", BackendState::Draining, good()) };
     let off = backend("2001:db8:10::15", BackendState::Disabled, good());
     let vip = |name: &str, address: &str, state, reason: &str, services| Vip {
         name: name.into(),
+        group: None,
         address: address.parse().unwrap(),
         state,
         since: NOW - 700.0,
         reason: reason.into(),
+        admin: None,
+        off: None,
+        flaps: 2,
+        damping: Some(Damping {
+            penalty: 1500.0,
+            at: NOW - 60.0,
+            half_life: 60.0,
+            suppress: 2000,
+            suppressed_until: None,
+        }),
+        capacity: Capacity { weight: 2, full: 3, percent: 66 },
+        told: (state == VipState::Up).then(|| Told {
+            percent: Some(66),
+            link_bandwidth: Some(250_000.0),
+            med: Some(200),
+            communities: vec!["65000:66".into()],
+            ..Told::default()
+        }),
         services,
         traffic: total(),
     };
@@ -266,16 +317,53 @@ fn vips() -> Vec<Vip> {
             "192.168.101.1",
             VipState::Up,
             "all services are up",
-            vec![service(Ports::One(80), "tcp", web)],
+            vec![Service { backup: Some("spare".into()), ..service(Ports::One(80), "tcp", web) }],
         ),
-        vip(
-            "www",
-            "2001:db8:101::1",
-            VipState::Waiting,
-            "up-delay ends in 3 s",
-            vec![service(Ports::Range(8000, 8099), "tcp", vec![off])],
-        ),
+        Vip {
+            off: Some(Off::Drain),
+            admin: Some(word()),
+            ..vip(
+                "www",
+                "2001:db8:101::1",
+                VipState::Waiting,
+                "up-delay ends in 3 s",
+                vec![service(Ports::Range(8000, 8099), "tcp", vec![off])],
+            )
+        },
     ]
+}
+
+/// A backend fails and one VIP goes with it; then all is well again.
+fn history() -> History {
+    let event = |number, subject, from, to, cause: &str| Event {
+        number,
+        at: NOW - 1000.0 + number as f64 / 8.0,
+        subject,
+        vip: "www".into(),
+        vip_address: "192.168.101.1".parse().unwrap(),
+        service: matches!(subject, Subject::Backend | Subject::Service).then(|| "80/tcp".into()),
+        backend: (subject == Subject::Backend).then(|| "10.1.10.12".parse().unwrap()),
+        from,
+        to,
+        cause: cause.into(),
+    };
+    let refused = "0 of 3 backends up and needs 1 (10.1.10.12: connection refused)";
+    let service = format!("service 80/tcp has {refused}");
+    let other = Event {
+        vip: "dns".into(),
+        vip_address: "192.168.101.53".parse().unwrap(),
+        ..event(1, Subject::Route, "absent", "down", "a new VIP is down")
+    };
+    let events = [
+        other,
+        event(2, Subject::Backend, "up", "down", "check alive: connection refused"),
+        event(3, Subject::Service, "up", "down", refused),
+        event(4, Subject::Vip, "up", "down", &service),
+        event(5, Subject::Route, "announced", "withdrawing", &service),
+        event(6, Subject::Route, "withdrawing", "down", "the withdrawal is on the wire"),
+        event(7, Subject::Route, "waiting", "announced", "every service is up"),
+    ];
+    events.into_iter().map(std::sync::Arc::new).collect()
 }
 
 fn dataplane() -> Dataplane {

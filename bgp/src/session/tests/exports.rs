@@ -218,6 +218,36 @@ fn what_the_policy_sets_is_sent() {
     assert_eq!(sent.as_path.to_string(), "", "nothing is prepended inside");
 }
 
+/// What the owner says last of its own route wins over the policy, which still decides whether it goes out at all.
+#[test]
+fn what_the_owner_says_last_wins_over_the_policy() {
+    let bandwidth: ExtendedCommunity = "generic:0x4004fde8:0x4cee6b28".parse().unwrap();
+    let last = Changes {
+        med: Some(7),
+        local_pref: Some(0),
+        add_extended_communities: vec![bandwidth],
+        ..Changes::default()
+    };
+    let mut policy = Policy::all();
+    policy.rules.push(Rule {
+        set: Changes { med: Some(33), local_pref: Some(200), ..Changes::default() },
+        ..Rule::always(Then::Accept)
+    });
+    let route = Route {
+        origin: Origin::Local { tag: None, last: Some(Arc::new(last)) },
+        ..learned(true, Attributes::default(), third_party())
+    };
+    let mut outside = session(&THEM, policy.clone(), &[]);
+    let (sent, ..) = exported(&mut outside, "203.0.113.0/24", &route).unwrap();
+    assert_eq!((sent.med, sent.local_pref), (Some(7), None));
+    assert_eq!(sent.extended_communities, [bandwidth]);
+    let (sent, ..) =
+        exported(&mut session(&INSIDE, policy, &[]), "203.0.113.0/24", &route).unwrap();
+    assert_eq!((sent.med, sent.local_pref), (Some(7), Some(0)));
+    let mut none = session(&THEM, Policy::none(), &[]);
+    assert_eq!(exported(&mut none, "203.0.113.0/24", &route), None);
+}
+
 /// RFC 1997.
 #[test]
 fn well_known_communities_of_learned_routes() {

@@ -42,7 +42,7 @@ pub(super) fn config(remote: &LocalSpeaker) -> PeerConfig {
 
 pub(super) fn route(med: u32) -> Route {
     Route {
-        origin: Origin::Local { tag: None },
+        origin: Origin::local(),
         attributes: Arc::new(Attributes { med: Some(med), ..Attributes::default() }),
         next_hop: None,
         path_id: 0,

@@ -18,7 +18,7 @@ pub struct ExtendedCommunity(pub [u8; 8]);
 pub struct LinkBandwidth {
     /// Passed on beyond the AS. The draft's original form is not.
     pub transitive: bool,
-    /// The AS that attached it, the low 16 bits only where it has more.
+    /// The AS that attached it; AS_TRANS (23456) where its number has more than 16 bits.
     pub asn: u16,
     /// Octets per second, not negative and finite.
     pub bytes_per_second: f32,

@@ -21,7 +21,8 @@ pub use self::ledger::{Backend, Ledger, MacRule, Standing};
 pub use self::machine::{Machine, Pace};
 pub use self::report::{Report, Violation};
 pub use self::rng::Rng;
-pub use self::wire::{Entry, Wire};
+pub use self::wire::Wire;
+pub use super::netns::Entry;
 
 use std::net::IpAddr;
 

@@ -2,13 +2,13 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::frame::backend_mac;
+use crate::lab::netns::Entry;
 use crate::lab::{Lab, Netns, command, pass};
 
 /// The two interfaces of each side.
@@ -159,7 +159,7 @@ impl Wire {
     /// # Errors
     /// When the namespace cannot be entered, or the thread panicked.
     pub fn at_balancer<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        Entry::new(self.balancer.name())?.run(work)
+        self.balancer.entry()?.run(work)
     }
 
     /// The way into the namespace of clients and backends.
@@ -167,7 +167,7 @@ impl Wire {
     /// # Errors
     /// When it is not there.
     pub fn ends_entry(&self) -> Result<Entry> {
-        Entry::new(self.ends.name())
+        self.ends.entry()
     }
 }
 
@@ -177,31 +177,5 @@ impl Drop for Wire {
             drop(input);
             let _ended = batch.wait();
         }
-    }
-}
-
-/// The way into a namespace.
-#[derive(Debug)]
-pub struct Entry(std::fs::File);
-
-impl Entry {
-    fn new(namespace: &str) -> Result<Self> {
-        Ok(Self(std::fs::File::open(format!("/run/netns/{namespace}"))?))
-    }
-
-    /// Runs something there, on a thread of its own.
-    ///
-    /// # Errors
-    /// When the namespace cannot be entered, or the thread panicked.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                // SAFETY: the descriptor is open; only this thread changes its namespace.
-                let entered = unsafe { libc::setns(self.0.as_raw_fd(), libc::CLONE_NEWNET) };
-                ensure!(entered == 0, "setns: {}", std::io::Error::last_os_error());
-                Ok(work())
-            });
-            thread.join().map_err(|_| anyhow!("a thread in a namespace panicked"))?
-        })
     }
 }

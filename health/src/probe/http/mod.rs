@@ -1,166 +1,195 @@
-//! The HTTP/1.1 check: a request is answered with an expected status.
+//! The HTTP check: a request is answered with an expected status.
 
-use std::error::Error as _;
-use std::future::Future;
-use std::io;
+mod one;
+mod two;
+
 use std::net::IpAddr;
-use std::pin::Pin;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1::{self, Parts, SendRequest};
-use hyper::{Request, Response, StatusCode, header};
-use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Request, StatusCode, Uri};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
-use super::{Clock, Finished, Target, socket};
-use crate::check::request_target;
-
-/// A body is read up to here, in bytes, and no further: a check is not a download.
-const BODY_CAP: usize = 64 * 1024;
+pub(super) use self::two::{describe, exchange, next};
+use super::{Clock, Finished, Target, socket, tls};
+use crate::check::http::{HttpCheck, HttpVersion, request_target};
+use crate::check::tls::{Protocol, Tls};
 
 /// The most that a response header may take, in bytes.
-const HEADER_CAP: usize = 64 * 1024;
+const HEADER_CAP: u32 = 64 * 1024;
 
-const CLOSED_EARLY: &str = "connection closed too early";
+/// How this program is named to servers.
+pub(super) const USER_AGENT: &str = concat!("vc5/", env!("CARGO_PKG_VERSION"));
 
-type Driver = Pin<Box<dyn Future<Output = hyper::Result<Parts<TokioIo<TcpStream>>>> + Send>>;
-
-/// The request that a check sends.
-pub(super) fn request(
-    host: Option<&str>,
-    vip: IpAddr,
-    port: u16,
-    path: &str,
-    method: &str,
-) -> Result<Request<Empty<Bytes>>, String> {
-    let host = host.map_or_else(|| default_host(vip, port), str::to_owned);
-    let target = request_target(path).ok_or("invalid path")?;
-    Request::builder()
-        .method(method)
-        .uri(target)
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, concat!("vc5/", env!("CARGO_PKG_VERSION")))
-        .header(header::CONNECTION, "close")
-        .body(Empty::new())
-        .map_err(|error| error.to_string())
-}
-
-/// RFC 9110 section 7.2: the port is left out where it is the scheme's own.
-fn default_host(vip: IpAddr, port: u16) -> String {
-    let host = match vip {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("[{v6}]"),
-    };
-    if port == 80 { host } else { format!("{host}:{port}") }
-}
+/// What is seen over HTTP: the words for it, and how the connection is closed.
+type Seen = Result<(String, Option<super::Closing>), String>;
 
 /// Asks on a fresh connection and judges the answer.
 pub(super) async fn probe(
     target: Target,
     clock: Clock,
-    request: Request<Empty<Bytes>>,
-    expect: &[(u16, u16)],
+    check: &HttpCheck,
+    tls: Option<&Tls>,
+    vip: IpAddr,
 ) -> Finished {
-    let stream = match clock.stage("connecting", socket::connect(target)).await {
-        Ok(stream) => stream,
-        Err(diagnostic) => return clock.failed(diagnostic),
+    let host = authority(check.host.as_deref(), vip, target.address.port(), tls.is_some());
+    let request = match request(check, &host, tls.is_some()) {
+        Ok(request) => request,
+        Err(error) => return clock.failed(format!("cannot make the request: {error}")),
     };
-    let handshake = http1::Builder::new().max_buf_size(HEADER_CAP).handshake(TokioIo::new(stream));
-    let (sender, connection) = match handshake.await {
-        Ok(both) => both,
-        Err(error) => return clock.failed(describe(&error)),
+    let protocol = match check.version {
+        HttpVersion::One => Protocol::Any,
+        HttpVersion::Two => Protocol::Http2,
     };
-    let mut driver = Some(Box::pin(connection.without_shutdown()) as Driver);
-    let mut parts = None;
-    let exchange = exchange(clock, sender, request, expect);
-    let (diagnostic, whole) = match drive(&mut driver, &mut parts, exchange).await {
-        Ok(passed) => passed,
-        Err(diagnostic) => return clock.failed(diagnostic),
-    };
-    let mut finished = clock.finished(true, diagnostic);
-    if whole {
-        let deadline = clock.deadline();
-        finished.closing = Some(Box::pin(async move {
-            let _ = tokio::time::timeout_at(deadline, close(driver, parts)).await;
-        }));
+    let seen =
+        match connect(target, clock, check.host.as_deref(), vip, tls.zip(Some(protocol))).await {
+            Ok(Stream::Plain(stream)) => ask(clock, stream, request, check).await,
+            Ok(Stream::Tls(stream)) => ask(clock, *stream, request, check).await,
+            Err(diagnostic) => Err(diagnostic),
+        };
+    match seen {
+        Ok((diagnostic, closing)) => Finished { closing, ..clock.finished(true, diagnostic) },
+        Err(diagnostic) => clock.failed(diagnostic),
     }
-    finished
 }
 
-/// Sends the request and reads the answer. Gives the diagnostic, and whether the body was read to
-/// its end.
-async fn exchange(
+async fn ask<S: one::Transport>(
     clock: Clock,
-    mut sender: SendRequest<Empty<Bytes>>,
-    request: Request<Empty<Bytes>>,
-    expect: &[(u16, u16)],
-) -> Result<(String, bool), String> {
-    let asking = async { sender.send_request(request).await.map_err(|error| describe(&error)) };
-    let response = clock.stage("waiting for the response", asking).await?;
-    let status = response.status();
-    if !accepts(expect, status) {
-        return Err(format!("got {}, expected {}", status.as_u16(), list(expect)));
+    stream: S,
+    request: Request<()>,
+    check: &HttpCheck,
+) -> Seen {
+    match check.version {
+        HttpVersion::One => one::ask(clock, stream, request, check).await,
+        HttpVersion::Two => two::ask(clock, stream, request, check).await,
     }
-    let whole = clock.stage("reading the body", read_body(response)).await?;
-    Ok((status_line(status), whole))
 }
 
-/// Runs `work` to its end while the connection is driven beside it.
-async fn drive<T>(
-    driver: &mut Option<Driver>,
-    parts: &mut Option<Parts<TokioIo<TcpStream>>>,
-    work: impl Future<Output = T>,
-) -> T {
-    tokio::pin!(work);
-    loop {
-        let Some(connection) = driver.as_mut() else { return work.await };
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            ended = connection => {
-                *parts = ended.ok();
-                *driver = None;
-            }
+/// A connection that can be asked on.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects, over TLS if there are settings for it. `host` is what the request is for.
+pub(super) async fn connect(
+    target: Target,
+    clock: Clock,
+    host: Option<&str>,
+    vip: IpAddr,
+    tls: Option<(&Tls, Protocol)>,
+) -> Result<Stream, String> {
+    match tls {
+        None => clock.stage("connecting", socket::connect(target)).await.map(Stream::Plain),
+        Some((tls, protocol)) => {
+            let stream = tls::connect(target, clock, tls, protocol, host, vip).await?;
+            Ok(Stream::Tls(Box::new(stream)))
         }
     }
 }
 
-/// Reads and drops the body up to the cap; returns whether that was all of it.
-async fn read_body(response: Response<Incoming>) -> Result<bool, String> {
-    let mut body = response.into_body();
-    let mut read = 0;
-    while read < BODY_CAP {
-        match body.frame().await {
-            Some(Ok(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
-            Some(Err(error)) => return Err(format!("{} while reading the body", describe(&error))),
-            None => return Ok(true),
-        }
+/// What the request is for: `host`, or else the VIP. RFC 9110 section 7.2: the port is left out
+/// where it is the scheme's own.
+pub(super) fn authority(host: Option<&str>, vip: IpAddr, port: u16, tls: bool) -> String {
+    if let Some(host) = host {
+        return host.to_owned();
     }
-    Ok(body.is_end_stream())
-}
-
-/// Waits for the server's FIN. What comes before it is left unread: such a server does not close.
-async fn close(driver: Option<Driver>, parts: Option<Parts<TokioIo<TcpStream>>>) {
-    let parts = match driver {
-        Some(driver) => driver.await.ok(),
-        None => parts,
+    let host = match vip {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
     };
-    let Some(parts) = parts else { return };
-    let mut stream = parts.io.into_inner();
-    if matches!(stream.read(&mut [0]).await, Ok(0)) {
-        socket::close_orderly(&stream);
+    if port == if tls { 443 } else { 80 } { host } else { format!("{host}:{port}") }
+}
+
+/// The request that a check sends.
+fn request(check: &HttpCheck, host: &str, tls: bool) -> Result<Request<()>, String> {
+    let target = request_target(&check.path).ok_or("invalid path")?;
+    let builder = Request::builder().method(check.method.as_str());
+    let builder = match check.version {
+        HttpVersion::One => {
+            builder.uri(target).header(header::HOST, host).header(header::CONNECTION, "close")
+        }
+        HttpVersion::Two => builder.uri(absolute(host, target, tls)?),
+    };
+    let request = builder.header(header::USER_AGENT, USER_AGENT).body(());
+    let mut request = request.map_err(|error| error.to_string())?;
+    let headers = request.headers_mut();
+    if check.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) {
+        headers.remove(header::USER_AGENT);
+    }
+    for (name, value) in &check.headers {
+        let name: HeaderName = name.parse().map_err(|_| format!("invalid header name {name:?}"))?;
+        let value = HeaderValue::from_str(value).map_err(|error| error.to_string())?;
+        headers.append(name, value);
+    }
+    Ok(request)
+}
+
+/// The parts that HTTP/2 sends as `:scheme`, `:authority` and `:path` (RFC 9113 section 8.3.1).
+pub(super) fn absolute(host: &str, target: Uri, tls: bool) -> Result<Uri, String> {
+    let mut parts = target.into_parts();
+    parts.scheme = Some(if tls { "https" } else { "http" }.parse().map_err(|_| "invalid scheme")?);
+    parts.authority = Some(host.parse().map_err(|_| format!("invalid host {host:?}"))?);
+    Uri::from_parts(parts).map_err(|error| error.to_string())
+}
+
+/// What is read of a body, up to a limit. Where nothing is looked for, nothing is kept.
+struct Reading<'a> {
+    check: &'a HttpCheck,
+    read: usize,
+    kept: Vec<u8>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(check: &'a HttpCheck) -> Self {
+        Self { check, read: 0, kept: Vec::new() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.read >= self.check.body_limit
+    }
+
+    fn push(&mut self, data: &[u8]) {
+        if self.check.body.is_some() || self.check.body_pattern.is_some() {
+            let room = self.check.body_limit.saturating_sub(self.read);
+            self.kept.extend_from_slice(data.get(..room).unwrap_or(data));
+        }
+        self.read += data.len();
+    }
+
+    /// Looks for what must be in the body; `whole`: this was all of it.
+    fn judge(self, whole: bool) -> Result<(), String> {
+        let Self { check, read, kept } = self;
+        let part = if read > kept.len() || !whole { "first " } else { "" };
+        let missing = |what: String| {
+            Err(format!("{what} is not in the {part}{} bytes of the body", kept.len()))
+        };
+        if let Some(wanted) = &check.body
+            && !kept.windows(wanted.len().max(1)).any(|window| window == wanted.as_bytes())
+        {
+            return missing(format!("{wanted:?}"));
+        }
+        match &check.body_pattern {
+            Some(pattern) if !pattern.is_in(&kept) => missing(format!("/{pattern}/")),
+            _ => Ok(()),
+        }
     }
 }
 
-fn accepts(expect: &[(u16, u16)], status: StatusCode) -> bool {
+/// The status as the diagnostic of one that is expected, or what else it is.
+fn judge_status(check: &HttpCheck, status: StatusCode) -> Result<String, String> {
     let code = status.as_u16();
-    match expect {
+    let expected = match check.expect.as_slice() {
         [] => code == 200,
         ranges => ranges.iter().any(|&(low, high)| (low..=high).contains(&code)),
+    };
+    if !expected {
+        return Err(format!("got {code}, expected {}", list(&check.expect)));
     }
+    Ok(match status.canonical_reason() {
+        Some(reason) => format!("{code} {reason}"),
+        None => code.to_string(),
+    })
 }
 
 fn list(expect: &[(u16, u16)]) -> String {
@@ -170,30 +199,6 @@ fn list(expect: &[(u16, u16)]) -> String {
     match expect {
         [] => "200".into(),
         ranges => ranges.iter().map(range).collect::<Vec<_>>().join(", "),
-    }
-}
-
-fn status_line(status: StatusCode) -> String {
-    match status.canonical_reason() {
-        Some(reason) => format!("{} {reason}", status.as_u16()),
-        None => status.as_u16().to_string(),
-    }
-}
-
-fn describe(error: &hyper::Error) -> String {
-    if let Some(io) = error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
-        match io.kind() {
-            io::ErrorKind::UnexpectedEof => CLOSED_EARLY.into(),
-            _ => socket::describe(io),
-        }
-    } else if error.is_incomplete_message() {
-        CLOSED_EARLY.into()
-    } else if error.is_parse_too_large() {
-        "response header too large".into()
-    } else if error.is_parse() {
-        "not an HTTP response".into()
-    } else {
-        error.to_string()
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::super::model::{Control, Metrics, ProbeSettings, Router};
 use super::super::read::{Field, Table};
 use super::seconds;
+use crate::signal::path::OnLoss;
 
 /// Reserved for the time when AS numbers had two octets (RFC 6793 section 9).
 const AS_TRANS: u32 = 23456;
@@ -47,7 +48,7 @@ fn router_id(field: &Field<'_>) -> Option<Ipv4Addr> {
     Some(id)
 }
 
-fn socket_address(field: &Field<'_>) -> Option<SocketAddr> {
+pub(super) fn socket_address(field: &Field<'_>) -> Option<SocketAddr> {
     field.parsed("an address and port such as \"127.0.0.1:179\" or \"[::1]:179\"")
 }
 
@@ -68,16 +69,24 @@ fn listen(field: &Field<'_>) -> Option<Vec<SocketAddr>> {
 /// The longest path that fits into `sockaddr_un`, with its final zero.
 const SOCKET_PATH_MAX: usize = 107;
 
+pub(super) fn socket_path(field: &Field<'_>) -> Option<PathBuf> {
+    let path = field.absolute_path()?;
+    if path.as_os_str().len() > SOCKET_PATH_MAX {
+        return field.fail(&format!("a socket path has at most {SOCKET_PATH_MAX} bytes"));
+    }
+    Some(path)
+}
+
 pub(super) fn control(mut table: Table<'_>) -> Control {
-    let socket = table.get("socket").and_then(|field| {
-        let path = field.absolute_path()?;
-        if path.as_os_str().len() > SOCKET_PATH_MAX {
-            return field.fail(&format!("a socket path has at most {SOCKET_PATH_MAX} bytes"));
-        }
-        Some(path)
-    });
+    let socket = table.get("socket").and_then(|field| socket_path(&field));
+    let state_directory = table.get("state-directory").and_then(|field| field.absolute_path());
+    let history = table.get("history").and_then(|field| field.number(0..=1_000_000_usize));
     table.end();
-    Control { socket: socket.unwrap_or_else(|| PathBuf::from("/run/vc5/vc5.ctl")) }
+    Control {
+        socket: socket.unwrap_or_else(|| PathBuf::from("/run/vc5/vc5.ctl")),
+        state_directory: state_directory.unwrap_or_else(|| PathBuf::from("/var/lib/vc5")),
+        history: history.unwrap_or(4096),
+    }
 }
 
 pub(super) fn metrics(mut table: Table<'_>) -> Metrics {
@@ -92,17 +101,22 @@ pub(super) fn metrics(mut table: Table<'_>) -> Metrics {
     }
 }
 
+/// The words of `on-path-loss`.
+const ON_PATH_LOSS: [(&str, OnLoss); 2] = [("hold", OnLoss::Hold), ("withdraw", OnLoss::Withdraw)];
+
 pub(super) fn probe(mut table: Table<'_>) -> ProbeSettings {
     let mark_mask = table.get("mark-mask").and_then(|field| mark_mask(&field));
     // Below 256 are the tables of the kernel and of /etc/iproute2/rt_tables; above, room for 65536 of ours.
     let table_base = table.get("table-base").and_then(|field| field.number(256..=0xffff_0000_u32));
     // The rules have to come before `lookup main`, which is 32766.
     let rule_priority = table.get("rule-priority").and_then(|field| field.number(1..=32_000_u32));
+    let on_path_loss = table.get("on-path-loss").and_then(|field| field.word(&ON_PATH_LOSS));
     table.end();
     ProbeSettings {
         mark_mask: mark_mask.unwrap_or(0x7fff_8000),
         table_base: table_base.unwrap_or(0x5643_0000),
         rule_priority: rule_priority.unwrap_or(20_000),
+        on_path_loss: on_path_loss.unwrap_or(OnLoss::Withdraw),
     }
 }
 

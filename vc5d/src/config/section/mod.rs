@@ -1,12 +1,15 @@
 //! One file for each part of the configuration: which keys it has, their types, ranges and defaults.
 
+mod agent;
 mod bgp;
+mod capacity;
 mod channel;
 mod check;
 mod daemon;
 mod dataplane;
 mod filter;
 mod pool;
+mod signal;
 mod vip;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,13 +68,14 @@ pub(super) fn read(entries: &Entries, file: &Path, log: &Log) -> Config {
     let router = daemon::router(root.section("router", "router"));
     let control = daemon::control(root.section("control", "control"));
     let metrics = daemon::metrics(root.section("metrics", "metrics"));
+    let agent = agent::agent(root.section("agent", "agent"));
     let dataplane = dataplane::dataplane(root.section("dataplane", "dataplane"));
     let probe = daemon::probe(root.section("probe", "probe"));
     let filters = filter::filters(root.section("filter", "filter"), &names);
     let templates = bgp::templates(root.section("template", "template"), &names);
     let bgp =
         bgp::protocols(root.section("protocol", "protocol"), &names, &templates, router.local_as);
-    let pools = pool::pools(root.section("pool", "pool"), dataplane.mode);
+    let pools = pool::pools(root.section("pool", "pool"), &names, dataplane.mode);
     let checks = check::checks(root.section("check", "check"));
     let shared = vip::Context { names: &names, pools: &pools, checks: &checks };
     let vips = vip::vips(root.section("vip", "vip"), &shared);
@@ -83,6 +87,7 @@ pub(super) fn read(entries: &Entries, file: &Path, log: &Log) -> Config {
         router,
         control,
         metrics,
+        agent,
         dataplane,
         probe,
         filters,
@@ -124,7 +129,10 @@ fn room_for_reals(
         })
     });
     let entries = services.filter_map(|(address, pool)| {
-        let backends = pools.get(pool)?.backends_for(address).count();
+        let pool = pools.get(pool)?;
+        let backup = pool.backup.as_ref().and_then(|name| pools.get(name));
+        let serving = [Some(pool), backup].into_iter().flatten();
+        let backends: usize = serving.map(|pool| pool.backends_for(address).count()).sum();
         Some((backends / REALS_STEP + 1) * REALS_STEP)
     });
     // The first step is nobody's: id 0 stands for none.

@@ -9,7 +9,7 @@ use super::super::literal::is_link_local_v6;
 use super::super::model::{AdminState, Backend, DataplaneMode, Pool, ProbePath};
 use super::super::read::{At, Field, Table};
 use super::super::tree::Place;
-use super::collect;
+use super::{Names, collect, signal};
 
 /// As many as the dataplane's table of real servers has room for (id 0 means none).
 const BACKENDS_MAX: usize = 4095;
@@ -26,8 +26,48 @@ pub(super) const ON_DOWN: [(&str, OnDown); 2] =
     [("reselect", OnDown::Reselect), ("stick", OnDown::Stick)];
 
 /// All pools without errors in their backends.
-pub(super) fn pools(table: Table<'_>, dataplane: DataplaneMode) -> BTreeMap<String, Pool> {
-    collect(table, "pool.NAME", |name, table| pool(name, table, dataplane))
+pub(super) fn pools(
+    table: Table<'_>,
+    names: &Names,
+    dataplane: DataplaneMode,
+) -> BTreeMap<String, Pool> {
+    let mut backups = Vec::new();
+    let pools = collect(table, "pool.NAME", |name, mut table| {
+        let field = table.get("backup");
+        let backup = field.as_ref().and_then(|field| field.reference("pool", &names.pools));
+        backups.extend(field.map(|field| (name.to_owned(), field)));
+        Some(Pool { backup, ..pool(name, table, dataplane)? })
+    });
+    for (name, field) in backups {
+        let Some(pool) = pools.get(&name) else { continue };
+        if let Some(wrong) = backup_fault(pool, &pools) {
+            field.fail::<()>(&wrong);
+        }
+    }
+    pools
+}
+
+/// Why the backup of a pool cannot serve in its place.
+fn backup_fault(pool: &Pool, pools: &BTreeMap<String, Pool>) -> Option<String> {
+    let name = pool.backup.as_ref()?;
+    if *name == pool.name {
+        return Some("a pool cannot be its own backup".to_owned());
+    }
+    let backup = pools.get(name)?;
+    if backup.ttl != pool.ttl {
+        return Some(format!(
+            "pool `{name}` has another `ttl`; a service has one for all backends"
+        ));
+    }
+    let all = pool.backends.len() + backup.backends.len();
+    if all > BACKENDS_MAX {
+        return Some(format!(
+            "{all} backends with those of `{name}`; a service has at most {BACKENDS_MAX}"
+        ));
+    }
+    let own = |address: IpAddr| pool.backends.iter().any(|b| b.address == address);
+    let both = backup.backends.iter().find(|backend| own(backend.address))?;
+    Some(format!("{} is in both pools", both.address))
 }
 
 fn pool(name: &str, mut table: Table<'_>, dataplane: DataplaneMode) -> Option<Pool> {
@@ -39,6 +79,10 @@ fn pool(name: &str, mut table: Table<'_>, dataplane: DataplaneMode) -> Option<Po
         false => field.number(1..=u8::MAX).map(Some),
     });
     let on_down = table.get("on-down").and_then(|field| field.word(&ON_DOWN));
+    let neighbour = table.get("neighbour").and_then(|field| field.boolean());
+    let count = backends.as_ref().map_or(0, Vec::len);
+    let state_file = signal::state_file(&mut table, count);
+    let outliers = table.get("outliers").and_then(|field| signal::outliers(&field));
     table.end();
     Some(Pool {
         name: name.to_owned(),
@@ -46,6 +90,10 @@ fn pool(name: &str, mut table: Table<'_>, dataplane: DataplaneMode) -> Option<Po
         probe,
         ttl: ttl.unwrap_or(Some(1)),
         on_down: on_down.unwrap_or(OnDown::Reselect),
+        backup: None,
+        neighbour: neighbour.unwrap_or(true),
+        state_file,
+        outliers,
     })
 }
 

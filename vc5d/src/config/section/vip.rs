@@ -6,11 +6,13 @@ use std::net::IpAddr;
 use vc5_xdp::{OnDown, Ports, Unknown};
 
 use super::super::literal::{self, is_link_local_v6};
-use super::super::model::{AdminState, Check, Pool, Protocol, Service, Vip};
+use super::super::model::{AdminState, Check, Join, Need, Pool, Protocol, Service, Vip};
 use super::super::read::{At, Field, Table};
 use super::super::tree::Place;
+use super::capacity::capacity;
 use super::pool::{ON_DOWN, STATES};
 use super::{Names, collect, port, seconds};
+use crate::gate::DampingSettings;
 
 /// What a VIP has to fit to.
 pub(super) struct Context<'a> {
@@ -34,6 +36,15 @@ fn vip(name: &str, mut table: Table<'_>, context: &Context<'_>, owners: &mut Own
         table.need("addresses").and_then(|field| addresses(&field, owners)).unwrap_or_default();
     let up_delay =
         table.get("up-delay").and_then(|field| field.duration(seconds(0)..=seconds(3600)));
+    let down_delay =
+        table.get("down-delay").and_then(|field| field.duration(seconds(0)..=seconds(3600)));
+    let drain_time =
+        table.get("drain-time").and_then(|field| field.duration(seconds(0)..=seconds(3600)));
+    let damping = table.get("damping").and_then(|field| damping(&field));
+    let drain_local_pref =
+        table.get("drain-local-pref").and_then(|field| field.number(0..=u32::MAX));
+    let capacity = table.get("capacity").and_then(|field| capacity(&field));
+    let group = table.get("group").and_then(|field| field.text().map(str::to_owned));
     let state = table.get("state").and_then(|field| field.word(&STATES));
     let unknown_port = table.get("unknown-port").and_then(|field| field.word(&UNKNOWN));
     let services = table
@@ -45,10 +56,49 @@ fn vip(name: &str, mut table: Table<'_>, context: &Context<'_>, owners: &mut Own
         name: name.to_owned(),
         addresses,
         up_delay: up_delay.unwrap_or(seconds(5)),
+        down_delay: down_delay.unwrap_or_default(),
+        drain_time: drain_time.unwrap_or(seconds(10)),
+        damping,
+        drain_local_pref: drain_local_pref.unwrap_or(0),
+        capacity,
+        group,
         state: state.unwrap_or(AdminState::Enabled),
         unknown_port: unknown_port.unwrap_or_default(),
         services,
     }
+}
+
+/// The figures of RFC 2439; the defaults are those that routers have.
+fn damping(field: &Field<'_>) -> Option<DampingSettings> {
+    let mut table = field.table("vip.NAME.damping")?;
+    let mut time = |key, default| {
+        let read = table.get(key).map(|field| field.duration(seconds(1)..=seconds(86_400)));
+        read.unwrap_or(Some(seconds(default)))
+    };
+    let (half_life, max_suppress) = (time("half-life", 900), time("max-suppress", 3600));
+    let mut figure = |key, default| {
+        let read = table.get(key).map(|field| field.number(1..=1_000_000_u32));
+        read.unwrap_or(Some(default))
+    };
+    let penalty = figure("penalty", 1000);
+    let (suppress, reuse) = (figure("suppress", 2000), figure("reuse", 750));
+    table.end();
+    let settings = DampingSettings {
+        half_life: half_life?,
+        penalty: penalty?,
+        suppress: suppress?,
+        reuse: reuse?,
+        max_suppress: max_suppress?,
+    };
+    if settings.reuse >= settings.suppress {
+        return field.fail("`reuse` must be less than `suppress`");
+    }
+    if settings.ceiling() <= f64::from(settings.suppress) {
+        return field.fail(
+            "the penalty can never exceed `suppress`: `max-suppress` is too short for this `half-life`",
+        );
+    }
+    Some(settings)
 }
 
 fn addresses(field: &Field<'_>, owners: &mut Owners) -> Option<Vec<IpAddr>> {
@@ -91,6 +141,9 @@ fn services(
         }
         services.push(At { place, value });
     }
+    if !services.is_empty() && services.iter().all(|service| !service.value.gating) {
+        return field.fail("at least one service must gate: nothing would say that the VIP works");
+    }
     Some(services.into_iter().map(|service| service.value).collect())
 }
 
@@ -127,18 +180,26 @@ fn service(item: &Field<'_>, context: &Context<'_>, addresses: &[IpAddr]) -> Opt
     let pool = table.need("pool").and_then(|field| pool(&field, context, addresses));
     let known = pool.as_ref().and_then(|name| context.pools.get(name));
     let need = table.get("need").and_then(|field| need(&field, known, addresses));
+    let gating = table.get("gating").and_then(|field| field.boolean());
+    let panic = table.get("panic-threshold").and_then(|field| field.literal(literal::percent));
     let sticky = table.get("sticky").and_then(|field| field.boolean());
     let on_down = table.get("on-down").and_then(|field| field.word(&ON_DOWN));
     let checks = table.get("checks").and_then(|field| checks(&field, context, ports));
+    let checks_need = table
+        .get("checks-need")
+        .and_then(|field| field.word(&[("all", Join::All), ("any", Join::Any)]));
     table.end();
     Some(Service {
         ports: ports?,
         protocol: protocol.unwrap_or(Protocol::Tcp),
-        need: need.unwrap_or(1),
+        need: need.unwrap_or(Need::Count(1)),
+        gating: gating.unwrap_or(true),
+        panic_threshold: panic,
         sticky: sticky.unwrap_or(false),
         on_down: on_down.or(known.map(|pool| pool.on_down)).unwrap_or(OnDown::Reselect),
         pool: pool?,
         checks: checks.unwrap_or_default(),
+        checks_need: checks_need.unwrap_or_default(),
     })
 }
 
@@ -152,19 +213,25 @@ fn ports(field: &Field<'_>) -> Option<Ports> {
 /// The name of a pool that has backends for each of the addresses.
 fn pool(field: &Field<'_>, context: &Context<'_>, addresses: &[IpAddr]) -> Option<String> {
     let name = field.reference("pool", &context.names.pools)?;
-    if let Some(pool) = context.pools.get(&name) {
+    let own = context.pools.get(&name);
+    let backup = own.and_then(|pool| context.pools.get(pool.backup.as_ref()?));
+    for pool in own.into_iter().chain(backup) {
         let alone = addresses.iter().find(|vip| pool.backends_for(**vip).next().is_none());
         if let Some(vip) = alone {
             let family = family(*vip);
-            field.fail::<()>(&format!("pool `{name}` has no {family} backend for VIP {vip}"));
+            let (pool, role) = (&pool.name, if *pool.name == name { "" } else { ", the backup," });
+            field.fail::<()>(&format!("pool `{pool}`{role} has no {family} backend for VIP {vip}"));
         }
     }
     Some(name)
 }
 
-fn need(field: &Field<'_>, pool: Option<&Pool>, addresses: &[IpAddr]) -> Option<u32> {
+fn need(field: &Field<'_>, pool: Option<&Pool>, addresses: &[IpAddr]) -> Option<Need> {
+    if field.is_text() {
+        return field.literal(literal::percent).map(Need::Percent);
+    }
     let need = field.number(1..=4095_u32)?;
-    let Some(pool) = pool else { return Some(need) };
+    let Some(pool) = pool else { return Some(Need::Count(need)) };
     for vip in addresses {
         let count = pool.backends_for(*vip).count();
         // Without any it is the pool that is wrong.
@@ -176,7 +243,7 @@ fn need(field: &Field<'_>, pool: Option<&Pool>, addresses: &[IpAddr]) -> Option<
             ));
         }
     }
-    Some(need)
+    Some(Need::Count(need))
 }
 
 fn family(address: IpAddr) -> &'static str {
@@ -190,9 +257,8 @@ fn checks(field: &Field<'_>, context: &Context<'_>, ports: Option<Ports>) -> Opt
             field.fail_at(place, &format!("check `{value}` is listed twice"));
             continue;
         }
-        let without_port = context.checks.get(&value).is_some_and(|check| check.port.is_none());
-        if let Some(ports @ (Ports::Range(..) | Ports::All)) = ports
-            && without_port
+        if let Some((ports, check)) = ports.zip(context.checks.get(&value))
+            && check.port_for(ports).is_none()
         {
             let message = format!(
                 "check `{value}` has no port to connect to: a service on the ports {ports} needs checks with a `port`"

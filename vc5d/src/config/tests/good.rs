@@ -6,10 +6,19 @@ use std::time::Duration;
 
 use vc5_bgp::session::{GracefulRestart, LimitAction, Password, PrefixLimit};
 use vc5_bgp::wire::BgpRole;
+use vc5_health::check::dns;
+use vc5_health::{
+    DnsCheck, ExecCheck, GrpcCheck, HttpCheck, HttpVersion, IcmpCheck, Pattern, Rule, Tls,
+    TlsSettings, UdpCheck, Verify,
+};
 use vc5_xdp::{OnDown, Ports, Unknown};
 
 use super::super::model::*;
 use super::{BASE, parse, with_base};
+use crate::agent::Expired;
+use crate::gate::{CapacitySettings, DampingSettings};
+use crate::signal::path::OnLoss;
+use crate::signal::{Stand, file, passive};
 
 fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
@@ -64,8 +73,42 @@ fn every_daemon_key_arrives() {
     );
     assert_eq!(
         config.probe,
-        ProbeSettings { mark_mask: 0x0fff_f000, table_base: 1000, rule_priority: 100 }
+        ProbeSettings {
+            mark_mask: 0x0fff_f000,
+            table_base: 1000,
+            rule_priority: 100,
+            on_path_loss: OnLoss::Hold,
+        }
     );
+}
+
+#[test]
+fn the_agents_doors_are_shut_unless_they_are_opened() {
+    let agent = good().agent;
+    assert_eq!(agent.socket, Some(PathBuf::from("/run/vc5/agent")));
+    assert_eq!(agent.listen, Some("127.0.0.1:9325".parse().unwrap()));
+    assert_eq!((agent.lifetime, agent.expired), (seconds(45), Expired::Down));
+    let agent = with_base("").unwrap_or_else(|errors| panic!("{errors}")).agent;
+    assert_eq!((agent.socket, agent.listen, agent.token), (None, None, None));
+    assert_eq!((agent.lifetime, agent.expired), (seconds(30), Expired::Ignore));
+}
+
+#[test]
+fn outliers_are_looked_for_where_a_pool_says_so() {
+    let read = |keys: &str| {
+        let text = format!("[pool.a]\nbackends = [\"192.0.2.10\"]\noutliers = {{ {keys} }}\n");
+        let config = with_base(&text).unwrap_or_else(|errors| panic!("{errors}"));
+        config.pools["a"].outliers.clone()
+    };
+    let standard = passive::Settings {
+        unanswered: Some(50),
+        resets: Some(50),
+        connections: 100,
+        window: seconds(10),
+        eject_time: seconds(30),
+        eject_max: 50,
+    };
+    assert_eq!(read(""), Some(standard));
 }
 
 #[test]
@@ -207,6 +250,60 @@ fn a_protocol_is_its_own_keys_over_those_of_the_template() {
     assert_eq!(config.bgp.into_values().collect::<Vec<_>>(), [tor1, tor2]);
 }
 
+/// Each figure of the profile holds unless its key is there.
+#[test]
+fn the_profile_vc5_decides_as_the_predecessor_did() {
+    let config = with_base(
+        r#"
+            [check.whole]
+            type = "tcp"
+            profile = "vc5"
+            [check.partly]
+            type = "tcp"
+            profile = "vc5"
+            timeout = "1s"
+            jitter = "5%"
+            rise = 4
+        "#,
+    );
+    let checks = config.unwrap().checks;
+    let vc5 = vc5_health::Check {
+        timeout: seconds(2),
+        rule: Rule { rise: 5, fall: 2, window: Some(5) },
+        ..vc5_health::Check::new(CheckKind::Tcp)
+    };
+    assert_eq!(vc5.interval, seconds(2));
+    assert_eq!(checks["whole"].check, vc5);
+    let mut partly = vc5_health::Check { timeout: seconds(1), jitter: 5, ..vc5 };
+    partly.rule.rise = 4;
+    assert_eq!(checks["partly"].check, partly);
+}
+
+/// Checks by SYN, DNS, ICMP and a command.
+fn newer_checks(check: impl Fn(&str, CheckKind) -> Check) -> [Check; 4] {
+    let name = DnsCheck {
+        transport: dns::Transport::Tcp,
+        name: dns::name("www.example.org.").unwrap(),
+        record: dns::RecordType::AAAA,
+        rcode: vec![3, 5],
+        answer: Some(dns::answer(dns::RecordType::AAAA, "2001:db8::80").unwrap()),
+    };
+    let script = ExecCheck {
+        command: vec!["/usr/local/bin/check".into(), "a b".into()],
+        environment: [("HOME".into(), "/tmp".into())].into(),
+        memory: Some(256 << 20),
+        cpu: Some(seconds(90)),
+        user: Some(0),
+        group: Some(65_534),
+    };
+    [
+        check("half", CheckKind::Syn),
+        check("name", CheckKind::Dns(name)),
+        check("ping", CheckKind::Icmp(IcmpCheck { size: 1000 })),
+        check("script", CheckKind::Exec(script)),
+    ]
+}
+
 #[test]
 fn pools_checks_and_vips_arrive() {
     let config = good();
@@ -223,40 +320,91 @@ fn pools_checks_and_vips_arrive() {
         probe: ProbePath::Direct,
         ttl: None,
         on_down: OnDown::Stick,
+        backup: Some("spare".into()),
+        neighbour: false,
+        state_file: Some(file::Settings {
+            path: "/run/web/{backend}".into(),
+            missing: Stand::Drain,
+        }),
+        outliers: Some(passive::Settings {
+            unanswered: Some(80),
+            resets: None,
+            connections: 20,
+            window: seconds(30),
+            eject_time: seconds(60),
+            eject_max: 10,
+        }),
     };
-    assert_eq!(config.pools.into_values().collect::<Vec<_>>(), [pool]);
-    let alive = Check {
-        name: "alive".into(),
-        kind: CheckKind::Http {
+    let spare = Pool {
+        name: "spare".into(),
+        backends: vec![
+            backend(20, 1, AdminState::Enabled),
+            Backend { address: ip("2001:db8:10::20"), weight: 1, state: AdminState::Enabled },
+        ],
+        probe: ProbePath::Dsr,
+        ttl: None,
+        on_down: OnDown::Reselect,
+        backup: None,
+        neighbour: true,
+        state_file: None,
+        outliers: None,
+    };
+    assert_eq!(config.pools.into_values().collect::<Vec<_>>(), [spare, pool]);
+    let check = |name: &str, kind| Check {
+        name: name.into(),
+        port: None,
+        check: vc5_health::Check { jitter: 10, ..vc5_health::Check::new(kind) },
+    };
+    let mut alive = check(
+        "alive",
+        CheckKind::Http(HttpCheck {
             host: Some("www.example.org".into()),
             path: "/alive".into(),
-            method: "HEAD".into(),
+            headers: vec![("X-Probe".into(), "vc5".into())],
             expect: vec![(204, 204), (300, 399)],
-        },
-        port: Some(8080),
-        interval: seconds(1),
-        timeout: Duration::from_millis(250),
-        rise: 4,
-        fall: 5,
+            version: HttpVersion::Two,
+            body: Some("ready".into()),
+            body_pattern: Some(Pattern::new("^status: (ready|busy)").unwrap()),
+            body_limit: 4096,
+            ..HttpCheck::default()
+        }),
+    );
+    alive.port = Some(8080);
+    alive.check.interval = seconds(1);
+    alive.check.fast_interval = Some(Duration::from_millis(100));
+    alive.check.jitter = 0;
+    alive.check.timeout = Duration::from_millis(250);
+    alive.check.rule = Rule { rise: 4, fall: 5, window: Some(8) };
+    let udp = UdpCheck { send: b"ping".to_vec(), receive: Some(vec![0, 255]) };
+    let echo = check("echo", CheckKind::Udp(udp));
+    let settings = TlsSettings {
+        server_name: Some("www.example.org".into()),
+        verify: Verify::Pinned(vec![[0xab; 32]]),
+        identity: None,
     };
-    let spare = Check {
-        name: "spare".into(),
-        kind: CheckKind::Tcp,
-        port: None,
-        interval: seconds(2),
-        timeout: seconds(1),
-        rise: 3,
-        fall: 2,
+    let unverified = TlsSettings { verify: Verify::Off, ..settings.clone() };
+    let grpc = GrpcCheck {
+        service: "shop.Basket".into(),
+        host: Some("basket.example.org".into()),
+        tls: Some(Tls::new(unverified).unwrap()),
     };
-    assert_eq!(config.checks.into_values().collect::<Vec<_>>(), [alive, spare]);
+    let deep = check("deep", CheckKind::Grpc(grpc));
+    let secure = check("secure", CheckKind::Tls(Tls::new(settings).unwrap()));
+    let spare = check("spare", CheckKind::Tcp);
+    let [half, name, ping, script] = newer_checks(check);
+    let checks: Vec<_> = config.checks.into_values().collect();
+    assert_eq!(checks, [alive, deep, echo, half, name, ping, script, secure, spare]);
     let udp = Service {
         ports: Ports::One(53),
         protocol: Protocol::Udp,
         pool: "web".into(),
-        need: 1,
+        need: Need::Count(1),
+        gating: true,
+        panic_threshold: None,
         sticky: false,
         on_down: OnDown::Stick,
         checks: vec![],
+        checks_need: Join::All,
     };
     let tcp = |ports| Service {
         ports,
@@ -268,11 +416,47 @@ fn pools_checks_and_vips_arrive() {
         name: "www".into(),
         addresses: vec![ip("192.168.101.1"), ip("192.168.101.2")],
         up_delay: seconds(7),
+        down_delay: seconds(2),
+        drain_time: seconds(3),
+        damping: Some(DampingSettings {
+            half_life: seconds(60),
+            penalty: 500,
+            suppress: 1500,
+            reuse: 300,
+            max_suppress: seconds(600),
+        }),
+        drain_local_pref: 20,
+        capacity: Some(Capacity {
+            link_bandwidth: Some(12_500_000),
+            transitive: true,
+            settings: CapacitySettings { step: 25, settle: seconds(30) },
+            levels: vec![
+                CapacityLevel {
+                    below: 20,
+                    med: Some(300),
+                    local_pref: Some(40),
+                    add_communities: vec![65000 << 16 | 20],
+                },
+                CapacityLevel {
+                    below: 50,
+                    med: Some(200),
+                    local_pref: None,
+                    add_communities: Vec::new(),
+                },
+            ],
+        }),
+        group: Some("front".into()),
         state: AdminState::Drain,
         unknown_port: Unknown::Reject,
         services: vec![
-            Service { need: 2, sticky: true, on_down: OnDown::Reselect, ..tcp(Ports::One(80)) },
-            udp.clone(),
+            Service {
+                need: Need::Percent(50),
+                panic_threshold: Some(30),
+                sticky: true,
+                on_down: OnDown::Reselect,
+                ..tcp(Ports::One(80))
+            },
+            Service { gating: false, ..udp.clone() },
             tcp(Ports::Range(8000, 8099)),
         ],
     };
@@ -280,11 +464,48 @@ fn pools_checks_and_vips_arrive() {
         name: "www6".into(),
         addresses: vec![ip("2001:db8:101::1")],
         up_delay: seconds(5),
+        down_delay: seconds(0),
+        drain_time: seconds(10),
+        damping: None,
+        drain_local_pref: 0,
+        capacity: None,
+        group: None,
         state: AdminState::Enabled,
         unknown_port: Unknown::Drop,
-        services: vec![Service { ports: Ports::All, ..udp }],
+        services: vec![Service {
+            ports: Ports::All,
+            checks: vec!["ping".into(), "script".into()],
+            checks_need: Join::Any,
+            ..udp
+        }],
     };
     assert_eq!(config.vips.into_values().collect::<Vec<_>>(), [www, www6]);
+}
+
+#[test]
+fn a_link_bandwidth_may_be_just_true() {
+    let vip = |bandwidth: &str| {
+        let text = format!(
+            "[pool.p]\nbackends = [\"10.0.0.1\"]\n[vip.a]\naddresses = [\"192.0.2.1\"]\ncapacity = {{ link-bandwidth = {bandwidth} }}\nservice = [{{ port = 80, pool = \"p\" }}]\n"
+        );
+        with_base(&text).unwrap().vips["a"].capacity.clone().unwrap()
+    };
+    let unit = vip("true");
+    let settings = CapacitySettings { step: 10, settle: seconds(10) };
+    assert_eq!((unit.link_bandwidth, unit.transitive), (Some(125_000), false));
+    assert_eq!((unit.settings, unit.levels), (settings, Vec::new()));
+    assert_eq!(vip("false").link_bandwidth, None);
+    assert_eq!(vip("\"1Gbit\"").link_bandwidth, Some(125_000_000));
+}
+
+#[test]
+fn the_level_with_the_least_mark_above_the_share_holds() {
+    let capacity = good().vips["www"].capacity.clone().unwrap();
+    let below = |share| capacity.level(share).map(|level| level.below);
+    assert_eq!(
+        [0, 19, 20, 49, 50, 100].map(below),
+        [Some(20), Some(20), Some(50), Some(50), None, None]
+    );
 }
 
 #[test]
@@ -294,6 +515,8 @@ fn defaults() {
     assert_eq!(config.router.listen, any);
     assert_eq!(config.router.learn_time, seconds(10));
     assert_eq!(config.control.socket, Path::new("/run/vc5/vc5.ctl"));
+    assert_eq!(config.control.history, 4096);
+    assert_eq!(config.control.state_directory, Path::new("/var/lib/vc5"));
     assert_eq!(config.metrics.listen, Some("127.0.0.1:9324".parse().unwrap()));
     assert_eq!(config.dataplane.pin_path, Path::new("/sys/fs/bpf/vc5"));
     assert_eq!(config.dataplane.on_stop, OnStop::Keep);
@@ -304,7 +527,12 @@ fn defaults() {
     assert_eq!(config.dataplane.sample_new_flows, Some(1024));
     assert_eq!(
         config.probe,
-        ProbeSettings { mark_mask: 0x7fff_8000, table_base: 0x5643_0000, rule_priority: 20_000 }
+        ProbeSettings {
+            mark_mask: 0x7fff_8000,
+            table_base: 0x5643_0000,
+            rule_priority: 20_000,
+            on_path_loss: OnLoss::Withdraw,
+        }
     );
     assert_eq!(config.filters.keys().collect::<Vec<_>>(), ["all", "none"]);
 }
@@ -397,4 +625,18 @@ ipv6 = { import = \"none\", export = \"all\", import-limit = { max = 5, action =
     assert_eq!((a.multihop, b.multihop), (None, Some(64)));
     let action = |peer: &BgpProtocol| peer.ipv6.as_ref().unwrap().import_limit.unwrap().action;
     assert_eq!((action(a), action(b)), (LimitAction::Disable, LimitAction::Block));
+}
+
+#[test]
+fn only_checks_that_connect_need_a_port() {
+    let text = "[check.ping]\ntype = \"icmp\"\n[check.run]\ntype = \"exec\"\ncommand = [\"/bin/true\"]\nuser = \"root\"\n\
+        [check.half]\ntype = \"syn\"\n";
+    let config = with_base(text).unwrap_or_else(|errors| panic!("{errors}"));
+    let of = |name: &str, ports| config.checks[name].port_for(ports);
+    let all = ["ping", "run", "half"].map(|name| of(name, Ports::All));
+    assert_eq!(all, [Some(0), Some(0), None]);
+    let one = ["ping", "run", "half"].map(|name| of(name, Ports::One(53)));
+    assert_eq!(one, [Some(0), Some(53), Some(53)]);
+    let CheckKind::Exec(exec) = &config.checks["run"].check.kind else { panic!("not exec") };
+    assert_eq!((exec.user, exec.group), (Some(0), Some(0)), "the group is the user's own");
 }

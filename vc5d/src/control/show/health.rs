@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use super::super::clock::Clock;
 use super::super::reply::{Reply, code};
-use super::find_vips;
-use crate::snapshot::{Backend, BackendState, CheckResult, Service, Snapshot, Vip, VipState};
+use super::{find_vips, gate, said};
+use crate::admin::Word;
+use crate::snapshot::{Backend, CheckResult, Service, Snapshot, Vip, VipState};
 
 /// Slots of a ring in all.
 const RING_SLOTS: f64 = 65536.0;
@@ -37,10 +38,19 @@ pub(super) fn vip(snapshot: &Snapshot, name: &str, clock: &Clock) -> Reply {
         let state = state(vip.state);
         let text = format!("{} {} {state} since {since}: {}", vip.name, vip.address, vip.reason);
         reply.push(code::VIP_DETAIL, text);
+        if let Some(said) = &vip.admin {
+            reply.push(code::VIP_DETAIL, format!("  {}", word(said, clock)));
+        }
+        for line in gate::lines(vip, clock) {
+            reply.push(code::VIP_DETAIL, format!("  {line}"));
+        }
         for service in &vip.services {
             reply.push(code::VIP_DETAIL, service_line(service, clock));
             for backend in &service.backends {
                 reply.push(code::VIP_DETAIL, backend_line(backend, clock));
+                for line in said::lines(backend, clock) {
+                    reply.push(code::VIP_DETAIL, format!("      {line}"));
+                }
                 for (name, check) in &backend.checks {
                     reply.push(code::VIP_DETAIL, format!("      {name}: {}", last(check, clock)));
                 }
@@ -60,13 +70,17 @@ pub(super) fn services(snapshot: &Snapshot, clock: &Clock) -> Reply {
         row("VIP", "Service", "Pool", "State", "Healthy", "Since"),
     );
     for (vip, service) in each_service(snapshot) {
-        let healthy =
-            format!("{} of {}, need {}", service.healthy, service.backends.len(), service.need);
+        let healthy = format!(
+            "{} of {}, need {}",
+            service.own_healthy(),
+            service.own_backends(),
+            service.need
+        );
         let text = row(
             &vip.name,
             &endpoint(vip, service),
             &service.pool,
-            up(service.up),
+            service.word(),
             &healthy,
             &clock.table(service.since),
         );
@@ -86,18 +100,22 @@ pub(super) fn backends(snapshot: &Snapshot, clock: &Clock) -> Reply {
     );
     for (vip, service) in each_service(snapshot) {
         for backend in &service.backends {
-            let checks: Vec<String> = backend
+            let mut checks: Vec<String> = backend
                 .checks
                 .iter()
                 .map(|(name, check)| match check.ok {
                     None => format!("{name}: not probed yet"),
-                    Some(_) => format!("{name}: {}", check.diagnostic),
+                    Some(_) => {
+                        let past = past_failure(check, clock).map(|past| format!(" ({past})"));
+                        format!("{name}: {}{}", check.diagnostic, past.unwrap_or_default())
+                    }
                 })
                 .collect();
+            checks.extend(said::said(backend));
             let text = row(
                 &backend.address.to_string(),
                 &endpoint(vip, service),
-                backend_state(backend.state),
+                backend.state.word(),
                 &backend.weight.to_string(),
                 &clock.table(backend.since),
                 &checks.join("; "),
@@ -114,28 +132,50 @@ fn each_service(snapshot: &Snapshot) -> impl Iterator<Item = (&Vip, &Service)> {
 
 fn service_line(service: &Service, clock: &Clock) -> String {
     format!(
-        "  {}/{} pool {}: {} since {}, {} of {} healthy, need {}",
+        "  {}/{} pool {}: {} since {}, {} of {} healthy, need {}{}",
         service.protocol,
         service.ports,
         service.pool,
-        up(service.up),
+        service.word(),
         clock.table(service.since),
-        service.healthy,
-        service.backends.len(),
-        service.need
+        service.own_healthy(),
+        service.own_backends(),
+        service.need,
+        service_remarks(service)
     )
+}
+
+/// What else there is to say of a service.
+fn service_remarks(service: &Service) -> String {
+    let mut remarks = String::new();
+    if let Some(pool) = &service.backup {
+        let used = if service.on_backup { " in use" } else { "" };
+        remarks += &format!(", backup pool {pool}{used}");
+    }
+    if !service.gating {
+        remarks += ", not gating";
+    }
+    remarks
 }
 
 fn backend_line(backend: &Backend, clock: &Clock) -> String {
     let share = f64::from(backend.ring_slots) * 100.0 / RING_SLOTS;
     format!(
-        "    {} {} since {}, weight {}, {share:.1} % of the ring, MAC {}",
+        "    {}{} {} since {}, weight {}, {share:.1} % of the ring, MAC {}{}",
+        if backend.backup { "backup " } else { "" },
         backend.address,
-        backend_state(backend.state),
+        backend.state.word(),
         clock.table(backend.since),
         backend.weight,
-        backend.mac.as_deref().unwrap_or("unknown")
+        backend.mac.as_deref().unwrap_or("unknown"),
+        backend.admin.as_ref().map(|w| format!(", {}", word(w, clock))).unwrap_or_default()
     )
+}
+
+/// `drained by the administrator at ... until ...: kernel upgrade`
+pub(super) fn word(word: &Word, clock: &Clock) -> String {
+    let until = word.until.map(|at| format!(" until {}", clock.table(at))).unwrap_or_default();
+    format!("{} (since {}{until})", word.cause(), clock.table(word.since))
 }
 
 fn last(check: &CheckResult, clock: &Clock) -> String {
@@ -145,13 +185,20 @@ fn last(check: &CheckResult, clock: &Clock) -> String {
     };
     let verdict = verdict.map_or("undecided", up);
     format!(
-        "{verdict}, last probe {last} {} ago in {:.1} ms: {} ({} passed, {} failed)",
+        "{verdict}, last probe {last} {} ago in {:.1} ms: {} ({} passed, {} failed{})",
         clock.ago(check.at),
         check.took_ms,
         check.diagnostic,
         check.passed,
-        check.failed
+        check.failed,
+        past_failure(check, clock).map(|failure| format!("; {failure}")).unwrap_or_default()
     )
+}
+
+/// What failed last, of a check whose last probe passed: why it was down is still to be known when it is up again.
+pub(super) fn past_failure(check: &CheckResult, clock: &Clock) -> Option<String> {
+    let failure = check.last_failure.as_ref().filter(|_| check.ok == Some(true))?;
+    Some(format!("last failure {} ago: {}", clock.ago(failure.at), failure.diagnostic))
 }
 
 /// `192.0.2.1:80/tcp` or `[2001:db8::1]:80/tcp`.
@@ -173,15 +220,5 @@ fn state(state: VipState) -> &'static str {
         VipState::Up => "up",
         VipState::Withdrawing => "withdrawing",
         VipState::Disabled => "disabled",
-    }
-}
-
-fn backend_state(state: BackendState) -> &'static str {
-    match state {
-        BackendState::Unknown => "unknown",
-        BackendState::Up => "up",
-        BackendState::Down => "down",
-        BackendState::Draining => "draining",
-        BackendState::Disabled => "disabled",
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::grammar::{RouteQuery, Show};
 use super::super::reply::{Reply, chunks, code};
-use super::{counters, find_vips, routes};
+use super::{counters, explain, find_vips, history, routes};
 use crate::snapshot::{Peer, Snapshot, Vip};
 
 /// Bytes of JSON text in a line.
@@ -30,6 +30,14 @@ pub(super) fn reply(snapshot: &Snapshot, what: &Show) -> Reply {
         },
         Show::Services => Ok(services(snapshot).collect()),
         Show::Backends => Ok(services(snapshot).flat_map(backends).collect()),
+        Show::History(query) => match history::selected(snapshot, query) {
+            Ok(events) => Ok(events.into_iter().map(|event| json!(event)).collect()),
+            Err(reply) => return reply,
+        },
+        Show::Explain(name) => match find_vips(snapshot, name) {
+            Ok(vips) => Ok(vips.into_iter().map(|vip| explain::document(snapshot, vip)).collect()),
+            Err(reply) => return reply,
+        },
         Show::Interfaces => to_value(&snapshot.dataplane),
         Show::Counters => Ok(counters::document(snapshot)),
         Show::Symbols => {
@@ -101,6 +109,10 @@ fn backends(service: Value) -> Vec<Value> {
     let with_names = |mut backend: Value| {
         if let Value::Object(fields) = &mut backend {
             fields.extend(named.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+            if fields.get("backup") == Some(&Value::Bool(true)) {
+                let pool = service.get("backup").cloned().unwrap_or_default();
+                fields.insert("pool".to_owned(), pool);
+            }
         }
         backend
     };

@@ -3,18 +3,21 @@
 mod answers;
 mod answers_json;
 mod counters;
+mod explain;
+mod gate;
 mod health;
+mod history;
 mod json;
 mod machine;
 mod protocols;
 mod reasons;
 mod routes;
+mod said;
 
 use vc5_xdp::{L4, NewFlow, Ports};
 
 use super::clock::Clock;
-use super::grammar::Show;
-use super::packet_words::ServiceFilter;
+use super::grammar::{ServiceFilter, Show};
 use super::question::{Answer, ServiceName};
 use super::reply::{Reply, code};
 use crate::snapshot::{Snapshot, Vip};
@@ -30,6 +33,8 @@ pub fn text(snapshot: &Snapshot, what: &Show, clock: &Clock) -> Reply {
         Show::Vip(name) => health::vip(snapshot, name, clock),
         Show::Services => health::services(snapshot, clock),
         Show::Backends => health::backends(snapshot, clock),
+        Show::History(query) => history::history(snapshot, query, clock),
+        Show::Explain(name) => explain::explain(snapshot, name, clock),
         Show::Interfaces => machine::interfaces(snapshot),
         Show::Counters => counters::counters(snapshot),
         Show::Symbols => protocols::symbols(snapshot),

@@ -47,6 +47,16 @@ fn golden() {
         ("interfaces", "show interfaces"),
         ("counters", "show counters"),
         ("symbols", "show symbols"),
+        ("history", "show history"),
+        ("history-vip", "show history www last 3"),
+        ("history-backend", "show history 10.1.10.12"),
+        ("history-none", "show history nosuch"),
+        ("explain-up", "explain 192.168.101.1"),
+        ("explain-down", "explain dns"),
+        ("explain-waiting", "explain 2001:db8:101::1"),
+        ("explain-none", "explain nosuch"),
+        ("json-history", "json show history www"),
+        ("json-explain", "json explain dns"),
         ("json-status", "json show status"),
         ("json-protocols", "json show protocols tor2"),
         ("json-route-count", "json show route count"),
@@ -362,6 +372,29 @@ fn json_is_the_snapshot_itself_in_pieces() {
     assert!(answer("json show vips").lines().count() > 2);
 }
 
+/// Why a backend was down is still told when it is up again.
+#[test]
+fn the_last_failure_outlives_the_recovery() {
+    let clock = Clock { now: fixture::NOW, zone: |_| 0, format: None };
+    let mut snapshot = fixture::snapshot();
+    let backends =
+        snapshot.vips.iter_mut().filter(|vip| vip.name == "www").flat_map(|vip| &mut vip.services);
+    let checks = backends.flat_map(|s| &mut s.backends).flat_map(|b| b.checks.values_mut());
+    let passing = checks.into_iter().find(|check| check.up == Some(true)).unwrap();
+    let diagnostic = "connection refused".to_owned();
+    passing.last_failure =
+        Some(crate::snapshot::CheckFailure { at: fixture::NOW - 90.0, diagnostic });
+    for (command, expected) in [
+        ("show vip www", "(300 passed, 0 failed; last failure 1 m 30 s ago: connection refused)"),
+        ("show backends", "alive: 200 OK (last failure 1 m 30 s ago: connection refused)"),
+        ("explain www", ": check alive, last failure 1 m 30 s ago: connection refused"),
+    ] {
+        let Ok(Line::Show { what, .. }) = parse(command) else { panic!("{command}") };
+        let said = String::from_utf8(text(&snapshot, &what, &clock).encode()).unwrap();
+        assert_eq!(said.matches(expected).count(), 1, "{said}");
+    }
+}
+
 #[test]
 fn an_empty_daemon_answers_everything() {
     let clock = Clock { now: 0.0, zone: |_| 0, format: None };
@@ -407,12 +440,15 @@ fn the_documentation_names_every_json_field() {
         "vips",
         "services",
         "backends",
+        "history",
         "interfaces",
         "counters",
     ] {
         let document: String = plain(&format!("json show {command}")).concat();
         fields(&serde_json::from_str(&document).unwrap(), &mut found);
     }
+    let document: String = plain("json explain www").concat();
+    fields(&serde_json::from_str(&document).unwrap(), &mut found);
     for (_, answer) in answers() {
         fields(&super::answers_json::answer(&answer), &mut found);
     }

@@ -1,6 +1,13 @@
 //! The core as a pure machine, on a virtual clock.
 
+mod admin;
+mod any_order;
+mod backup;
+mod capacity;
+mod causes;
 mod forwarding;
+mod gating;
+mod signals;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -10,7 +17,7 @@ use proptest::prelude::*;
 use vc5_health::{Outcome, ProbeEvent, ProbeKey, Verdict};
 use vc5_xdp::{Desired, Event, Ports, RealState, VipSpec};
 
-use super::{Effect, State};
+use super::{Advert, Effect, State};
 use crate::config::{self, Config, model::DataplaneMode};
 use crate::gate::FLUSH_LIMIT;
 use crate::translate;
@@ -96,7 +103,7 @@ impl World {
                     self.standing = true;
                 }
                 Effect::Apply { seq, desired } => self.sent = Some((*seq, desired.clone())),
-                Effect::Rename { .. } => assert!(self.standing),
+                Effect::Update { .. } => assert!(self.standing),
                 Effect::Backend { .. } => {}
             }
         }
@@ -113,14 +120,14 @@ impl World {
     }
 
     fn probe_of(&mut self, vip: IpAddr, port: u16, backend: &str, verdict: Verdict) -> Vec<Effect> {
+        let (backend, service) = (backend.parse().unwrap(), format!("{port}/tcp"));
+        let key = ProbeKey { vip, backend, port, service, check: "alive".to_owned() };
+        self.found(key, verdict)
+    }
+
+    fn found(&mut self, key: ProbeKey, verdict: Verdict) -> Vec<Effect> {
         let event = ProbeEvent {
-            key: ProbeKey {
-                vip,
-                backend: backend.parse().unwrap(),
-                port,
-                service: format!("{port}/tcp"),
-                check: "alive".to_owned(),
-            },
+            key,
             verdict,
             changed: true,
             outcome: Outcome {
@@ -386,8 +393,8 @@ fn a_renamed_vip_keeps_its_route_under_the_new_name() {
     vip.name = "web".into();
     renamed.vips.insert("web".into(), vip);
     let effects = world.configure(&renamed);
-    let name = "web".to_owned();
-    assert_eq!(effects, [Effect::Rename { address: IpAddr::V4(VIP), name }]);
+    let advert = Advert { name: "web".to_owned(), ..Advert::default() };
+    assert_eq!(effects, [Effect::Update { address: IpAddr::V4(VIP), advert }]);
     assert!(world.standing);
 }
 

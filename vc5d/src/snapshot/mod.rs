@@ -4,12 +4,19 @@
 //! names below are the JSON schema of `vc5c -j`. Times are Unix seconds with fractions; durations are in
 //! milliseconds where the name ends in `_ms`, else in seconds.
 
+mod vip;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use vc5_xdp::Ports;
+
+pub use crate::admin::{Off, Word};
+pub use crate::signal::{Source, Stand};
+pub use vip::*;
 
 /// Everything.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -24,6 +31,77 @@ pub struct Snapshot {
     pub vips: Vec<Vip>,
     /// The dataplane; `None` when its mode is off.
     pub dataplane: Option<Dataplane>,
+    /// The last changes, the oldest first.
+    #[serde(skip)]
+    pub history: History,
+    /// Changes since the start, by what changed.
+    #[serde(skip)]
+    pub changes: BTreeMap<Subject, u64>,
+}
+
+/// Changes, the oldest first; shared between pictures until there is a new one.
+pub type History = Arc<[Arc<Event>]>;
+
+/// What kind of thing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subject {
+    /// A backend of a service: the verdict on it, or the administrator's word.
+    Backend,
+    /// A service of a VIP: up or down.
+    Service,
+    /// A VIP address: the health of all its services together.
+    Vip,
+    /// The route of a VIP address.
+    Route,
+    /// What is said of a backend by its agent, its state file, the link or its traffic.
+    Report,
+    /// This node's own path to a backend.
+    Path,
+}
+
+impl Subject {
+    /// All there are.
+    pub const ALL: [Self; 6] =
+        [Self::Backend, Self::Service, Self::Vip, Self::Route, Self::Report, Self::Path];
+
+    /// Its name in the JSON and in the metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Backend => "backend",
+            Self::Service => "service",
+            Self::Vip => "vip",
+            Self::Route => "route",
+            Self::Report => "report",
+            Self::Path => "path",
+        }
+    }
+}
+
+/// One change with its cause.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Event {
+    /// Counts the changes since the start, from 1.
+    pub number: u64,
+    /// When.
+    pub at: f64,
+    /// What kind of thing changed.
+    pub subject: Subject,
+    /// `[vip.NAME]`
+    pub vip: String,
+    /// The VIP's address.
+    pub vip_address: IpAddr,
+    /// `80/tcp`, for a service and its backends.
+    pub service: Option<String>,
+    /// The backend's address.
+    pub backend: Option<IpAddr>,
+    /// What it was; `absent` before it was configured.
+    pub from: &'static str,
+    /// What it is; `absent` when it is gone from the configuration.
+    pub to: &'static str,
+    /// Why.
+    pub cause: String,
 }
 
 /// `show status`
@@ -238,148 +316,6 @@ pub struct Route {
     pub exported_to: Vec<String>,
 }
 
-/// Where the gate of a VIP stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum VipState {
-    /// Not announced.
-    Down,
-    /// Healthy, waiting for `up-delay` or the dataplane.
-    Waiting,
-    /// Announced.
-    Up,
-    /// Withdrawn; waiting until that is on the wire.
-    Withdrawing,
-    /// Switched off by the administrator.
-    Disabled,
-}
-
-/// One VIP address.
-#[derive(Clone, Debug, Serialize)]
-pub struct Vip {
-    /// `[vip.NAME]`
-    pub name: String,
-    /// The address.
-    pub address: IpAddr,
-    /// Its gate.
-    pub state: VipState,
-    /// When that state was entered.
-    pub since: f64,
-    /// Why it is or is not announced, in one line.
-    pub reason: String,
-    /// Its services, in the order of the file.
-    pub services: Vec<Service>,
-    /// Dataplane counters.
-    pub traffic: Traffic,
-}
-
-/// One service of a VIP.
-#[derive(Clone, Debug, Serialize)]
-pub struct Service {
-    /// A port as a number, a range as `"8000-8099"`, all that no other service has as `"all"`.
-    #[serde(rename = "port", serialize_with = "ports")]
-    pub ports: Ports,
-    /// `tcp` or `udp`.
-    pub protocol: String,
-    /// Pool name.
-    pub pool: String,
-    /// At least `need` backends are healthy.
-    pub up: bool,
-    /// Backends needed.
-    pub need: u32,
-    /// Backends healthy and enabled.
-    pub healthy: u32,
-    /// When `up` last changed.
-    pub since: f64,
-    /// Its backends, in the order of the file.
-    pub backends: Vec<Backend>,
-    /// Dataplane counters.
-    pub traffic: Traffic,
-}
-
-/// As in the configuration.
-fn ports<S: Serializer>(ports: &Ports, serializer: S) -> Result<S::Ok, S::Error> {
-    match ports {
-        Ports::One(port) => serializer.serialize_u16(*port),
-        Ports::Range(..) | Ports::All => serializer.collect_str(ports),
-    }
-}
-
-/// The verdict on a backend of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BackendState {
-    /// No verdict yet.
-    Unknown,
-    /// Healthy.
-    Up,
-    /// Not healthy.
-    Down,
-    /// Healthy or not, kept for existing flows only.
-    Draining,
-    /// Switched off.
-    Disabled,
-}
-
-/// One backend of a service.
-#[derive(Clone, Debug, Serialize)]
-pub struct Backend {
-    /// Its own address.
-    pub address: IpAddr,
-    /// Weight in the ring.
-    pub weight: u32,
-    /// The verdict with the administrator's word.
-    pub state: BackendState,
-    /// When that state was entered.
-    pub since: f64,
-    /// By check name.
-    pub checks: BTreeMap<String, CheckResult>,
-    /// MAC address, when the dataplane knows it.
-    pub mac: Option<String>,
-    /// How the dataplane reaches it, or why not; `None` when the dataplane is off or has not been told of it.
-    pub path: Option<String>,
-    /// Slots of the ring it holds, of 65536.
-    pub ring_slots: u32,
-    /// Dataplane counters.
-    pub traffic: Traffic,
-}
-
-/// The last result of one check on one backend.
-#[derive(Clone, Debug, Serialize)]
-pub struct CheckResult {
-    /// The verdict after rise and fall.
-    pub up: Option<bool>,
-    /// The last probe passed.
-    pub ok: Option<bool>,
-    /// What the last probe found: `200 OK` or `connection refused`.
-    pub diagnostic: String,
-    /// How long it took.
-    pub took_ms: f64,
-    /// When it ended.
-    pub at: f64,
-    /// Probes passed since the start.
-    pub passed: u64,
-    /// Probes failed since the start.
-    pub failed: u64,
-}
-
-/// Dataplane counters of a VIP, service or backend.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Traffic {
-    /// Packets forwarded.
-    pub packets: u64,
-    /// Bytes forwarded.
-    pub bytes: u64,
-    /// New flows.
-    pub flows: u64,
-    /// TCP SYNs among the packets.
-    pub syns: u64,
-    /// TCP FINs among the packets.
-    pub fins: u64,
-    /// TCP RSTs among the packets.
-    pub rsts: u64,
-}
-
 /// The dataplane.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Dataplane {
@@ -430,7 +366,7 @@ pub struct Leaving {
     /// The VIP address of the service.
     pub vip: IpAddr,
     /// Ports of the service.
-    #[serde(rename = "port", serialize_with = "ports")]
+    #[serde(rename = "port", serialize_with = "vip::ports")]
     pub ports: Ports,
     /// Its protocol, `tcp` or `udp`.
     pub protocol: String,

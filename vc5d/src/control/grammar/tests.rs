@@ -1,6 +1,20 @@
-use vc5_xdp::{L4, TcpKind};
+use std::path::PathBuf;
 
+use ipnet::IpNet;
+use vc5_xdp::{L4, TcpKind, TraceQuestion, Tuple};
+
+use super::super::clock::TimeFormat;
+use super::super::command::{Action, AdminAction, Command};
 use super::*;
+use crate::admin::Target;
+
+fn show(what: Show) -> Line {
+    what.into()
+}
+
+fn ask(what: Ask) -> Line {
+    what.into()
+}
 
 fn status() -> Line {
     show(Show::Status)
@@ -21,6 +35,16 @@ fn glob(pattern: &str) -> NamePattern {
 fn act(action: Action, names: NamePattern, message: Option<&str>) -> Line {
     let message = message.map(str::to_owned);
     Line::Daemon(Command::Protocol { action, names, message })
+}
+
+fn admin(action: AdminAction, target: Target, lasts: Option<u64>, reason: Option<&str>) -> Line {
+    let lasts = lasts.map(std::time::Duration::from_secs);
+    let reason = reason.map(str::to_owned);
+    Line::Daemon(Command::Admin { action, target, lasts, reason })
+}
+
+fn backend(address: &str) -> Target {
+    Target::Backend { pool: "web".into(), address: address.parse().unwrap() }
 }
 
 fn configure(file: Option<&str>, soft: bool) -> Line {
@@ -45,6 +69,10 @@ fn exact(text: &str) -> RouteQuery {
 
 fn best(text: &str) -> RouteQuery {
     RouteQuery { destination: Destination::For(net(text)), ..RouteQuery::default() }
+}
+
+fn history(about: Option<&str>, last: Option<usize>) -> Line {
+    show(Show::History(HistoryQuery { about: about.map(str::to_owned), last }))
 }
 
 fn json(line: Line) -> Line {
@@ -79,6 +107,13 @@ fn looking() {
         ("show services", show(Show::Services)),
         ("show backends", show(Show::Backends)),
         ("sh b", show(Show::Backends)),
+        ("show history", history(None, None)),
+        ("sh h www", history(Some("www"), None)),
+        ("show history 192.0.2.1 last 5", history(Some("192.0.2.1"), Some(5))),
+        ("show history last 5", history(None, Some(5))),
+        ("show history \"last\"", history(Some("last"), None)),
+        ("explain www", show(Show::Explain("www".into()))),
+        ("json exp 192.0.2.1", json(show(Show::Explain("192.0.2.1".into())))),
         ("show interfaces", show(Show::Interfaces)),
         ("show counters", show(Show::Counters)),
         ("show symbols", show(Show::Symbols)),
@@ -250,6 +285,25 @@ fn changing() {
         }),
         ("restart www soon".to_owned(), act(Restart, name("www"), Some("soon"))),
         (format!("disable a \"{long}\""), act(Disable, name("a"), Some(&long))),
+        ("drain backend web/10.1.10.11 for 30m \"kernel upgrade\"".to_owned(), {
+            admin(AdminAction::Drain, backend("10.1.10.11"), Some(1800), Some("kernel upgrade"))
+        }),
+        ("disable backend web/2001:db8::1".to_owned(), {
+            admin(AdminAction::Disable, backend("2001:db8::1"), None, None)
+        }),
+        ("drain vip www".to_owned(), {
+            admin(AdminAction::Drain, Target::Vip("www".into()), None, None)
+        }),
+        ("disable vip www \"for\" ".to_owned(), {
+            admin(AdminAction::Disable, Target::Vip("www".into()), None, Some("for"))
+        }),
+        ("enable vip www".to_owned(), {
+            admin(AdminAction::Enable, Target::Vip("www".into()), None, None)
+        }),
+        ("enable backend web/10.1.10.11".to_owned(), {
+            admin(AdminAction::Enable, backend("10.1.10.11"), None, None)
+        }),
+        ("disable \"vip\"".to_owned(), act(Disable, name("vip"), None)),
         ("down".to_owned(), Line::Daemon(Command::Down)),
         ("restrict".to_owned(), Line::Restrict),
         ("echo off".to_owned(), Line::EchoOff),
@@ -271,7 +325,7 @@ fn errors_name_the_word() {
     let table = [
         ("frobnicate", "\"frobnicate\" is not a command, try help"),
         ("\"show\" status", "\"show\" is not a command, try help"),
-        ("e", "\"e\" may be any of echo, enable, exit"),
+        ("e", "\"e\" may be any of echo, enable, exit, explain"),
         ("re tor1", "\"re\" may be any of restart, restrict"),
         ("show v", "\"v\" may be any of vip, vips"),
         ("show s", "\"s\" may be any of services, status, symbols"),
@@ -279,6 +333,11 @@ fn errors_name_the_word() {
         ("show", "show: one of backends"),
         ("show status now", "show status: \"now\" is not expected here"),
         ("show protocols all a b", "show protocols all: \"b\" is not expected here"),
+        ("show history last", "show history: a number is missing"),
+        ("show history last 0", "show history: \"0\" is not a number from 1 on"),
+        ("show history a b", "show history: \"b\" is not expected here"),
+        ("show history last 1 a", "show history: \"a\" is not expected here"),
+        ("explain", "explain: a name or an address is missing"),
         ("show vip", "show vip: a name or an address is missing"),
         ("show route for", "show route: a prefix or an address is missing"),
         ("show route for x", "show route: \"x\" is neither prefix nor address"),
@@ -288,6 +347,15 @@ fn errors_name_the_word() {
         ("disable", "disable: a name, a \"PATTERN\" or all is missing"),
         ("disable a b c", "disable: \"c\" is not expected here"),
         (&long, "is longer than 255 bytes"),
+        ("drain www", "drain: \"www\" is none of backend, vip"),
+        ("drain vip", "drain vip: the VIP's name is missing"),
+        ("drain backend web", "drain backend: \"web\" is not POOL/ADDRESS"),
+        ("drain backend web/x", "drain backend: \"web/x\" is not POOL/ADDRESS"),
+        ("drain vip www for", "drain vip: a time such as 30m is missing"),
+        ("drain vip www for 0s", "drain vip: \"0s\" is no time such as 30m"),
+        ("drain vip www for 1d", "drain vip: \"1d\" is no time such as 30m"),
+        ("drain vip www a b", "drain vip: \"b\" is not expected here"),
+        ("enable vip www now", "enable vip: \"now\" is not expected here"),
         ("configure maybe", "configure: \"maybe\" is not expected here"),
         ("configure soft soft", "configure: \"soft\" is not expected here"),
         ("configure check soft", "configure check: \"soft\" is not expected here"),
@@ -296,7 +364,7 @@ fn errors_name_the_word() {
         ("timeformat \"%T\"", "timeformat: \"%T\" is not possible: only iso is"),
         ("timeformat iso short ns", "timeformat: \"ns\" is neither ms nor us"),
         ("json", "a command is missing"),
-        ("json down", "json: only show commands and trace have JSON"),
+        ("json down", "json: only show commands, explain and trace have JSON"),
         ("trace", "trace: the source address is missing"),
         ("trace x to 192.0.2.1:80", "trace: \"x\" is no address and port"),
         ("trace 198.51.100.1 192.0.2.1:80", "\"192.0.2.1:80\" stands where `to` is expected"),
@@ -338,7 +406,7 @@ fn help_lists_what_can_follow() {
     assert_eq!(words("?"), words("help"));
     assert_eq!(words("show pro ?"), ["show protocols", "show protocols all"]);
     assert_eq!(words("help conf"), ["configure", "configure check"]);
-    assert_eq!(words("disable tor1 ?"), ["disable"]);
+    assert_eq!(words("disable tor1 ?"), ["disable", "disable backend", "disable vip"]);
 }
 
 #[test]
@@ -354,6 +422,9 @@ fn completion_offers_words_and_keywords() {
         ["frame", "to", "tcp", "udp", "syn", "data", "fin", "rst", "via", "vlan"]
     );
     assert_eq!(complete("trace 198.51.100.1 to 192.0.2.1:80 v"), ["via", "vlan"]);
+    assert_eq!(complete("show history www l"), ["last"]);
+    assert_eq!(complete("drain "), ["backend", "vip"]);
+    assert_eq!(complete("drain vip www f"), ["for"]);
     assert_eq!(complete("show f"), ["flow", "flows"]);
     assert_eq!(complete("nonsense "), Vec::<&str>::new());
     assert!(complete("").contains(&"configure"));
