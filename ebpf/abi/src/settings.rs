@@ -1,7 +1,7 @@
 //! What the loader decides once, before the program is loaded.
 
 /// Version of everything in this crate that a pinned map or a running program depends on.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Name of the read-only global of type [`Settings`] that the loader overrides.
 pub const SETTINGS: &str = "SETTINGS";

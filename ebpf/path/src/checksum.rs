@@ -14,7 +14,7 @@ pub(crate) const fn updated(checksum: u16, old: u16, new: u16) -> u16 {
 
 /// Most bytes that [`range`] adds.
 const RANGE: usize = 1280;
-const PIECE: usize = 64;
+const PIECE: usize = 128;
 
 /// A sum of 16-bit words in network byte order, in the making.
 #[derive(Clone, Copy, Default)]
@@ -52,21 +52,41 @@ pub fn range<P: Packet>(packet: &P, from: usize, to: usize) -> Option<u16> {
         if at + PIECE > to {
             break;
         }
-        let (words, _) = packet.bytes::<PIECE>(at)?.as_chunks::<4>();
-        sum = words.iter().fold(sum, |sum, word| sum + u64::from(u32::from_le_bytes(*word)));
+        sum += words(packet.bytes::<PIECE>(at)?);
         at += PIECE;
     }
     // Wherever the loop ended, and whatever was learned by that.
     let unknown = packet.len() as u64;
-    let (mut at, to) = (forget::<0xfff>(at, unknown), forget::<0xfff>(to, unknown));
-    for _ in 0..PIECE / 4 {
-        if at >= to {
-            break;
-        }
-        sum += u64::from(u32::from_le_bytes(*packet.bytes(at)?));
-        at += 4;
-    }
+    let to = forget::<0xfff>(to, unknown);
+    at = piece::<P, { PIECE / 2 }>(packet, at, to, &mut sum)?;
+    at = piece::<P, { PIECE / 4 }>(packet, at, to, &mut sum)?;
+    at = piece::<P, { PIECE / 8 }>(packet, at, to, &mut sum)?;
+    at = piece::<P, { PIECE / 16 }>(packet, at, to, &mut sum)?;
+    piece::<P, { PIECE / 32 }>(packet, at, to, &mut sum)?;
     Some(folded(sum).swap_bytes())
+}
+
+/// Adds so many bytes, if there are as many up to `to`; where the rest is.
+#[inline(always)]
+fn piece<P: Packet, const N: usize>(
+    packet: &P,
+    at: usize,
+    to: usize,
+    sum: &mut u64,
+) -> Option<usize> {
+    let at = forget::<0xfff>(at, packet.len() as u64);
+    if at + N > to {
+        return Some(at);
+    }
+    *sum += words(packet.bytes::<N>(at)?);
+    Some(at + N)
+}
+
+/// The sum of the words of four bytes.
+#[inline(always)]
+fn words<const N: usize>(bytes: &[u8; N]) -> u64 {
+    let (words, _) = bytes.as_chunks::<4>();
+    words.iter().fold(0, |sum, word| sum + u64::from(u32::from_le_bytes(*word)))
 }
 
 /// The sum of the words of a sum.

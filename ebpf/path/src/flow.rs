@@ -100,25 +100,12 @@ impl Flow {
 
     /// One that is whole.
     #[inline(always)]
-    fn new(
-        addresses: &Addresses,
-        headers: &Headers,
-        protocol: u8,
-        transport: &Transport,
-        hash: u64,
-    ) -> Self {
-        // Any odd number does to make all bits of it unknown.
-        let unknown = opaque(headers.end as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    fn new(addresses: &Addresses, headers: &Headers, rest: Rest, hash: u64) -> Self {
+        let unknown = unknown(headers);
         // What is known of IPv4 addresses would be written in pieces, and be followed apart.
         let whole = |words: Words| address(words.map(|word| forget_word(word, unknown)));
-        // The rest in one word, for the same reasons.
-        let rest = u64::from(transport.ports >> 16)
-            | u64::from(protocol) << 16
-            | (transport.segment as u64) << 32
-            | u64::from(transport.tcp_flags) << 40
-            | u64::from(transport.ports) << 48;
         let [port0, port1, protocol, pad, segment, tcp_flags, source0, source1] =
-            forget_word(rest, unknown).to_le_bytes();
+            rest.0.to_le_bytes();
         Self {
             source: whole(addresses.source),
             service: ServiceKey {
@@ -134,6 +121,39 @@ impl Flow {
             hash,
             fragment: forget_word(0, unknown),
         }
+    }
+}
+
+/// Any odd number does to make all bits of it unknown.
+#[inline(always)]
+fn unknown(headers: &Headers) -> u64 {
+    opaque(headers.end as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// What a flow is besides its addresses, in one word, so that from here on the verifier walks all
+/// protocols and segments as one.
+#[derive(Clone, Copy)]
+struct Rest(u64);
+
+impl Rest {
+    #[inline(always)]
+    fn new(headers: &Headers, protocol: u8, transport: &Transport) -> Self {
+        let rest = u64::from(transport.ports >> 16)
+            | u64::from(protocol) << 16
+            | (transport.segment as u64) << 32
+            | u64::from(transport.tcp_flags) << 40
+            | u64::from(transport.ports) << 48;
+        Self(forget_word(rest, unknown(headers)))
+    }
+
+    #[inline(always)]
+    fn ports(self) -> u32 {
+        (self.0 << 16) as u32 | (self.0 >> 48) as u32
+    }
+
+    #[inline(always)]
+    fn protocol(self) -> u8 {
+        (self.0 >> 16) as u8
     }
 }
 
@@ -168,9 +188,10 @@ pub fn of<'f, P: Packet, T: Tables>(
     };
     // Here, where the addresses are in registers still, and it is known of which version they are.
     let Addresses { source, destination } = addresses;
-    let protocol = headers.protocol;
-    let hash = hash_words(tables.hash_key(), source, destination, transport.ports, protocol);
-    Ok(place.write(Flow::new(&addresses, &headers, protocol, &transport, hash)))
+    let rest = Rest::new(&headers, headers.protocol, &transport);
+    let (ports, protocol) = (rest.ports(), rest.protocol());
+    let hash = hash_words(tables.hash_key(), source, destination, ports, protocol);
+    Ok(place.write(Flow::new(&addresses, &headers, rest, hash)))
 }
 
 /// The same for packets that are not a plain TCP or UDP packet.
@@ -209,8 +230,9 @@ fn read<P: Packet, T: Tables>(
         ICMPV6 if link.v6 => icmp::read(packet, &headers, &mut subject, &mut protocol, tables)?,
         _ => return Err(lookup::unknown(addresses.destination, Reason::UnknownProtocol, tables)),
     };
-    let hash = tables.hash(&subject, transport.ports, protocol);
-    *flow = Flow::new(&subject, &headers, protocol, &transport, hash);
+    let rest = Rest::new(&headers, protocol, &transport);
+    let hash = tables.hash(&subject, rest.ports(), rest.protocol());
+    *flow = Flow::new(&subject, &headers, rest, hash);
     if headers.part != Part::Whole {
         // In the encoding of flows, with the identification in place of the ports. In IPv4 the
         // protocol belongs to it (RFC 791 section 3.2), in IPv6 not (RFC 8200 section 4.5).
