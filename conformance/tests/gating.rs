@@ -131,9 +131,12 @@ fn a_backup_pool_keeps_the_route_while_the_pool_is_down() {
     gating.world.await_route(ROUTE, 1);
     gating.world.backend.start().unwrap();
     wait::until_true("the backend is up again", LIMIT, || {
-        Ok(!gating.world.node.vc5c("explain www")?.contains("connection refused"))
+        let returned =
+            |line: &str| line.contains("backend 192.0.2.21") && line.contains("down -> up");
+        Ok(gating.world.node.vc5c("show history")?.lines().any(returned))
     })
     .unwrap();
+    assert!(gating.announced(), "{}", gating.world.node.log());
     assert_eq!(gating.world.sessions(), 1);
 }
 

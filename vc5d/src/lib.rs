@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 pub mod core;
 pub mod gate;
+pub mod http;
 pub mod lifecycle;
 pub mod preflight;
 pub mod signal;

@@ -1,7 +1,5 @@
-//! The HTTP door: `PUT`, `GET` and `DELETE` of `/agent/v1/backend/POOL/ADDRESS`; one request a connection, bounded in
-//! size, time and number.
+//! The HTTP door: `PUT`, `GET` and `DELETE` of `/agent/v1/backend/POOL/ADDRESS`.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,79 +8,34 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE,
 };
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use super::driver::Counter;
 use super::{Ask, Refused, What, json};
 use crate::config::model::Config;
-use crate::control::server::until;
+use crate::http::{self, Limits, Reply};
 
-/// Connections at a time; more wait in the listener's queue.
-const CONNECTIONS: usize = 256;
-/// How long a client may take over its request's head.
-const HEAD: Duration = Duration::from_secs(5);
-/// How long a connection may last in all.
-const WHOLE: Duration = Duration::from_secs(10);
-/// Largest request head in bytes.
-const HEAD_SIZE: usize = 16 * 1024;
-/// Most header lines of a request.
-const HEADERS: usize = 64;
+const LIMITS: Limits =
+    Limits { name: "agent's HTTP server", connections: 256, whole: Duration::from_secs(10) };
 /// Largest body in bytes.
 const BODY_SIZE: usize = 4096;
 
 type Configs = watch::Receiver<Arc<Config>>;
-type Reply = Response<Full<Bytes>>;
 
 /// Serves clients until `stopped` holds true.
 pub(super) async fn serve(
     listener: TcpListener,
     counter: Counter,
     configs: Configs,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) {
-    let mut clients = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = until(&mut stopped) => return,
-            _ = clients.join_next(), if !clients.is_empty() => {}
-            accepted = listener.accept(), if clients.len() < CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
-                    clients.spawn(client(stream, counter.clone(), configs.clone()));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the agent's HTTP server cannot accept");
-                    // Out of descriptors, most likely: time for others to close some.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-        }
-    }
-}
-
-async fn client(stream: TcpStream, counter: Counter, configs: Configs) {
-    let (counter, configs) = (&counter, &configs);
-    let service = service_fn(move |request| async move {
-        Ok::<_, Infallible>(respond(request, counter, configs).await)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .keep_alive(false)
-        .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_SIZE)
-        .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
-    match timeout(WHOLE, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an agent's client was dropped"),
-        Err(_) => tracing::debug!("an agent's client was too slow"),
-    }
+    let respond = move |request| {
+        let (counter, configs) = (counter.clone(), configs.clone());
+        async move { respond(request, &counter, &configs).await }
+    };
+    http::serve(listener, LIMITS, respond, stopped).await;
 }
 
 async fn respond(request: Request<Incoming>, counter: &Counter, configs: &Configs) -> Reply {

@@ -1,6 +1,5 @@
-//! The HTTP server of the metrics: one request a connection, bounded in size, time and number.
+//! The HTTP server of the metrics.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,73 +7,26 @@ use arc_swap::ArcSwap;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use super::Metrics;
-use crate::control::server::until;
+use crate::http::{self, Limits};
 use crate::snapshot::Snapshot;
 
-/// Connections at a time; more wait in the listener's queue.
-const CONNECTIONS: usize = 32;
-/// How long a client may take over its request's head.
-const HEAD: Duration = Duration::from_secs(5);
-/// How long a connection may last in all.
-const WHOLE: Duration = Duration::from_secs(30);
-/// Largest request head in bytes.
-const HEAD_SIZE: usize = 16 * 1024;
-/// Most header lines of a request.
-const HEADERS: usize = 64;
+const LIMITS: Limits =
+    Limits { name: "metrics server", connections: 32, whole: Duration::from_secs(30) };
 
 /// Serves `GET /metrics` until `stopped` holds true or its sender has gone.
 pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) {
-    let mut clients = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = until(&mut stopped) => return,
-            _ = clients.join_next(), if !clients.is_empty() => {}
-            accepted = listener.accept(), if clients.len() < CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
-                    clients.spawn(client(stream, metrics.clone(), snapshot.clone()));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the metrics server cannot accept");
-                    // Out of descriptors, most likely: time for others to close some.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-        }
-    }
-}
-
-async fn client(stream: TcpStream, metrics: Arc<Metrics>, snapshot: Arc<ArcSwap<Snapshot>>) {
-    let service = service_fn(|request| {
-        let response = respond(&request, &metrics, &snapshot);
-        async { Ok::<_, Infallible>(response) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .keep_alive(false)
-        .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_SIZE)
-        .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
-    match timeout(WHOLE, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a metrics client was dropped"),
-        Err(_) => tracing::debug!("a metrics client was too slow"),
-    }
+    let respond = move |request| std::future::ready(respond(&request, &metrics, &snapshot));
+    http::serve(listener, LIMITS, respond, stopped).await;
 }
 
 fn respond(

@@ -1,7 +1,9 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::*;
 use crate::control::fixture;
+use crate::http::HEADERS;
 
 /// Sends `request` to a fresh server and returns all it answers until it closes.
 async fn exchange(request: &[u8]) -> String {

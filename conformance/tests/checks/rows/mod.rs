@@ -39,8 +39,7 @@ pub(crate) const CANNOT: &[(&[&str], Way, &str)] = &[
 ];
 
 /// What a backend without the VIP answers over IPv6, where it has no other route to it. Over IPv4 it does so only if it
-/// forwards. In a veth the answer comes while the kernel is still busy with the SYN, and only the one to the next SYN, a
-/// second later, counts.
+/// forwards.
 const NO_ROUTE: &str = "network is unreachable";
 
 /// All scenarios.
