@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use vc5_conformance::lab::command::output;
 
@@ -27,13 +28,16 @@ impl Certificates {
         }
         made.issue("good", NAME, "authority", 2);
         made.issue("expired", NAME, "authority", 0);
+        let issued = Instant::now();
         made.issue("misnamed", "other.example", "authority", 2);
         made.issue("unknown", NAME, "stranger", 2);
         made.issue("client", "client.example", "authority", 2);
+        // The last second of the one that expires is still one in which it is in force.
+        std::thread::sleep(Duration::from_secs(1).saturating_sub(issued.elapsed()));
         made
     }
 
-    /// One that is in force for so many days; for none it has expired before it can be used.
+    /// One that is in force for so many days; for none it has expired a second later.
     fn issue(&self, file: &str, name: &str, authority: &str, days: u8) {
         self.openssl(&format!(
             "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {file}.key -out {file}.csr \

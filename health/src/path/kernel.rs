@@ -51,6 +51,13 @@ pub(super) struct Found {
     pub(super) stray_routes: Vec<RouteMessage>,
 }
 
+impl Found {
+    /// Whether nothing is there that this program could not have made.
+    pub(super) fn is_clean(&self) -> bool {
+        self.stray_rules.is_empty() && self.stray_routes.is_empty()
+    }
+}
+
 impl Kernel {
     pub(super) fn open() -> Result<Self, Error> {
         // Strict checking makes the kernel filter dumps, so that a full table is not copied.

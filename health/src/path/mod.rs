@@ -151,13 +151,21 @@ impl Paths {
         if self.pairs.is_empty() {
             return Ok(None);
         }
-        let host = self.kernel.host().await?;
-        let states = Arc::new(self.reconcile(&host).await?);
-        if states == self.states {
+        let (space, ids, pairs) = (self.space, self.ids.clone(), self.pairs.clone());
+        let known = self.states.clone();
+        // With thousands of backends this takes long enough to keep probes waiting.
+        let looking = tokio::task::spawn_blocking(move || look(space, &ids, &pairs, &known));
+        let Some(Seen { plan, states, found }) = looking.await.map_err(lost)?? else {
+            return Ok(None);
+        };
+        self.tell_helper(&plan);
+        self.grow(&found, &plan).await?;
+        self.prune(found, &plan).await?;
+        if states == *self.states {
             return Ok(None);
         }
-        self.states = states.clone();
-        Ok(Some(states))
+        self.states = Arc::new(states);
+        Ok(Some(self.states.clone()))
     }
 
     /// Removes everything that is ours.
@@ -230,6 +238,37 @@ impl Paths {
         }
         self.helper = now;
     }
+}
+
+/// What pairs need on the host as it is, and what there is.
+struct Seen {
+    plan: Plan,
+    states: BTreeMap<Pair, PathState>,
+    found: Found,
+}
+
+/// Looks at the host by a netlink socket of its own, on a thread that may block. `None` if all is as
+/// it has to be, and as it is known to be.
+fn look(
+    space: Space,
+    ids: &Ids,
+    pairs: &BTreeSet<Pair>,
+    known: &BTreeMap<Pair, PathState>,
+) -> Result<Option<Seen>, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(lost)?.block_on(async {
+        let kernel = Kernel::open()?;
+        let host = kernel.host().await?;
+        let (plan, states) = plan::build(space, ids, &host, pairs, rp_filter::enabled);
+        let found = kernel.ours(space).await?;
+        let same = found.plan == plan && found.is_clean() && states == *known;
+        Ok((!same).then_some(Seen { plan, states, found }))
+    })
+}
+
+fn lost(error: impl std::fmt::Display) -> Error {
+    let source = std::io::Error::other(error.to_string());
+    Error::Netlink { action: "look at the probe paths".into(), source }
 }
 
 /// Removes what an earlier run left behind.
