@@ -181,7 +181,7 @@ impl Machine {
         .expect("a valid length");
         let med: Option<u32> = u.arbitrary()?;
         let route = Route {
-            origin: Origin::Local { tag: None },
+            origin: Origin::local(),
             attributes: Arc::new(Attributes { med, ..Attributes::default() }),
             next_hop: None,
             path_id: 0,
