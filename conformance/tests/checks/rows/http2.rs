@@ -5,7 +5,7 @@ use vc5_health::check::http::HttpVersion;
 use vc5_health::{CheckKind, HttpCheck};
 
 use super::http::{get, through_nginx};
-use super::tls::trusting;
+use super::tls::{disbelieved, trusting};
 use crate::certificates::{Certificates, NAME};
 use crate::row::{Row, Way};
 use crate::servers::{self, H2C, HTTPS, HTTPS_ONE};
@@ -42,21 +42,12 @@ pub(super) fn over_tls(certificates: &Certificates) -> Vec<Row> {
     let [(good, _), (expired, _), (misnamed, _), (unknown, _), _] = HTTPS;
     let rude = |manner: Manner| at(manner.port());
     let mut rows = through_nginx(CUT_OFF, |check| to(good, check));
+    rows.extend(disbelieved([expired, misnamed, unknown].map(at)));
     rows.extend([
         at(servers::CLOSED).down(Way::Refused, "connection refused"),
         at(HTTPS_ONE)
             .what("HTTP/1.1 alone")
             .down(Way::WrongAnswer, "received fatal alert: NoApplicationProtocol"),
-        at(expired)
-            .what("expired")
-            .down(Way::WrongCertificate, "invalid peer certificate: certificate expired"),
-        at(misnamed).what("name").down(
-            Way::WrongCertificate,
-            "invalid peer certificate: certificate not valid for name",
-        ),
-        at(unknown)
-            .what("authority")
-            .down(Way::WrongCertificate, "invalid peer certificate: UnknownIssuer"),
         rude(Manner::TruncatedFrame)
             .what("handshake")
             .down(Way::Truncated, "connection closed too early"),

@@ -28,12 +28,22 @@ fn made(name: Option<&str>, verify: Verify, identity: Option<Identity>) -> Tls {
     Tls::new(TlsSettings { server_name: name.map(Into::into), verify, identity }).unwrap()
 }
 
+/// Certificates that nobody should believe, by the ports of such servers.
+pub(super) fn disbelieved([expired, misnamed, unknown]: [Row; 3]) -> [Row; 3] {
+    let down = |row: Row, what, words| row.what(what).down(Way::WrongCertificate, words);
+    [
+        down(expired, "expired", "invalid peer certificate: certificate expired"),
+        down(misnamed, "name", "invalid peer certificate: certificate not valid for name"),
+        down(unknown, "authority", "invalid peer certificate: UnknownIssuer"),
+    ]
+}
+
 pub(super) fn rows(certificates: &Certificates) -> Vec<Row> {
     let to = |port, tls: Tls| Row::new("tls", port, CheckKind::Tls(tls));
     let [(good, _), (expired, _), (misnamed, _), (unknown, _), (demanding, _)] = servers::TLS;
     let at = |port| to(port, trusting(certificates, Some(NAME)));
     let rude = |manner: Manner| at(manner.port());
-    vec![
+    let mut rows = vec![
         at(good).up("TLSv1.3 handshake done"),
         to(unknown, made(None, Verify::Off, None)).what("unverified").up("TLSv1.3 handshake done"),
         to(unknown, pinned(certificates, "unknown")).what("pinned").up("TLSv1.3 handshake done"),
@@ -42,16 +52,6 @@ pub(super) fn rows(certificates: &Certificates) -> Vec<Row> {
         at(good).at(Place::Hole).times_out(Way::BlackHoled, "connecting"),
         rude(Manner::Silent).times_out(Way::Slow, "waiting for the TLS handshake"),
         rude(Manner::Foreign).what("not TLS").down(Way::WrongAnswer, "received corrupt message"),
-        at(expired)
-            .what("expired")
-            .down(Way::WrongCertificate, "invalid peer certificate: certificate expired"),
-        at(misnamed).what("name").down(
-            Way::WrongCertificate,
-            "invalid peer certificate: certificate not valid for name",
-        ),
-        at(unknown)
-            .what("authority")
-            .down(Way::WrongCertificate, "invalid peer certificate: UnknownIssuer"),
         to(good, pinned(certificates, "unknown"))
             .what("pin")
             .down(Way::WrongCertificate, "certificate"),
@@ -60,5 +60,7 @@ pub(super) fn rows(certificates: &Certificates) -> Vec<Row> {
         rude(Manner::Noise).down(Way::Endless, "received corrupt message"),
         rude(Manner::HalfClosed).down(Way::HalfClosed, "connection closed too early"),
         at(good).at(Place::Missing).times_out(Way::NoVip, "connecting").v6(NO_ROUTE),
-    ]
+    ];
+    rows.extend(disbelieved([expired, misnamed, unknown].map(at)));
+    rows
 }

@@ -68,11 +68,6 @@ fn a_change_that_settles_goes_on_settling() {
 
 #[test]
 fn routers_are_still_sending_by_what_the_earlier_run_announced() {
-    let idle = |numbers: &[u8]| {
-        let mut desired = one(numbers);
-        desired.vips[0].services[0].serving = false;
-        desired
-    };
     let mut world = World::new(64, Hops::all(&[1, 2, 3]));
     world.apply(&one(&[1])).unwrap();
     world.apply(&one(&[1, 2])).unwrap();

@@ -29,11 +29,6 @@ fn of_several_changes_within_the_settle_time_the_oldest_ring_is_the_previous_one
 
 #[test]
 fn a_service_that_gets_no_packets_has_no_previous_ring() {
-    let idle = |numbers: &[u8]| {
-        let mut desired = one(numbers);
-        desired.vips[0].services[0].serving = false;
-        desired
-    };
     let mut world = World::new(64, Hops::all(&[1, 2, 3]));
     world.apply(&idle(&[1])).unwrap();
     world.apply(&idle(&[1, 2])).unwrap();

@@ -182,6 +182,13 @@ pub(super) fn one(numbers: &[u8]) -> Desired {
     Desired { vips: vec![vip(1, vec![of(numbers)])] }
 }
 
+/// The same, for which no router sends packets here.
+pub(super) fn idle(numbers: &[u8]) -> Desired {
+    let mut desired = one(numbers);
+    desired.vips[0].services[0].serving = false;
+    desired
+}
+
 /// A service with these backends, all alike.
 pub(super) fn of(numbers: &[u8]) -> ServiceSpec {
     service(numbers.iter().map(|n| live(*n)).collect())
