@@ -71,6 +71,9 @@ impl Router for BirdRouter {
                 }
                 "BGP.as_path" => seen.as_path = value.to_owned(),
                 "BGP.med" => seen.med = Some(value.parse().context("MED")?),
+                "BGP.local_pref" => {
+                    seen.local_pref = Some(value.parse().context("LOCAL_PREF")?);
+                }
                 "BGP.community" => seen.communities = parts(value),
                 "BGP.large_community" => seen.large_communities = parts(value),
                 "BGP.ext_community" => seen.extended_communities = parts(value),

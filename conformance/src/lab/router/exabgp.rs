@@ -174,10 +174,14 @@ fn seen(update: &Value, next_hop: &str) -> Seen {
             .collect()
     };
     let list = |name: &str| attribute(name).map(&words).unwrap_or_default();
+    let number = |name: &str| {
+        attribute(name).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok())
+    };
     Seen {
         next_hop: next_hop.to_owned(),
         as_path: list("as-path").join(" "),
-        med: attribute("med").and_then(Value::as_u64).and_then(|med| u32::try_from(med).ok()),
+        med: number("med"),
+        local_pref: number("local-preference"),
         communities: list("community"),
         large_communities: list("large-community"),
         extended_communities: list("extended-community"),

@@ -161,11 +161,14 @@ fn seen(path: &Value) -> Seen {
         let items = path.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
         items.filter_map(Value::as_str).map(str::to_owned).collect()
     };
+    let number =
+        |name: &str| path.get(name).and_then(Value::as_u64).and_then(|n| n.try_into().ok());
     let word = |pointer: &str| path.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     Seen {
         next_hop: word("/nexthops/0/ip").to_owned(),
         as_path: word("/aspath/string").to_owned(),
-        med: path.get("metric").and_then(Value::as_u64).and_then(|med| u32::try_from(med).ok()),
+        med: number("metric"),
+        local_pref: number("locPrf"),
         communities: listed("/community/list"),
         large_communities: list("/largeCommunity/string"),
         extended_communities: list("/extendedCommunity/string"),

@@ -144,6 +144,9 @@ fn seen(path: &Value) -> Seen {
             2 => seen.as_path = as_path(&value("as_paths")),
             3 | 14 => seen.next_hop = value("nexthop").as_str().unwrap_or_default().to_owned(),
             4 => seen.med = value("metric").as_u64().and_then(|med| u32::try_from(med).ok()),
+            5 => {
+                seen.local_pref = value("value").as_u64().and_then(|pref| u32::try_from(pref).ok());
+            }
             8 => {
                 let numbers = list(&value("communities"), Value::as_u64);
                 seen.communities =

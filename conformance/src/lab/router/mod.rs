@@ -139,6 +139,8 @@ pub struct Seen {
     pub as_path: String,
     /// MULTI_EXIT_DISC.
     pub med: Option<u32>,
+    /// LOCAL_PREF.
+    pub local_pref: Option<u32>,
     /// Standard communities as `AS:VALUE`.
     pub communities: Vec<String>,
     /// Large communities as `A:B:C`.
