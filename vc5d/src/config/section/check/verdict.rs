@@ -1,4 +1,4 @@
-//! The keys that say when a check asks and how many answers make a verdict.
+//! The keys that say when a check asks and how many answers make a verdict, and whose figures hold without them.
 
 use vc5_health::check::JITTER_MAX;
 use vc5_health::verdict::OUTCOMES_MAX;
@@ -10,7 +10,7 @@ use super::super::{milliseconds, seconds};
 
 /// What the keys default to.
 #[derive(Clone, Copy)]
-enum Profile {
+pub(super) enum Profile {
     /// As this daemon does it.
     Own,
     /// As the predecessor did it.
@@ -20,11 +20,16 @@ enum Profile {
 /// In percent of the interval.
 const JITTER: u8 = 10;
 
+/// Whose figures hold.
+pub(super) fn profile(table: &mut Table<'_>) -> Profile {
+    let profile = table.get("profile").and_then(|field| field.word(&[("vc5", Profile::Vc5)]));
+    profile.unwrap_or(Profile::Own)
+}
+
 /// A check with the keys that are there; a wrong one is noted, and counts as absent. What it asks is left to be
 /// filled in.
-pub(super) fn read(table: &mut Table<'_>) -> Check {
-    let profile = table.get("profile").and_then(|field| field.word(&[("vc5", Profile::Vc5)]));
-    let default = defaults(profile.unwrap_or(Profile::Own));
+pub(super) fn read(table: &mut Table<'_>, profile: Profile) -> Check {
+    let default = defaults(profile);
     let longest = seconds(3600);
     let interval =
         table.get("interval").and_then(|field| field.duration(milliseconds(50)..=longest));

@@ -99,6 +99,15 @@ fn the_profile_vc5_decides_as_the_predecessor_did() {
             timeout = "1s"
             jitter = "5%"
             rise = 4
+            [check.names]
+            type = "dns"
+            profile = "vc5"
+            [check.zone]
+            type = "dns"
+            profile = "vc5"
+            name = "example."
+            record = "SOA"
+            rcode = ["NOERROR"]
         "#,
     );
     let checks = config.unwrap().checks;
@@ -109,6 +118,13 @@ fn the_profile_vc5_decides_as_the_predecessor_did() {
     };
     assert_eq!(vc5.interval, seconds(2));
     assert_eq!(checks["whole"].check, vc5);
+    let dns = |of: &str, record, rcode: Vec<u8>| {
+        let name = dns::name(of).unwrap();
+        CheckKind::Dns(DnsCheck { name, record, rcode, ..DnsCheck::default() })
+    };
+    let any = (0..=15).collect();
+    assert_eq!(checks["names"].check.kind, dns("localhost.", dns::RecordType::A, any));
+    assert_eq!(checks["zone"].check.kind, dns("example.", dns::RecordType::SOA, vec![0]));
     let mut partly = vc5_health::Check { timeout: seconds(1), jitter: 5, ..vc5 };
     partly.rule.rise = 4;
     assert_eq!(checks["partly"].check, partly);
