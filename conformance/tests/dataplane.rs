@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use common::{BACKEND, LIMIT, NODE_AS, ROUTE, ROUTER, TOOL, VIP, World, get};
+use common::{BACKEND, LIMIT, NODE, NODE_AS, ROUTE, ROUTER, TOOL, VIP, World, get};
 use vc5_conformance::lab::{Backend, Client, Process, command, wait};
 
 const SECOND: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 22);
@@ -88,6 +88,25 @@ fn a_backend_that_lacks_the_vip_is_down_whatever_else_it_answers() {
     host.ip(&format!("address add {VIP}/32 dev lo")).unwrap();
     await_backends(&world, "up", "up");
     assert_eq!(answering(&world), ["b1", "b2"].map(str::to_owned).into());
+}
+
+/// With the node as their gateway, what the backends answer goes by it: packets from a VIP that are no answer to a probe.
+#[test]
+fn a_node_may_be_the_gateway_of_its_backends() {
+    let (second, world) = world("native");
+    let node = world.node.namespace();
+    node.sysctl(&[("net/ipv4/ip_forward", "1"), ("net/ipv4/conf/all/send_redirects", "0")])
+        .unwrap();
+    for backend in [world.backend.namespace(), second.namespace()] {
+        backend.ip(&format!("route replace default via {NODE}")).unwrap();
+    }
+    let before = node.counters("eth0").unwrap();
+    assert_eq!(answering(&world), ["b1", "b2"].map(str::to_owned).into());
+    let passed = node.counters("eth0").unwrap().since(before);
+    // Of each of 100 connections the backend sends three packets and more.
+    assert!(passed.rx_packets > 800, "{passed:?}");
+    await_backends(&world, "up", "up");
+    assert_eq!(world.sessions(), 1);
 }
 
 #[test]

@@ -135,16 +135,30 @@ pub enum Reply {
     OtherId,
     /// DNS: an answer comes that says it is truncated (RFC 1035 section 4.1.1, TC).
     Truncated,
+    /// DNS: answers to a question with another number come, one after the other, for longer than anybody waits.
+    Flood,
 }
 
 impl Reply {
-    const ALL: [Self; 6] =
-        [Self::Echo, Self::Silence, Self::Empty, Self::Half, Self::OtherId, Self::Truncated];
+    const ALL: [Self; 7] = [
+        Self::Echo,
+        Self::Silence,
+        Self::Empty,
+        Self::Half,
+        Self::OtherId,
+        Self::Truncated,
+        Self::Flood,
+    ];
 
     /// Where datagrams get this.
     #[must_use]
     pub const fn port(self) -> u16 {
         self as u16
+    }
+
+    /// How often it is sent, a millisecond apart.
+    const fn times(self) -> u32 {
+        if matches!(self, Self::Flood) { 3000 } else { 1 }
     }
 
     fn to(self, question: &[u8]) -> Option<Vec<u8>> {
@@ -154,7 +168,7 @@ impl Reply {
             Self::Silence => return None,
             Self::Empty => answer.clear(),
             Self::Half => answer.truncate(question.len() / 2),
-            Self::OtherId => {
+            Self::OtherId | Self::Flood => {
                 *answer.first_mut()? ^= 0xff;
                 *answer.get_mut(2)? |= 0x80;
             }
@@ -193,7 +207,10 @@ fn serve(socket: &UdpSocket, reply: Reply) {
     loop {
         // An error here is the ICMP answer to an earlier reply.
         let Ok((count, client)) = socket.recv_from(&mut buffer) else { continue };
-        if let Some(answer) = reply.to(buffer.get(..count).unwrap_or_default()) {
+        let Some(answer) = reply.to(buffer.get(..count).unwrap_or_default()) else { continue };
+        let _ = socket.send_to(&answer, client);
+        for _ in 1..reply.times() {
+            thread::sleep(Duration::from_millis(1));
             let _ = socket.send_to(&answer, client);
         }
     }

@@ -27,6 +27,13 @@ fn common(transport: Transport, to: impl Fn(u16, DnsCheck) -> Row) -> Vec<Row> {
         soa().what("SOA of the root").up("NOERROR, 1 answer"),
         to(DNS, with("192.0.2.80")).what("answer").up("NOERROR, 1 answer"),
         to(DNS, ask(transport, "none.example", RecordType::A, 3)).what("NXDOMAIN").up("NXDOMAIN"),
+        to(DNS, ask(transport, "refused.example", RecordType::A, 5)).what("REFUSED").up("REFUSED"),
+        to(DNS, DnsCheck { rcode: (0..=15).collect(), ..a("localhost") })
+            .what("as the predecessor asked")
+            .up("NOERROR, 1 answer"),
+        to(DNS, DnsCheck { rcode: (0..=15).collect(), ..a("refused.example") })
+            .what("any code")
+            .up("REFUSED"),
         soa().at(Place::Hole).times_out(Way::BlackHoled, connecting(transport)),
         to(DNS, a("slow.example")).what("origin says nothing").times_out(Way::Slow, DOING),
         to(DNS, a("none.example"))
@@ -53,6 +60,9 @@ pub(super) fn by_udp() -> Vec<Row> {
     rows.extend([
         to(servers::CLOSED, DnsCheck::default()).down(Way::Refused, "connection refused"),
         rude(Reply::Silence).what("server says nothing").times_out(Way::Slow, DOING),
+        rude(Reply::Flood)
+            .what("other identifiers")
+            .times_out(Way::Endless, "waiting for an answer; "),
         rude(Reply::OtherId).what("another identifier").times_out(Way::WrongAnswer, DOING),
         rude(Reply::Echo)
             .what("the query itself")

@@ -33,8 +33,7 @@ pub(crate) const CANNOT: &[(&[&str], Way, &str)] = &[
         "there is no certificate",
     ),
     (WORDLESS, Way::Truncated, "nothing is read"),
-    (&["tcp", "syn"], Way::Endless, "nothing is read"),
-    (DATAGRAMS, Way::Endless, "one datagram is the answer"),
+    (&["udp", "icmp"], Way::Endless, "the first datagram is the answer"),
     (DATAGRAMS, Way::HalfClosed, "there is no connection"),
 ];
 

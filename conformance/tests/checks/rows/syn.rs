@@ -23,6 +23,7 @@ pub(super) fn rows() -> Vec<Row> {
         nginx().at(Place::Hole).times_out(Way::BlackHoled, DOING),
         nginx().at(Place::SlowLine).times_out(Way::Slow, DOING),
         Row { way: Way::HalfClosed, ..to(Manner::HalfClosed.port()) }.up("SYN-ACK"),
+        Row { way: Way::Endless, ..to(Manner::Noise.port()) }.up("SYN-ACK"),
         nginx().at(Place::Missing).times_out(Way::NoVip, DOING).v6(NO_ROUTE),
     ]
 }

@@ -21,6 +21,7 @@ pub(super) fn rows() -> Vec<Row> {
         nginx().at(Place::Hole).times_out(Way::BlackHoled, "connecting"),
         nginx().at(Place::SlowLine).times_out(Way::Slow, "connecting"),
         Row { way: Way::HalfClosed, ..to(Manner::HalfClosed.port()) }.up("connected"),
+        Row { way: Way::Endless, ..to(Manner::Noise.port()) }.up("connected"),
         nginx().at(Place::Missing).times_out(Way::NoVip, "connecting").v6(NO_ROUTE),
     ]
 }
