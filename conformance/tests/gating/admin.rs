@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{LIMIT, ROUTE};
+use crate::common::{BACKEND, LIMIT, ROUTE};
 use crate::world::{Gating, INNER_SESSION, Inner, both};
 
 #[test]
@@ -55,4 +55,25 @@ fn a_drained_vip_says_so_to_all_routers_before_it_is_withdrawn() {
     inner.awaits("the route as it was", |seen| {
         seen.local_pref == Some(100) && seen.communities.is_empty()
     });
+}
+
+#[test]
+fn a_backend_that_is_switched_off_is_probed_on_and_back_at_once() {
+    let mut gating = Gating::new(&both(""));
+    gating.world.node.vc5c("disable backend web/192.0.2.21").unwrap();
+    gating.world.backend.stop().unwrap();
+    gating.awaits_check(BACKEND, |check| {
+        check["up"] == false && check["diagnostic"] == "connection refused"
+    });
+    gating.world.backend.start().unwrap();
+    gating.awaits_check(BACKEND, |check| check["up"] == true);
+    let state = || gating.world.node.vip("www").unwrap().backend(BACKEND).unwrap().state.clone();
+    assert_eq!(state(), "disabled");
+
+    // It does not count meanwhile.
+    gating.b2.stop().unwrap();
+    gating.world.await_route(ROUTE, 0);
+    gating.world.node.vc5c("enable backend web/192.0.2.21").unwrap();
+    assert_eq!(state(), "up");
+    gating.world.await_route(ROUTE, 1);
 }

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use serde_json::Value;
 use vc5_conformance::lab::router::{Frr, Place, Router, Seen, Session};
 use vc5_conformance::lab::view::Vip;
 use vc5_conformance::lab::{Backend, Netns, wait};
@@ -90,6 +91,18 @@ impl Gating {
             [BACKEND, B2].map(|address| vip.backend(address).map_or(0, |one| one.ring_slots))
                 == slots
         });
+    }
+
+    /// Waits until the check of a backend is so.
+    pub(crate) fn awaits_check(&self, backend: Ipv4Addr, so: impl Fn(&Value) -> bool) {
+        let mut backends = Value::Null;
+        let found = wait::until_true("check", LIMIT, || {
+            backends = self.world.node.vc5c_json("show backends")?;
+            let all = backends.as_array().into_iter().flatten();
+            let mut of_it = all.filter(|one| one["address"] == backend.to_string());
+            Ok(of_it.any(|one| so(&one["checks"]["alive"])))
+        });
+        found.unwrap_or_else(|error| panic!("{error:#}\n{backends:#}"));
     }
 
     /// The VIP is in the router's table.
