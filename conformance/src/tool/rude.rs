@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use socket2::SockRef;
 
 /// How long a connection that nobody ends is kept.
 const KEEP: Duration = Duration::from_secs(10);
@@ -47,10 +48,12 @@ pub enum Manner {
     TruncatedSettings,
     /// Bytes of no meaning without end, as fast as they are taken.
     Noise,
+    /// Takes none: one waits for ever, and there is no room for more, as with a service that hangs.
+    Full,
 }
 
 impl Manner {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Silent,
         Self::HalfClosed,
         Self::HalfClosedAfterwards,
@@ -63,6 +66,7 @@ impl Manner {
         Self::TruncatedFrame,
         Self::TruncatedSettings,
         Self::Noise,
+        Self::Full,
     ];
 
     /// Where connections get this.
@@ -75,7 +79,7 @@ impl Manner {
         stream.set_read_timeout(Some(KEEP))?;
         stream.set_write_timeout(Some(KEEP))?;
         match self {
-            Self::Silent => drain(&mut stream),
+            Self::Silent | Self::Full => drain(&mut stream),
             Self::HalfClosed => {
                 stream.shutdown(Shutdown::Write)?;
                 drain(&mut stream)
@@ -183,6 +187,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     for manner in Manner::ALL {
         let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, manner.port()))
             .with_context(|| format!("cannot listen for {manner:?}"))?;
+        if manner == Manner::Full {
+            fill(listener)?;
+            continue;
+        }
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 // A client that goes away is its own affair.
@@ -200,6 +208,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     loop {
         thread::park();
     }
+}
+
+/// Leaves no room for a connection. One more than the backlog may wait.
+fn fill(listener: TcpListener) -> Result<()> {
+    SockRef::from(&listener).listen(0)?;
+    let port = listener.local_addr()?.port();
+    let waiting = TcpStream::connect((Ipv6Addr::LOCALHOST, port))?;
+    thread::spawn(move || {
+        let _held = (listener, waiting);
+        loop {
+            thread::park();
+        }
+    });
+    Ok(())
 }
 
 fn serve(socket: &UdpSocket, reply: Reply) {

@@ -85,6 +85,7 @@ pub(super) fn by_tcp() -> Vec<Row> {
             .up("NOERROR, 20 answers"),
         to(servers::CLOSED, DnsCheck { transport: Transport::Tcp, ..DnsCheck::default() })
             .down(Way::Refused, "connection refused"),
+        rude(Manner::Reset).what("once spoken to").down(Way::Refused, "connection reset by peer"),
         rude(Manner::Silent).what("server says nothing").times_out(Way::Slow, DOING),
         rude(Manner::TruncatedFrame)
             .down(Way::Truncated, "connection closed too early, after 5 of 5635 bytes"),

@@ -5,7 +5,7 @@ use vc5_health::check::GrpcCheck;
 use vc5_health::{CheckKind, Tls};
 
 use super::NO_ROUTE;
-use super::tls::{pinned, trusting};
+use super::tls::{believing, pinned, trusting};
 use crate::certificates::{Certificates, NAME};
 use crate::row::{Place, Row, Way};
 use crate::servers::{self, GRPC, GRPC_BARE, GRPC_TLS};
@@ -23,6 +23,7 @@ pub(super) fn rows(certificates: &Certificates) -> Vec<Row> {
         of("www").what("a service").up("SERVING"),
         tls(trusting(certificates, Some(NAME))).what("TLS").up("SERVING"),
         to(servers::CLOSED, "", None).down(Way::Refused, "connection refused"),
+        rude(Manner::Reset).what("once spoken to").down(Way::Refused, "connection reset"),
         of("").at(Place::Hole).times_out(Way::BlackHoled, "connecting"),
         // The server is told of the time limit too, and may be the first to give up.
         of("slow")
@@ -40,6 +41,9 @@ pub(super) fn rows(certificates: &Certificates) -> Vec<Row> {
             Way::WrongCertificate,
             "invalid peer certificate: certificate not valid for name",
         ),
+        tls(believing(certificates, "unknown"))
+            .what("authority")
+            .down(Way::WrongCertificate, "invalid peer certificate: UnknownIssuer"),
         tls(pinned(certificates, "unknown")).what("pin").down(Way::WrongCertificate, "certificate"),
         rude(Manner::TruncatedSettings).down(Way::Truncated, "bytes remaining on stream"),
         of("large").what("message").down(Way::Endless, "the answer has more than"),

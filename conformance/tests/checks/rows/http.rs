@@ -31,6 +31,7 @@ pub(super) fn rows() -> Vec<Row> {
             .up("200 OK"),
         to(servers::CLOSED, get("/")).down(Way::Refused, "connection refused"),
         rude(Manner::Reset).what("once spoken to").down(Way::Refused, "connection reset by peer"),
+        rude(Manner::Full).what("connections are not taken").times_out(Way::Slow, "connecting"),
         rude(Manner::Silent).what("server says nothing").times_out(Way::Slow, "waiting for"),
         rude(Manner::Foreign).what("not HTTP").down(Way::WrongAnswer, "not an HTTP response"),
         rude(Manner::TruncatedFrame).what("not HTTP").down(Way::Truncated, "not an HTTP response"),

@@ -23,6 +23,7 @@ pub(super) fn in_the_clear() -> Vec<Row> {
     let mut rows = through_nginx(CUT_OFF, |check| to(H2C, check));
     rows.extend([
         to(servers::CLOSED, get("/")).down(Way::Refused, "connection refused"),
+        rude(Manner::Reset).what("once spoken to").down(Way::Refused, "connection reset"),
         rude(Manner::Silent).what("server says nothing").times_out(Way::Slow, "waiting for"),
         to(servers::HTTP, get("/")).what("HTTP/1.1").down(Way::WrongAnswer, "not"),
         rude(Manner::Foreign).what("not HTTP").down(Way::WrongAnswer, "not"),
@@ -45,6 +46,12 @@ pub(super) fn over_tls(certificates: &Certificates) -> Vec<Row> {
     rows.extend(disbelieved([expired, misnamed, unknown].map(at)));
     rows.extend([
         at(servers::CLOSED).down(Way::Refused, "connection refused"),
+        rude(Manner::Reset).what("once spoken to").down(Way::Refused, "connection reset by peer"),
+        rude(Manner::Silent)
+            .what("handshake")
+            .times_out(Way::Slow, "waiting for the TLS handshake"),
+        rude(Manner::Foreign).what("not TLS").down(Way::WrongAnswer, "received corrupt message"),
+        rude(Manner::Noise).what("not TLS").down(Way::Endless, "received corrupt message"),
         at(HTTPS_ONE)
             .what("HTTP/1.1 alone")
             .down(Way::WrongAnswer, "received fatal alert: NoApplicationProtocol"),

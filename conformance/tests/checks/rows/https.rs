@@ -24,6 +24,7 @@ pub(super) fn rows(certificates: &Certificates) -> Vec<Row> {
         to(expired, get("/"), pinned(certificates, "expired")).what("expired, pinned").up("200 OK"),
         to(demanding, get("/"), client(certificates)).what("client certificate").up("200 OK"),
         at(servers::CLOSED).down(Way::Refused, "connection refused"),
+        rude(Manner::Reset).what("once spoken to").down(Way::Refused, "connection reset by peer"),
         rude(Manner::Silent)
             .what("handshake")
             .times_out(Way::Slow, "waiting for the TLS handshake"),

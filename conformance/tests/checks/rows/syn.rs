@@ -22,6 +22,7 @@ pub(super) fn rows() -> Vec<Row> {
             .v6("permission denied"),
         nginx().at(Place::Hole).times_out(Way::BlackHoled, DOING),
         nginx().at(Place::SlowLine).times_out(Way::Slow, DOING),
+        to(Manner::Full.port()).what("connections are not taken").times_out(Way::Slow, DOING),
         Row { way: Way::HalfClosed, ..to(Manner::HalfClosed.port()) }.up("SYN-ACK"),
         Row { way: Way::Endless, ..to(Manner::Noise.port()) }.up("SYN-ACK"),
         nginx().at(Place::Missing).times_out(Way::NoVip, DOING).v6(NO_ROUTE),

@@ -20,6 +20,9 @@ pub(super) fn rows() -> Vec<Row> {
             .v6("permission denied"),
         nginx().at(Place::Hole).times_out(Way::BlackHoled, "connecting"),
         nginx().at(Place::SlowLine).times_out(Way::Slow, "connecting"),
+        to(Manner::Full.port())
+            .what("connections are not taken")
+            .times_out(Way::Slow, "connecting"),
         Row { way: Way::HalfClosed, ..to(Manner::HalfClosed.port()) }.up("connected"),
         Row { way: Way::Endless, ..to(Manner::Noise.port()) }.up("connected"),
         nginx().at(Place::Missing).times_out(Way::NoVip, "connecting").v6(NO_ROUTE),

@@ -13,6 +13,11 @@ pub(super) fn trusting(certificates: &Certificates, name: Option<&str>) -> Tls {
     made(name, Verify::Authorities(certificates.read("authority.pem")), None)
 }
 
+/// Certificates that another authority than ours has issued.
+pub(super) fn believing(certificates: &Certificates, file: &str) -> Tls {
+    made(Some(NAME), Verify::Authorities(certificates.read(&format!("{file}.pem"))), None)
+}
+
 /// This certificate and no other.
 pub(super) fn pinned(certificates: &Certificates, file: &str) -> Tls {
     made(None, Verify::Pinned(vec![certificates.fingerprint(file)]), None)
@@ -50,6 +55,7 @@ pub(super) fn rows(certificates: &Certificates) -> Vec<Row> {
         to(demanding, client(certificates)).what("client certificate").up("TLSv1.2 handshake done"),
         at(servers::CLOSED).down(Way::Refused, "connection refused"),
         at(good).at(Place::Hole).times_out(Way::BlackHoled, "connecting"),
+        rude(Manner::Reset).what("once spoken to").down(Way::Refused, "connection reset by peer"),
         rude(Manner::Silent).times_out(Way::Slow, "waiting for the TLS handshake"),
         rude(Manner::Foreign).what("not TLS").down(Way::WrongAnswer, "received corrupt message"),
         to(good, pinned(certificates, "unknown"))
