@@ -77,7 +77,7 @@ fn a_weight_that_a_service_reports_is_its_share_of_the_choice() {
 /// Its check passes, on another port, but its clients are reset.
 #[test]
 fn a_backend_whose_clients_are_reset_leaves_the_choice_and_comes_back() {
-    let outliers = "outliers = { connections = 10, window = \"3s\", eject-time = \"4s\", eject-max = \"50%\" }";
+    let outliers = "outliers = { connections = 10, window = \"3s\", eject-time = \"8s\", eject-max = \"50%\" }";
     let vips = forwarded(BOTH, outliers).replace("[\"alive\"]", "[\"beside\"]");
     let beside =
         "[check.beside]\ntype = \"http\"\npath = \"/alive\"\nport = 81\ninterval = \"100ms\"\n";
