@@ -117,7 +117,14 @@ impl FlowEntry {
     #[inline(always)]
     #[must_use]
     pub const fn matches(self, hash: u64) -> bool {
-        (self.0 ^ hash) >> Self::TAG_SHIFT == 0 && self.real() != 0
+        self.has_tag_of(hash) && self.real() != 0
+    }
+
+    /// The same, or an empty way that happens to look so.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_tag_of(self, hash: u64) -> bool {
+        (self.0 ^ hash) >> Self::TAG_SHIFT == 0
     }
 
     /// Real id; 0 in an empty way.

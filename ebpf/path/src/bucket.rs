@@ -24,6 +24,15 @@ pub fn find(ways: &[Way; BUCKET_WAYS], hash: u64) -> Option<&Way> {
     ways.get(index & WAY_MASK).filter(|way| FlowEntry(way.get()).matches(hash))
 }
 
+/// The flow's record, an empty one if there is none: [`find`] for where it is the verifier's walk that
+/// counts.
+#[inline(always)]
+pub fn record(ways: &[Way; BUCKET_WAYS], hash: u64) -> FlowEntry {
+    let found = ways.get(search(ways, hash) & WAY_MASK).map_or(0, Way::get);
+    let differing = (found ^ hash) >> FlowEntry::TAG_SHIFT;
+    FlowEntry(found.wrapping_mul(sign(differing.wrapping_sub(1))))
+}
+
 /// The way that a flow is put into if that is empty. As at most three of eight ways are in use of a
 /// table that can grow, most flows are there.
 #[inline(always)]
@@ -183,6 +192,8 @@ mod tests {
             let found = find(&ways, hash).unwrap();
             let expected = if second == own(hash) { second } else { first };
             assert!(core::ptr::eq(found, &ways[expected]), "{first} and {second}, salt {salt}");
+            assert_eq!(record(&ways, hash).0, ways[first].get());
+            assert_eq!(record(&ways, hash ^ 1 << 41), FlowEntry(0));
         }
     }
 

@@ -127,7 +127,7 @@ fn here<T: Tables>(hash: u64, tables: &T) -> Option<&Way> {
     bucket::find(tables.flows(hash)?, hash)
 }
 
-/// The same where its flow lay before: as long as user space has not copied all of a part of the
+/// The same where the flow lay before: as long as user space has not copied all of a part of the
 /// table that is in use anew, or the table is another than that of the program before.
 #[inline(always)]
 fn before<T: Tables>(hash: u64, tables: &T) -> Option<&Way> {
@@ -147,13 +147,16 @@ fn way<T: Tables>(hash: u64, tables: &T) -> Option<&Way> {
 /// It stays there too: the program of that table may still run on another interface.
 #[inline(always)]
 pub fn fetch<T: Tables>(hash: u64, tables: &T) -> bool {
-    let Some(before) = before(hash, tables) else { return false };
-    if tables.tracing() {
-        return true;
+    // Words rather than ways, so that the verifier walks what follows once for both tables.
+    let record = |bucket: Option<_>| bucket.map_or(FlowEntry(0), |ways| bucket::record(ways, hash));
+    let former = record(tables.former(hash));
+    let before = if former.0 == 0 { record(tables.before(hash)) } else { former };
+    if before.0 == 0 || tables.tracing() {
+        return before.0 != 0;
     }
     let Some(ways) = tables.flows(hash) else { return false };
     let Some((way, displaced)) = bucket::victim(ways, hash, tables.age()) else { return false };
-    tables.put(way, FlowEntry(before.get()));
+    tables.put(way, before);
     match displaced {
         // It was made once.
         Displaced::Nothing => {}
@@ -185,7 +188,8 @@ pub fn forget<T: Tables>(hash: u64, tables: &T) {
 fn empty<T: Tables>(bucket: Option<&[Way; BUCKET_WAYS]>, hash: u64, tables: &T) {
     let Some(ways) = bucket else { return };
     for way in ways {
-        if FlowEntry(way.get()).matches(hash) {
+        // An empty way is none the emptier for it.
+        if FlowEntry(way.get()).has_tag_of(hash) {
             tables.put(way, FlowEntry(0));
         }
     }

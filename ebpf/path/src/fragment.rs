@@ -27,8 +27,7 @@ pub(crate) fn choose<T: Tables>(flow: &Flow, tables: &T) -> Result<Choice, Reaso
 
 #[inline(always)]
 fn noted<T: Tables>(flow: &Flow, tables: &T) -> Option<Choice> {
-    let way = bucket::find(tables.fragments(flow.fragment)?, flow.fragment)?;
-    let entry = FlowEntry(way.get());
+    let entry = bucket::record(tables.fragments(flow.fragment)?, flow.fragment);
     let real = tables.real(entry.real())?;
     let fresh = entry.idle(tables.age()) < tables.fragment_idle();
     if !fresh || !matches!(choose::state(real, entry), RealState::Live | RealState::Draining) {

@@ -34,7 +34,7 @@ pub const IFINDEX: u32 = 1;
 pub const REALS: u32 = 128;
 /// Interfaces with counters.
 pub const IFACES: u32 = 4;
-/// Room for services, as many as tests ever add to a program before it is cleared.
+/// Room for services, as many as tests ever have at once.
 pub const SERVICES: u32 = 1024;
 /// Room for rings.
 pub const RINGS: u32 = 8;
@@ -74,6 +74,8 @@ pub struct Kernel {
     set: BTreeSet<(&'static str, u32)>,
     /// The greatest number of a service so far.
     services: u32,
+    /// Those among them that are no service's now.
+    free: Vec<u32>,
     /// Whether it has the rings that it is loaded with, and no others.
     pub has_standard_rings: bool,
 }
@@ -120,7 +122,15 @@ impl Kernel {
         program.load().expect(HINT);
         let cpus = aya::util::nr_cpus().expect("number of possible CPUs");
         let set = BTreeSet::new();
-        Self { bpf, settings: *settings, cpus, set, services: 0, has_standard_rings: false }
+        Self {
+            bpf,
+            settings: *settings,
+            cpus,
+            set,
+            services: 0,
+            free: Vec::new(),
+            has_standard_rings: false,
+        }
     }
 
     /// Empties all tables but the rings and the ports to send by, which are the same for all.
@@ -144,7 +154,7 @@ impl Kernel {
             (0..=mask).for_each(|index| self.set_bucket(table, index, Bucket::default()));
         }
         self.clear_hash::<VipKey, VipValue>(maps::VIPS);
-        self.services = 0;
+        (self.services, self.free) = (0, Vec::new());
         let mut ranges = self.ranges();
         let keys: Vec<_> = ranges.keys().map(Result::unwrap).collect();
         keys.iter().for_each(|key| ranges.remove(key).unwrap());
@@ -252,8 +262,11 @@ impl Kernel {
         let (way, number) = self.service(&key).unwrap_or_else(|| {
             let ways = Self::service_ways(&key);
             let free = ways.into_iter().find(|way| self.service_number(*way) == 0);
-            self.services += 1;
-            (free.expect("a way of the index"), self.services)
+            let number = self.free.pop().unwrap_or_else(|| {
+                self.services += 1;
+                self.services
+            });
+            (free.expect("a way of the index"), number)
         });
         let service = Service { key, pad: 0, value, spare: [0; 2] };
         self.set(maps::SERVICES, number, &service);
@@ -261,8 +274,9 @@ impl Kernel {
     }
 
     pub fn remove_service(&mut self, key: ServiceKey) {
-        let (way, _) = self.service(&key).expect("a service");
+        let (way, number) = self.service(&key).expect("a service");
         self.set_service_number(way, 0);
+        self.free.push(number);
     }
 
     /// Buckets of the index that a service can be in, and ways there, in the program's order.
