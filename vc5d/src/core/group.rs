@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::drawn::Drawn;
 use super::state::{Effect, State, effect};
-use super::vip::VipEntry;
 use crate::gate::{Admin, Health, Input, State as GateState};
 
 /// What the members of a group say together. One that is switched off holds nobody down.
@@ -52,7 +52,7 @@ impl State {
         let together = self.together(&own);
         let mut effects = Vec::new();
         for (at, own) in own {
-            let Some(vip) = self.vips.get_mut(at) else { continue };
+            let Some(vip) = self.vips.get_mut(at).map(Drawn::change) else { continue };
             let health = match own {
                 Health::Up => together.health_of(at, vip.gate.state() == GateState::Announced),
                 other => other,
@@ -66,7 +66,7 @@ impl State {
     }
 
     fn members(&self, group: &str) -> Vec<usize> {
-        let member = |vip: &VipEntry| vip.group.as_deref() == Some(group) && !vip.removed;
+        let member = |vip: &Drawn| vip.group.as_deref() == Some(group) && !vip.removed;
         let all = self.vips.iter().enumerate().filter(|(_, vip)| member(vip));
         all.map(|(at, _)| at).collect()
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::super::view::{Clock, vip_view};
 use super::*;
 use crate::admin::{Off, Target, Word, Words};
 use crate::config::model::{AdminState, Capacity, Need};
@@ -141,6 +142,7 @@ struct Seen {
 
 struct Onlooker {
     now: Instant,
+    clock: Clock,
     state: State,
     kind: Kind,
     sent: Option<(u64, Desired)>,
@@ -157,6 +159,7 @@ impl Onlooker {
     fn new(kind: Kind) -> Self {
         let mut world = Self {
             now: Instant::now(),
+            clock: Clock::now(),
             state: State::new(DataplaneMode::Auto),
             kind,
             sent: None,
@@ -276,6 +279,15 @@ impl Onlooker {
             let against = self.against(at).filter(|_| self.vips[at].standing);
             assert_eq!(against, None, "a route stands against the facts");
             self.rings(at);
+        }
+        self.pictures();
+    }
+
+    /// Readers see what they would if everything were drawn anew.
+    fn pictures(&self) {
+        for vip in &self.state.vips {
+            let kept = format!("{:?}", vip.picture(self.now, &self.clock));
+            assert_eq!(kept, format!("{:?}", vip_view(vip, self.now, &self.clock)));
         }
     }
 
