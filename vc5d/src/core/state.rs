@@ -213,16 +213,17 @@ impl State {
                 effects = self.neighbour(now, address, state);
             }
         }
+        let mut changed = Vec::new();
         for at in 0..self.vips.len() {
             let Some(ready) = self.vips.get(at).and_then(|vip| self.readiness(vip)) else {
                 continue;
             };
-            if let Some(vip) = self.vips.get_mut(at).filter(|vip| *vip.gate.ready() != ready) {
-                let vip = vip.change();
-                let action = vip.gate(now, Input::Ready(ready));
-                effects.extend(effect(vip, action, now, now));
+            if let Some(vip) = self.vips.get_mut(at).filter(|vip| vip.ready != ready) {
+                vip.change().ready = ready;
+                changed.push(at);
             }
         }
+        effects.extend(self.settle_readiness(&changed, now));
         self.finish(effects)
     }
 
@@ -393,7 +394,8 @@ impl State {
             return None;
         }
         self.seq += 1;
-        for (vip, spec) in self.vips.iter_mut().zip(specs) {
+        let mut pending = Vec::new();
+        for (at, (vip, spec)) in self.vips.iter_mut().zip(specs).enumerate() {
             if vip.sent.as_ref() == Some(&spec) {
                 continue;
             }
@@ -402,10 +404,12 @@ impl State {
             vip.sent_seq = self.seq;
             // What is already announced stays up on its old rings until the new ones are acknowledged.
             if vip.gate.state() != GateState::Announced {
-                let pending = Ready::No("the dataplane is building its rings".to_owned());
-                vip.gate(now, Input::Ready(pending));
+                vip.ready = Ready::No("the dataplane is building its rings".to_owned());
+                pending.push(at);
             }
         }
+        let effects = self.settle_readiness(&pending, now);
+        debug_assert!(effects.is_empty(), "a route that does not stand has to wait: {effects:?}");
         self.sent = Some(desired.clone());
         Some(Effect::Apply { seq: self.seq, desired })
     }

@@ -295,6 +295,10 @@ impl Onlooker {
         assert!(!self.vips[at].standing);
         assert_eq!(self.admin(at), AdminState::Enabled);
         assert_eq!(self.vips[at].bad_since, None, "announced while unhealthy");
+        let other = 1 - at;
+        let waits = self.kind.grouped && self.admin(other) == AdminState::Enabled;
+        let unready = self.detached || self.not_ready.contains(&IpAddr::V4(VIPS[other].1));
+        assert!(!(waits && unready), "announced before its group is ready");
         let vip = &mut self.vips[at];
         vip.standing = true;
         vip.ready = true;
@@ -369,6 +373,14 @@ impl Onlooker {
         }
         for (vip, (_, address)) in self.vips.iter_mut().zip(VIPS) {
             vip.ready = !self.detached && !self.not_ready.contains(&IpAddr::V4(address));
+        }
+        // Who stood and has lost its rings takes its group along.
+        let lost = |at: usize| {
+            let vip = &self.vips[at];
+            vip.standing && !vip.ready && self.admin(at) == AdminState::Enabled
+        };
+        if self.kind.grouped && (lost(0) || lost(1)) {
+            self.vips.iter_mut().for_each(|vip| vip.ready = false);
         }
         let effects = self.state.dataplane(self.now, event);
         self.take(effects);
