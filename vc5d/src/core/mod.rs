@@ -5,6 +5,7 @@
 
 mod advert;
 mod backend;
+mod drawn;
 mod driver;
 mod group;
 mod history;

@@ -49,6 +49,11 @@ impl Notes {
         vip.clone_into(&mut self.vip);
     }
 
+    /// Whether there is nothing to hand over.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
     /// Hands over what has been collected.
     pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, Event> {
         self.events.drain(..)

@@ -299,6 +299,12 @@ impl ServiceEntry {
 }
 
 impl VipEntry {
+    /// Whether it has such a backend.
+    fn uses(&self, about: &impl Fn(IpAddr) -> bool) -> bool {
+        let backends = self.services.iter().flat_map(|service| &service.backends);
+        backends.into_iter().any(|backend| about(backend.address))
+    }
+
     /// Takes over what is said of its backends; what is to be logged, and whether anything was new.
     fn heed(
         &mut self,
@@ -360,8 +366,8 @@ impl State {
     fn heed(&mut self, now: Instant, about: impl Fn(IpAddr) -> bool) -> Vec<Effect> {
         let mut effects = Vec::new();
         for at in 0..self.vips.len() {
-            let Some(vip) = self.vips.get_mut(at) else { continue };
-            let (heard, said) = vip.heed(&self.board, &about, now);
+            let Some(vip) = self.vips.get_mut(at).filter(|vip| vip.uses(&about)) else { continue };
+            let (heard, said) = vip.change().heed(&self.board, &about, now);
             if heard {
                 effects.extend(self.regate(at, now, now));
                 effects.extend(said);

@@ -11,6 +11,7 @@ use vc5_health::{ProbeEvent, ProbeKey};
 use vc5_xdp::{Desired, Event as DataplaneEvent, RealState};
 
 use super::advert::Advert;
+use super::drawn::Drawn;
 use super::notes::{ABSENT, Change, Event};
 use super::service::CONFIGURED;
 use super::signals::Board;
@@ -85,7 +86,7 @@ enum Learning {
 #[derive(Debug)]
 pub struct State {
     dataplane: bool,
-    pub(super) vips: Vec<VipEntry>,
+    pub(super) vips: Vec<Drawn>,
     index: HashMap<ProbeKey, (usize, usize, usize)>,
     seq: u64,
     pub(super) applied: u64,
@@ -101,6 +102,8 @@ pub struct State {
     /// Names of VIPs that were switched off at the control socket.
     disabled: BTreeSet<String>,
     stopping: bool,
+    /// VIPs that went from the configuration live on here until their withdrawal is on the wire.
+    leaving: bool,
     /// What is said of backends from outside.
     pub(super) board: Board,
     /// Changes of VIPs that are gone, until they are taken.
@@ -124,6 +127,7 @@ impl State {
             words: Arc::default(),
             disabled: BTreeSet::new(),
             stopping: false,
+            leaving: false,
             board: Board::default(),
             events: Vec::new(),
         }
@@ -141,21 +145,23 @@ impl State {
             for address in &vip.addresses {
                 let mut entry = match old.iter().position(|v| v.address == *address) {
                     Some(at) => old.swap_remove(at),
-                    None => VipEntry::new(vip, *address, now, self.first_ready()),
+                    None => VipEntry::new(vip, *address, now, self.first_ready()).into(),
                 };
-                entry.configure(vip, config, &self.words, now);
-                entry.prepare(vip, disabled, now);
+                entry.change().configure(vip, config, &self.words, now);
+                entry.change().prepare(vip, disabled, now);
                 self.vips.push(entry);
             }
         }
         let mut effects = self.heed_all(now, config);
         // Health comes when all are there: that of a group is that of its members.
         effects.extend(self.regate_all(now));
-        effects.extend(self.vips.iter_mut().filter_map(update));
+        effects.extend(self.vips.iter_mut().filter_map(|vip| update(vip.change())));
+        self.leaving = !old.is_empty();
         for mut entry in old {
-            entry.removed = true;
-            let action = entry.gate(now, Input::Removed(true));
-            effects.extend(effect(&mut entry, action, now, now));
+            let vip = entry.change();
+            vip.removed = true;
+            let action = vip.gate(now, Input::Removed(true));
+            effects.extend(effect(vip, action, now, now));
             self.vips.push(entry);
         }
         self.index = self.build_index(config);
@@ -165,7 +171,7 @@ impl State {
     /// A probe came back.
     pub fn probed(&mut self, now: Instant, event: ProbeEvent) -> Vec<Effect> {
         let Some(&(v, s, b)) = self.index.get(&event.key) else { return Vec::new() };
-        let Some(vip) = self.vips.get_mut(v) else { return Vec::new() };
+        let Some(vip) = self.vips.get_mut(v).map(Drawn::change) else { return Vec::new() };
         let Some(service) = vip.services.get_mut(s) else { return Vec::new() };
         let label = service.label();
         let (cause, diagnostic) = (event.at, event.outcome.diagnostic.clone());
@@ -207,15 +213,17 @@ impl State {
                 effects = self.neighbour(now, address, state);
             }
         }
+        let mut changed = Vec::new();
         for at in 0..self.vips.len() {
             let Some(ready) = self.vips.get(at).and_then(|vip| self.readiness(vip)) else {
                 continue;
             };
-            if let Some(vip) = self.vips.get_mut(at) {
-                let action = vip.gate(now, Input::Ready(ready));
-                effects.extend(effect(vip, action, now, now));
+            if let Some(vip) = self.vips.get_mut(at).filter(|vip| vip.ready != ready) {
+                vip.change().ready = ready;
+                changed.push(at);
             }
         }
+        effects.extend(self.settle_readiness(&changed, now));
         self.finish(effects)
     }
 
@@ -223,6 +231,7 @@ impl State {
     pub fn flushed(&mut self, now: Instant, address: IpAddr) -> Vec<Effect> {
         let mut effects = Vec::new();
         if let Some(vip) = self.vips.iter_mut().find(|v| v.address == address) {
+            let vip = vip.change();
             let action = vip.gate(now, Input::Flushed);
             effects.extend(effect(vip, action, now, now));
         }
@@ -235,7 +244,7 @@ impl State {
             Learning::Until(end) => Some(end),
             Learning::NotYet | Learning::Over => None,
         };
-        self.vips.iter().filter_map(VipEntry::poll_timeout).chain(learned).min()
+        self.vips.iter().filter_map(|vip| vip.poll_timeout()).chain(learned).min()
     }
 
     /// Time has passed.
@@ -246,12 +255,15 @@ impl State {
             self.learning = Learning::Over;
         }
         let mut effects = Vec::new();
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         for at in 0..self.vips.len() {
-            if self.vips.get_mut(at).is_some_and(|vip| vip.services_timeout(now)) {
+            let vip = self.vips.get_mut(at).filter(|vip| due(vip.poll_timeout()));
+            if vip.is_some_and(|vip| vip.change().services_timeout(now)) {
                 effects.extend(self.regate(at, now, now));
             }
         }
-        for vip in &mut self.vips {
+        for vip in self.vips.iter_mut().filter(|vip| due(vip.gate.poll_timeout())) {
+            let vip = vip.change();
             let action = vip.gate_timeout(now);
             effects.extend(effect(vip, action, now, now));
         }
@@ -270,6 +282,7 @@ impl State {
         for vip in self.vips.iter_mut().filter(|v| v.name == name && !v.removed) {
             known = true;
             groups.extend(vip.group.clone());
+            let vip = vip.change();
             vip.disabled = disabled;
             let action = vip.gate(now, Input::Admin(vip.effective_admin()));
             effects.extend(effect(vip, action, now, now));
@@ -278,7 +291,7 @@ impl State {
             self.disabled.remove(name);
         }
         for group in groups {
-            let member = |vip: &VipEntry| vip.group.as_ref() == Some(&group) && !vip.removed;
+            let member = |vip: &Drawn| vip.group.as_ref() == Some(&group) && !vip.removed;
             if let Some(at) = self.vips.iter().position(member) {
                 effects.extend(self.regate(at, now, now));
             }
@@ -290,7 +303,7 @@ impl State {
     pub fn set_words(&mut self, now: Instant, words: Arc<Words>, cause: &str) -> Vec<Effect> {
         self.words = words;
         for vip in &mut self.vips {
-            vip.set_words(&self.words, now, cause);
+            vip.change().set_words(&self.words, now, cause);
         }
         let effects = self.regate_all(now);
         self.finish(effects)
@@ -301,6 +314,7 @@ impl State {
         self.stopping = true;
         let mut effects = Vec::new();
         for vip in &mut self.vips {
+            let vip = vip.change();
             let action = vip.gate(now, Input::Stop);
             effects.extend(effect(vip, action, now, now));
         }
@@ -315,8 +329,8 @@ impl State {
     }
 
     fn collect(&mut self) {
-        for vip in &mut self.vips {
-            self.events.extend(vip.notes.drain());
+        for vip in self.vips.iter_mut().filter(|vip| !vip.notes.is_empty()) {
+            self.events.extend(vip.change().notes.drain());
         }
     }
 
@@ -347,14 +361,16 @@ impl State {
 
     /// Forgets what is gone, and puts withdrawals first.
     pub(super) fn finish(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
-        let gone = |v: &VipEntry| v.removed && v.gate.state() == GateState::Down;
-        if self.vips.iter().any(gone) {
+        let gone = |v: &Drawn| v.removed && v.gate.state() == GateState::Down;
+        // To look at all of them would hold up the withdrawal of one.
+        if self.leaving && self.vips.iter().any(gone) {
             for vip in self.vips.iter_mut().filter(|vip| gone(vip)) {
                 let change = Change { at: vip.since, from: "down", to: ABSENT };
-                vip.notes.vip(Subject::Route, change, CONFIGURED.to_owned());
+                vip.change().notes.vip(Subject::Route, change, CONFIGURED.to_owned());
             }
             self.collect();
             self.vips.retain(|v| !gone(v));
+            self.leaving = self.vips.iter().any(|v| v.removed);
             self.reindex();
         }
         withdrawals_first(&mut effects);
@@ -378,18 +394,22 @@ impl State {
             return None;
         }
         self.seq += 1;
-        for (vip, spec) in self.vips.iter_mut().zip(specs) {
+        let mut pending = Vec::new();
+        for (at, (vip, spec)) in self.vips.iter_mut().zip(specs).enumerate() {
             if vip.sent.as_ref() == Some(&spec) {
                 continue;
             }
+            let vip = vip.change();
             vip.sent = Some(spec);
             vip.sent_seq = self.seq;
             // What is already announced stays up on its old rings until the new ones are acknowledged.
             if vip.gate.state() != GateState::Announced {
-                let pending = Ready::No("the dataplane is building its rings".to_owned());
-                vip.gate(now, Input::Ready(pending));
+                vip.ready = Ready::No("the dataplane is building its rings".to_owned());
+                pending.push(at);
             }
         }
+        let effects = self.settle_readiness(&pending, now);
+        debug_assert!(effects.is_empty(), "a route that does not stand has to wait: {effects:?}");
         self.sent = Some(desired.clone());
         Some(Effect::Apply { seq: self.seq, desired })
     }

@@ -20,7 +20,7 @@ use crate::snapshot;
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// One per VIP address; traffic, MACs and ring slots are left to be filled in from the dataplane.
-    pub vips: Vec<snapshot::Vip>,
+    pub vips: snapshot::Vips,
     /// Last sequence number the dataplane has acknowledged.
     pub applied: u64,
     /// The dataplane's last error, if its newest state could not be applied.
@@ -54,11 +54,11 @@ impl Clock {
 }
 
 impl State {
-    /// Draws the picture; the history is left to be filled in.
+    /// Draws the picture, anew only of what has changed; the history is left to be filled in.
     pub fn view(&self, now: Instant) -> View {
         let clock = Clock::now();
         View {
-            vips: self.vips.iter().map(|vip| vip_view(vip, now, &clock)).collect(),
+            vips: self.vips.iter().map(|vip| vip.picture(now, &clock)).collect(),
             applied: self.applied,
             apply_error: self.apply_error.clone(),
             history: snapshot::History::default(),
@@ -67,7 +67,7 @@ impl State {
     }
 }
 
-fn vip_view(vip: &VipEntry, now: Instant, clock: &Clock) -> snapshot::Vip {
+pub(super) fn vip_view(vip: &VipEntry, now: Instant, clock: &Clock) -> snapshot::Vip {
     let state = match (vip.gate.state(), vip.gate.admin()) {
         (GateState::Announced, _) => snapshot::VipState::Up,
         (GateState::Withdrawing { .. }, _) => snapshot::VipState::Withdrawing,

@@ -22,6 +22,8 @@ pub(crate) struct VipEntry {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
     pub(crate) gate: Gate,
+    /// What the dataplane says of it; its gate is told that of its group.
+    pub(crate) ready: Ready,
     /// VIPs with which it moves.
     pub(crate) group: Option<String>,
     /// What the configuration says of its route.
@@ -56,7 +58,8 @@ impl VipEntry {
         Self {
             name: vip.name.clone(),
             address,
-            gate: Gate::new(timing(vip), admin(vip.state), ready),
+            gate: Gate::new(timing(vip), admin(vip.state), ready.clone()),
+            ready,
             group: vip.group.clone(),
             plan: Plan::default(),
             advertised: Advert::default(),

@@ -186,6 +186,11 @@ impl Gate {
         &self.health
     }
 
+    /// What the dataplane said last, as the gate holds it.
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
     /// True while routers may still send to this node: no ring of the VIP may be emptied.
     pub fn holds_rings(&self) -> bool {
         matches!(self.state, State::Announced | State::Withdrawing { .. })

@@ -5,6 +5,7 @@
 //! milliseconds where the name ends in `_ms`, else in seconds.
 
 mod vip;
+mod vips;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,6 +18,7 @@ use vc5_xdp::Ports;
 pub use crate::admin::{Off, Word};
 pub use crate::signal::{Source, Stand};
 pub use vip::*;
+pub use vips::{Vips, VipsIter};
 
 /// Everything.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -28,7 +30,7 @@ pub struct Snapshot {
     /// Routes: ours and received ones.
     pub routes: Vec<Route>,
     /// One per address of each `[vip.NAME]`, in the order of names and addresses.
-    pub vips: Vec<Vip>,
+    pub vips: Vips,
     /// The dataplane; `None` when its mode is off.
     pub dataplane: Option<Dataplane>,
     /// The last changes, the oldest first.

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use vc5_xdp::{Counters, InterfaceStatus, ReasonCount};
 
-use crate::snapshot::{Dataplane, Interface, Leaving, Traffic, Vip};
+use crate::snapshot::{Dataplane, Interface, Leaving, Traffic, Vips};
 
 /// Adds traffic, MAC addresses, paths and ring shares to the core's VIPs.
-pub fn add_forwarding(vips: &mut [Vip], forwarding: &vc5_xdp::Snapshot) {
+pub fn add_forwarding(vips: &mut Vips, forwarding: &vc5_xdp::Snapshot) {
     let known: HashMap<_, _> = forwarding.vips.iter().map(|vip| (vip.address, vip)).collect();
-    for vip in vips {
+    for vip in vips.iter_mut() {
         let Some(status) = known.get(&vip.address) else { continue };
         for service in &mut vip.services {
             let same = |s: &&vc5_xdp::ServiceStatus| {

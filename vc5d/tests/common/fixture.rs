@@ -32,7 +32,7 @@ pub(crate) fn snapshot() -> Snapshot {
         },
         peers: peers.into_iter().map(|peer| (peer.name.clone(), peer)).collect(),
         routes: routes(),
-        vips: vips(),
+        vips: vips().into_iter().collect(),
         dataplane: Some(dataplane()),
         history: history(),
         changes: [(Subject::Route, 1), (Subject::Backend, 2)].into(),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::super::view::{Clock, vip_view};
 use super::*;
 use crate::admin::{Off, Target, Word, Words};
 use crate::config::model::{AdminState, Capacity, Need};
@@ -141,6 +142,7 @@ struct Seen {
 
 struct Onlooker {
     now: Instant,
+    clock: Clock,
     state: State,
     kind: Kind,
     sent: Option<(u64, Desired)>,
@@ -157,6 +159,7 @@ impl Onlooker {
     fn new(kind: Kind) -> Self {
         let mut world = Self {
             now: Instant::now(),
+            clock: Clock::now(),
             state: State::new(DataplaneMode::Auto),
             kind,
             sent: None,
@@ -277,12 +280,25 @@ impl Onlooker {
             assert_eq!(against, None, "a route stands against the facts");
             self.rings(at);
         }
+        self.pictures();
+    }
+
+    /// Readers see what they would if everything were drawn anew.
+    fn pictures(&self) {
+        for vip in &self.state.vips {
+            let kept = format!("{:?}", vip.picture(self.now, &self.clock));
+            assert_eq!(kept, format!("{:?}", vip_view(vip, self.now, &self.clock)));
+        }
     }
 
     fn announced(&mut self, at: usize, advert: &Advert) {
         assert!(!self.vips[at].standing);
         assert_eq!(self.admin(at), AdminState::Enabled);
         assert_eq!(self.vips[at].bad_since, None, "announced while unhealthy");
+        let other = 1 - at;
+        let waits = self.kind.grouped && self.admin(other) == AdminState::Enabled;
+        let unready = self.detached || self.not_ready.contains(&IpAddr::V4(VIPS[other].1));
+        assert!(!(waits && unready), "announced before its group is ready");
         let vip = &mut self.vips[at];
         vip.standing = true;
         vip.ready = true;
@@ -357,6 +373,14 @@ impl Onlooker {
         }
         for (vip, (_, address)) in self.vips.iter_mut().zip(VIPS) {
             vip.ready = !self.detached && !self.not_ready.contains(&IpAddr::V4(address));
+        }
+        // Who stood and has lost its rings takes its group along.
+        let lost = |at: usize| {
+            let vip = &self.vips[at];
+            vip.standing && !vip.ready && self.admin(at) == AdminState::Enabled
+        };
+        if self.kind.grouped && (lost(0) || lost(1)) {
+            self.vips.iter_mut().for_each(|vip| vip.ready = false);
         }
         let effects = self.state.dataplane(self.now, event);
         self.take(effects);

@@ -169,6 +169,49 @@ fn tell(state: &mut State, now: Instant, vip: Ipv4Addr, port: u16, verdict: Verd
     }
 }
 
+/// The dataplane acknowledges what it was told last; so many of the two are not ready.
+fn acknowledge(state: &mut State, now: Instant, not_ready: &[Ipv4Addr]) {
+    if let Some(Effect::Apply { seq, .. }) = state.poll_forwarding(now) {
+        let empty = |vip: &Ipv4Addr| ((*vip).into(), "no backend has a MAC address".to_owned());
+        let not_ready = not_ready.iter().map(empty).collect();
+        state.dataplane(now, Event::Applied { seq, took: Duration::ZERO, not_ready });
+    }
+}
+
+fn ready_but(state: &mut State, now: Instant, not_ready: &[Ipv4Addr]) {
+    let lost = |vip: &Ipv4Addr| ((*vip).into(), "no backend has a MAC address".to_owned());
+    let not_ready = not_ready.iter().map(lost).collect();
+    state.dataplane(now, Event::ReadinessChanged { not_ready });
+}
+
+#[test]
+fn vips_of_a_group_wait_for_one_anothers_rings() {
+    let now = Instant::now();
+    let mut state = State::new(DataplaneMode::Auto);
+    state.configure(now, &grouped());
+    for (vip, port) in [(VIP, 80), (VIP, 443), (OTHER, 80)] {
+        tell(&mut state, now, vip, port, Verdict::Up);
+    }
+    acknowledge(&mut state, now, &[OTHER]);
+    assert_eq!(standing(&state), [false, false], "the other one has no ring");
+    let reason = state.view(now).vips[0].reason.clone();
+    assert!(reason.contains("xyz 192.0.2.2 of group front: no backend has"), "{reason}");
+    ready_but(&mut state, now, &[]);
+    assert_eq!(standing(&state), [true, true]);
+    ready_but(&mut state, now, &[VIP]);
+    assert_eq!(standing(&state), [false, false], "both go with the rings of one");
+    let later = now + FLUSH_LIMIT;
+    state.timeout_at(later);
+    acknowledge(&mut state, later, &[VIP]);
+    assert_eq!(standing(&state), [false, false]);
+    state.switch(later, "www", true);
+    assert_eq!(standing(&state), [false, true], "what is switched off holds nobody up");
+    state.switch(later, "www", false);
+    assert_eq!(standing(&state), [false, true], "what comes later lets stand what stands");
+    acknowledge(&mut state, later, &[]);
+    assert_eq!(standing(&state), [true, true]);
+}
+
 #[test]
 fn vips_of_a_group_come_and_go_together() {
     let now = Instant::now();

@@ -406,7 +406,7 @@ fn a_switched_off_vip_stays_off_with_a_new_address_too() {
     let mut more = standard();
     more.vips.get_mut("www").unwrap().addresses.push("192.0.2.9".parse().unwrap());
     world.configure(&more);
-    let off = |vip: &super::vip::VipEntry| vip.gate.admin() == crate::gate::Admin::Disabled;
+    let off = |vip: &super::drawn::Drawn| vip.gate.admin() == crate::gate::Admin::Disabled;
     assert!(world.state.vips.iter().all(off));
 }
 
