@@ -262,14 +262,12 @@ impl Service {
         Ok(())
     }
 
-    /// Puts the ring in force that was built since [`Service::prepare`], the service and what the
-    /// reals have to be with it.
-    pub(super) fn commit(
+    /// Puts the ring in force that was built since [`Service::prepare`], and the service with it.
+    pub(super) fn commit_ring(
         &mut self,
         key: ServiceKey,
         tables: &mut impl Tables,
         shared: &mut Shared,
-        hops: &impl Resolve,
         now: u64,
     ) -> Result<(), ServiceError> {
         if self.specified {
@@ -279,6 +277,26 @@ impl Service {
             let idle = if gets_packets { 0 } else { self.replaced.len() };
             self.drop_replaced(idle, key, tables, shared, now)?;
         }
+        Ok(())
+    }
+
+    /// Whether [`Service::commit_reals`] will tell the program that a backend takes no packets, of
+    /// which some may have found it in the ring before.
+    pub(super) fn ends_flows(&self) -> bool {
+        let written = |b: &Backend| AbiState::from_u8(b.real.state);
+        let ends = |b: &Backend| {
+            matches!(b.state(), RealState::Down | RealState::Undecided)
+                && matches!(written(b), AbiState::Live | AbiState::Draining)
+        };
+        self.members.backends.iter().any(ends)
+    }
+
+    /// After [`Service::commit_ring`], makes the reals what they have to be with it.
+    pub(super) fn commit_reals(
+        &mut self,
+        tables: &mut impl Tables,
+        hops: &impl Resolve,
+    ) -> Result<(), ServiceError> {
         self.write_reals(tables, |wanted, _| wanted)?;
         self.settled = true;
         self.not_ready = readiness::reason(&self.members.backends, hops);
@@ -376,6 +394,10 @@ impl Service {
                 && until <= now
                 && !is_in_ring
             {
+                if shared.setup.drain_ns < GRACE_NS {
+                    // It has perhaps left the ring only just now.
+                    tables.wait_for_readers();
+                }
                 backend.leaving = Some(Leaving::Down);
                 backend.write(ttl, tables, |wanted, _| wanted)?;
             }
