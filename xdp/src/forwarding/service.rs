@@ -271,6 +271,7 @@ impl Service {
         now: u64,
     ) -> Result<(), ServiceError> {
         if self.specified {
+            self.renew_drains(shared, now);
             self.change_ring(shared, now)?;
             // Rings of a service that got no packets have sent no flow anywhere.
             let gets_packets = self.serving || self.inherited;
@@ -278,6 +279,18 @@ impl Service {
             self.drop_replaced(idle, key, tables, shared, now)?;
         }
         Ok(())
+    }
+
+    /// Backends drain from when they leave the ring on: they may be left in it for lack of others.
+    fn renew_drains(&mut self, shared: &Shared, now: u64) {
+        let Some(ring) = self.written.as_ref().map(|value| value.ring) else { return };
+        for backend in &mut self.members.backends {
+            if let Some(Leaving::Draining(until)) = &mut backend.leaving
+                && shared.rings.names(ring, backend.number)
+            {
+                *until = now.saturating_add(shared.setup.drain_ns);
+            }
+        }
     }
 
     /// Whether [`Service::commit_reals`] will tell the program that a backend takes no packets, of
@@ -549,7 +562,8 @@ fn add(sum: &mut Traffic, more: &Traffic) {
 
 /// Who is in the ring: live backends that answer on the link layer. If none of them does, those
 /// that did once: better to send their packets where they were than nowhere, while the owner is
-/// told that the VIP is not ready and withdraws it.
+/// told that the VIP is not ready and withdraws it. And if there are none but such as were never
+/// reached, as when all were replaced, those that drain.
 fn in_ring(backends: &[Backend]) -> Vec<Member> {
     let member = |backend: &Backend| Member {
         address: backend.spec.address,
@@ -561,5 +575,10 @@ fn in_ring(backends: &[Backend]) -> Vec<Member> {
     if !answering.is_empty() {
         return answering;
     }
-    wanted().filter(|b| b.answered_once()).map(member).collect()
+    let reached: Vec<Member> = wanted().filter(|b| b.answered_once()).map(member).collect();
+    if !reached.is_empty() || wanted().next().is_none() {
+        return reached;
+    }
+    let leaving = backends.iter().filter(|b| b.is_leaving_with_flows() && b.answered_once());
+    leaving.map(member).collect()
 }
