@@ -26,6 +26,7 @@ mod question;
 mod snapshot;
 mod stats;
 mod topology;
+mod way;
 
 pub use dataplane::{AttachMode, Dataplane, DataplaneConfig, OnStop};
 pub use desired::{
@@ -41,3 +42,4 @@ pub use question::{
 pub use snapshot::{
     BackendStatus, Counters, InterfaceStatus, Mac, ReasonCount, ServiceStatus, Snapshot, VipStatus,
 };
+pub use way::Way;

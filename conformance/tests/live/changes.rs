@@ -11,7 +11,7 @@ use vc5_xdp::{
     AttachMode, Dataplane, DataplaneConfig, Event, Mac, NeighbourState, NotReady, OnStop, Snapshot,
 };
 
-use super::model::{BACKENDS, Change, DRAIN, Kind, Model, PLAN};
+use super::model::{BACKENDS, CLIENTS, Change, DRAIN, Kind, Model, PLAN};
 use super::{Stopping, seed, turn, wire};
 
 const CHANGES: u32 = 10_000;
@@ -38,11 +38,26 @@ impl Control<'_> {
         self.before(model, changes);
         self.seq += 1;
         self.ledger.mark_change();
+        self.direct(model, changes);
         self.dataplane.apply(self.seq, model.desired());
         let not_ready = self.wait_applied();
         self.ledger.mark_change();
         assert_eq!(not_ready, []);
         self.after(model, changes);
+    }
+
+    /// Has those that are in another VLAN now reached there.
+    fn direct(&self, model: &Model, changes: &[Change]) {
+        let is_moved = |change: &Change| match change {
+            Change::Vlan(backend, _) => Some(*backend),
+            _ => None,
+        };
+        let moved: Vec<u16> = changes.iter().filter_map(is_moved).collect();
+        if moved.is_empty() {
+            return;
+        }
+        self.dataplane.direct(model.ways()).unwrap();
+        moved.iter().for_each(|backend| self.ledger.vlan(*backend).unwrap().after());
     }
 
     fn before(&mut self, model: &Model, changes: &[Change]) {
@@ -69,6 +84,7 @@ impl Control<'_> {
                     self.macs.insert(backend, (address, false));
                     self.wire.set_neighbour(backend, address).unwrap();
                 }
+                Change::Vlan(backend, vlan) => self.ledger.vlan(backend).unwrap().before(vlan),
             }
         }
     }
@@ -88,7 +104,7 @@ impl Control<'_> {
                         self.ledger.open(service);
                     }
                 }
-                Change::Mac(..) => {}
+                Change::Mac(..) | Change::Vlan(..) => {}
             }
         }
     }
@@ -210,11 +226,12 @@ fn ten_thousand_changes_lose_no_packet_and_move_no_connection() {
     let mut wire = wire(BACKENDS);
     let mut model = Model::new();
     let ledger = Ledger::new(model.services.len(), usize::from(BACKENDS));
-    let pace = Pace { rate: 150_000, packets: (4, 24) };
+    let pace = Pace { rate: 150_000, vlan: CLIENTS };
     let machine = Machine::new(&ledger, model.targets(), pace, wire.macs().unwrap(), rng.next());
     let config = DataplaneConfig {
         interfaces: Wire::interfaces(),
-        vlans: BTreeMap::new(),
+        // Of no backend: only so that the interfaces are trunks.
+        vlans: BTreeMap::from([(CLIENTS, vec!["192.0.2.0/24".parse().unwrap()])]),
         mode: AttachMode::Native,
         pin_path: None,
         hash_key: *b"a key of the lab",
@@ -271,6 +288,7 @@ fn ten_thousand_changes_lose_no_packet_and_move_no_connection() {
     wire.wait_neighbours(usize::from(BACKENDS)).unwrap();
     assert!(report.violations.is_empty(), "VC5_SEED={seed}: {report}");
     assert_eq!((report.received, report.dropped), (report.sent, 0));
+    assert!(report.tagged > 0 && report.tagged < report.received, "{report}");
     assert!(total >= wanted, "{total}");
     if wanted == CHANGES {
         assert!(done.values().all(|count| *count >= 500) && done.len() == PLAN.len(), "{done:?}");

@@ -7,6 +7,7 @@
 )]
 
 mod changes;
+mod growth;
 mod model;
 mod restart;
 

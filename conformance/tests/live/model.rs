@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use vc5_conformance::lab::live::frame::backend_mac;
 use vc5_conformance::lab::live::{Rng, Standing, Target, Transport, Wire};
-use vc5_xdp::{BackendSpec, Desired, L4, OnDown, Ports, RealState, ServiceSpec, Unknown, VipSpec};
+use vc5_xdp::{
+    BackendSpec, Desired, L4, Mac, OnDown, Ports, RealState, ServiceSpec, Unknown, VipSpec, Way,
+};
 
 /// For how long backends that were left out drain.
 pub(crate) const DRAIN: Duration = Duration::from_millis(700);
@@ -13,6 +16,12 @@ pub(crate) const DRAIN: Duration = Duration::from_millis(700);
 pub(crate) const ANCHORED: u16 = 300;
 /// All backends.
 pub(crate) const BACKENDS: u16 = 330;
+/// Where backends are by turns: untagged, and in VLANs.
+const VLANS: [u16; 5] = [0, 10, 11, 2047, 4094];
+/// The VLAN that half of the clients are in: backends are there, too.
+pub(crate) const CLIENTS: u16 = 11;
+/// Stands for the links, where a number says which service is changed.
+const LINKS: usize = usize::MAX;
 /// Services with one VIP and fixed backends, that come and go.
 const PASSING: usize = 24;
 /// Backends of the smaller and of the larger pool.
@@ -46,21 +55,23 @@ pub(crate) enum Kind {
     Down,
     Up,
     Mac,
+    VlanMoved,
     Resized,
 }
 
 /// How many of each, at least.
-pub(crate) const PLAN: [(Kind, u32); 11] = [
+pub(crate) const PLAN: [(Kind, u32); 12] = [
     (Kind::VipAdded, 650),
     (Kind::VipRemoved, 650),
     (Kind::BackendAdded, 950),
     (Kind::BackendRemoved, 950),
-    (Kind::Weight, 2100),
+    (Kind::Weight, 1400),
     (Kind::Drained, 1100),
     (Kind::Undrained, 700),
     (Kind::Down, 1000),
     (Kind::Up, 700),
     (Kind::Mac, 700),
+    (Kind::VlanMoved, 700),
     (Kind::Resized, 600),
 ];
 
@@ -112,6 +123,8 @@ pub(crate) enum Change {
     End(usize),
     /// A backend has another MAC address, of this number.
     Mac(u16, u16),
+    /// A backend is in another VLAN, 0 for none.
+    Vlan(u16, u16),
 }
 
 #[derive(Clone, Debug)]
@@ -119,6 +132,8 @@ pub(crate) struct Model {
     pub(crate) services: Vec<Service>,
     /// The MAC address that each backend has, by number.
     macs: Vec<u16>,
+    /// The VLAN that each is in, 0 for none.
+    vlans: Vec<u16>,
     /// Backends whose address has not been followed yet.
     pub(crate) waiting: BTreeSet<u16>,
 }
@@ -169,7 +184,8 @@ impl Model {
             service.members =
                 service.pool.iter().take(first).map(|at| (*at, Member::NEW)).collect();
         }
-        Self { services, macs: vec![0; usize::from(BACKENDS)], waiting: BTreeSet::new() }
+        let none = vec![0; usize::from(BACKENDS)];
+        Self { services, macs: none.clone(), vlans: none, waiting: BTreeSet::new() }
     }
 
     pub(crate) fn targets(&self) -> Vec<Target> {
@@ -188,6 +204,8 @@ impl Model {
                 Role::Sized => 200,
                 Role::Passing => 32,
             },
+            packets: (4, 24),
+            brief: false,
         };
         self.services.iter().map(target).collect()
     }
@@ -200,6 +218,17 @@ impl Model {
             vips.entry(address).or_insert(new).services.push(service.spec());
         }
         Desired { vips: vips.into_values().collect() }
+    }
+
+    /// The ways to the backends that are in a VLAN.
+    pub(crate) fn ways(&self) -> BTreeMap<IpAddr, Way> {
+        let interfaces = Wire::interfaces();
+        let way = |(backend, (vlan, mac)): (u16, (&u16, &u16))| {
+            let interface = interfaces[usize::from(backend % 2)].clone();
+            let way = Way { interface, vlan: *vlan, mac: Mac(backend_mac(backend, *mac)) };
+            (*vlan != 0).then(|| (Wire::address(backend), way))
+        };
+        (0..).zip(self.vlans.iter().zip(&self.macs)).filter_map(way).collect()
     }
 
     /// How all of it stands.
@@ -231,9 +260,21 @@ impl Model {
             }
             Kind::Mac => {
                 let backend = rng.below(usize::from(ANCHORED)) as u16;
+                // In a VLAN it has not the address that the kernel knows.
+                (self.vlans[usize::from(backend)] == 0).then_some(())?;
+                touched.insert((LINKS, backend)).then_some(())?;
                 self.waiting.insert(backend).then_some(())?;
                 self.macs[usize::from(backend)] += 1;
                 Some(vec![Change::Mac(backend, self.macs[usize::from(backend)])])
+            }
+            Kind::VlanMoved => {
+                let backend = rng.below(usize::from(ANCHORED)) as u16;
+                (!self.waiting.contains(&backend)).then_some(())?;
+                touched.insert((LINKS, backend)).then_some(())?;
+                let vlan = &mut self.vlans[usize::from(backend)];
+                let others: Vec<u16> = VLANS.into_iter().filter(|other| other != vlan).collect();
+                *vlan = others[rng.below(others.len())];
+                Some(vec![Change::Vlan(backend, *vlan)])
             }
             Kind::Resized => {
                 let at = self.pick(rng, |s| s.role == Role::Sized)?;

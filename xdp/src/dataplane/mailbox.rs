@@ -1,11 +1,13 @@
 //! How the owner hands things to the thread: a place for one newest state, and a bell.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::answer::Question;
-use crate::{Desired, OnStop};
+use super::answer::{Question, Reply};
+use crate::{Desired, OnStop, Way};
 
 /// What waits for the thread. Putting something in never blocks for longer than a swap.
 #[derive(Debug, Default)]
@@ -14,12 +16,27 @@ pub(super) struct Mailbox {
     bell: Notify,
 }
 
+/// Ways to backends, and where to say that they are in force.
+#[derive(Debug)]
+pub(super) struct Directions {
+    pub(super) ways: BTreeMap<IpAddr, Way>,
+    pub(super) reply: Reply<()>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
+    pub(super) directions: Vec<Directions>,
     pub(super) desired: Option<(u64, Desired)>,
     pub(super) questions: Vec<Question>,
     pub(super) stop: Option<OnStop>,
     closed: bool,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        let Self { directions, desired, questions, stop, .. } = self;
+        directions.is_empty() && desired.is_none() && questions.is_empty() && stop.is_none()
+    }
 }
 
 impl Mailbox {
@@ -38,11 +55,21 @@ impl Mailbox {
         }
     }
 
+    /// Gives directions. Those that find nobody are dropped, and with them the way to answer.
+    pub(super) fn direct(&self, directions: Directions) {
+        let mut waiting = self.lock();
+        if !waiting.closed {
+            waiting.directions.push(directions);
+            self.bell.notify_one();
+        }
+    }
+
     /// Nobody will take anything any more.
     pub(super) fn close(&self) {
         let mut waiting = self.lock();
         waiting.closed = true;
         waiting.questions.clear();
+        waiting.directions.clear();
     }
 
     pub(super) fn stop(&self, on_stop: OnStop) {
@@ -54,8 +81,7 @@ impl Mailbox {
     pub(super) async fn take(&self) -> Waiting {
         loop {
             let waiting = std::mem::take(&mut *self.lock());
-            if waiting.desired.is_some() || waiting.stop.is_some() || !waiting.questions.is_empty()
-            {
+            if !waiting.is_empty() {
                 return waiting;
             }
             self.bell.notified().await;

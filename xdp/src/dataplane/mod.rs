@@ -22,10 +22,10 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::{
     Desired, Error, Event, FlowView, FlowsView, L4, MaglevView, NewFlow, Ports, Snapshot,
-    TraceAnswer, TraceQuestion, Tuple,
+    TraceAnswer, TraceQuestion, Tuple, Way,
 };
 use answer::Question;
-use mailbox::Mailbox;
+use mailbox::{Directions, Mailbox};
 
 /// Sampled flows that wait for a slow reader.
 const SAMPLES_WAITING: usize = 1024;
@@ -135,6 +135,19 @@ impl Dataplane {
     /// Hands over the state wanted. Never blocks; of several calls in a row the newest wins.
     pub fn apply(&self, seq: u64, desired: Desired) {
         self.mailbox.put(seq, desired);
+    }
+
+    /// From now on these backends are reached as given, whatever the kernel knows of them, and all
+    /// others as the kernel says. It blocks until that is in force; a flow goes on to its backend, by
+    /// the new way. What comes in tagged is for [`DataplaneConfig::vlans`] to say all the same.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an interface that is none of the dataplane's, [`Error::Question`] for
+    /// a VLAN above 4094 or when it could not be put in force as a whole; that is tried again.
+    pub fn direct(&self, ways: BTreeMap<IpAddr, Way>) -> Result<(), Error> {
+        let (reply, answer) = std::sync::mpsc::sync_channel(1);
+        self.mailbox.direct(Directions { ways, reply });
+        answer.recv().map_err(|_| Error::ThreadGone)?
     }
 
     /// State and counters as of about a second ago or the last change.

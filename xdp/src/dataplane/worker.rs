@@ -11,11 +11,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::answer::Witness;
-use super::mailbox::{Mailbox, Waiting};
+use super::mailbox::{Directions, Mailbox, Waiting};
 use super::report::{Board, Changed, Report, mode};
 use super::samples::Samples;
 use super::{OnStop, Snapshot, takeover};
-use crate::forwarding::Forwarding;
+use crate::forwarding::{Forwarding, ForwardingError};
 use crate::growth::{self, Growth};
 use crate::loader::{Attachments, Loaded, Pins, Status, Tracer};
 use crate::maps::KernelTables;
@@ -24,7 +24,7 @@ use crate::neighbour::{Change, Network};
 use crate::netlink::{Listener, NetEvent, Requests};
 use crate::offload::{Ethtool, Offloads};
 use crate::stats::Stats;
-use crate::{Desired, Error, Event, NeighbourState, NotReady, clock};
+use crate::{Desired, Error, Event, NeighbourState, NotReady, Way, clock};
 
 /// How often counters are read and the attachments looked after: a program that somebody detaches
 /// is no event of the kernel's.
@@ -157,6 +157,10 @@ impl Worker {
     }
 
     fn mail(&mut self, waiting: Waiting) {
+        for Directions { ways, reply } in waiting.directions {
+            // Who has given them may have stopped waiting.
+            drop(reply.send(self.direct(ways)));
+        }
         if let Some((seq, desired)) = waiting.desired {
             self.apply(seq, desired, None);
         }
@@ -166,6 +170,30 @@ impl Worker {
         for question in waiting.questions {
             witness.answer(question);
         }
+    }
+
+    /// Reaches backends by ways that their owner gives.
+    fn direct(&mut self, ways: BTreeMap<IpAddr, Way>) -> Result<(), Error> {
+        for Way { interface, vlan, .. } in ways.values() {
+            if self.parts.network.topology.by_name(interface).is_none() {
+                let reason = format!("{interface} is none of the dataplane's interfaces");
+                return Err(Error::NotFound(reason));
+            }
+            if *vlan > Way::MAX_VLAN {
+                return Err(Error::Question(format!(
+                    "VLAN {vlan}: ids are 1 to {}",
+                    Way::MAX_VLAN
+                )));
+            }
+        }
+        let changed = self.parts.network.direct(ways);
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.board.forget_paths();
+        let followed = self.refresh(&changed);
+        self.see_off_neighbours(true);
+        followed.map_err(|error| Error::Question(error.to_string()))
     }
 
     fn deadline(&self) -> Instant {
@@ -230,7 +258,7 @@ impl Worker {
             self.apply(seq, desired, Some(&error));
         }
         if std::mem::take(&mut self.lagging) {
-            self.refresh(&self.parts.forwarding.backends());
+            let _tried_again = self.refresh(&self.parts.forwarding.backends());
         }
         if self.started.elapsed() >= TAKE_OVER || self.swap_failure.is_some() {
             self.take_over();
@@ -331,7 +359,7 @@ impl Worker {
             self.topology_changed();
         } else if !hops.is_empty() || !entries.is_empty() {
             entries.extend(hops.into_keys());
-            self.refresh(&entries);
+            let _tried_again = self.refresh(&entries);
         }
     }
 
@@ -370,11 +398,12 @@ impl Worker {
         }
         self.watch_offloads();
         self.watch_attachments();
-        self.refresh(&self.parts.forwarding.backends());
+        let _tried_again = self.refresh(&self.parts.forwarding.backends());
     }
 
     /// Brings forwarding in line with what is known of these backends' neighbours.
-    fn refresh(&mut self, addresses: &BTreeSet<IpAddr>) {
+    /// An error is told, and it is tried again.
+    fn refresh(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<(), ForwardingError> {
         let Parts { forwarding, network, .. } = &mut self.parts;
         let followed = forwarding.refresh(addresses, network, clock::coarse_ns());
         if let Err(error) = &followed {
@@ -390,6 +419,7 @@ impl Worker {
         let kept = self.managed.add(&mut self.parts.requests, &wanted);
         self.lagging |= kept.is_err();
         self.warn_of_neighbours(kept.err());
+        followed
     }
 
     /// Replaces the program of an earlier run, if one still runs.
@@ -543,7 +573,6 @@ async fn until(when: Option<Instant>) {
 
 /// For each of these backends that can be reached, the interface on which it is resolved.
 fn routes(network: &Network, backends: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, u32> {
-    let resolved_on =
-        |address: &IpAddr| Some((*address, network.topology.path(*address)?.neighbour));
+    let resolved_on = |address: &IpAddr| Some((*address, network.resolved_on(*address)?));
     backends.iter().filter_map(resolved_on).collect()
 }

@@ -297,8 +297,11 @@ impl<T: Tables> Forwarding<T> {
     /// What is not as it is in force.
     fn changes<'d>(&self, desired: &'d Desired) -> Result<Vec<Change<'d>>, ForwardingError> {
         let mut changes = Vec::new();
+        // Mostly the next that is wanted is the next that there is.
+        let mut in_order = self.vips.iter().peekable();
         for vip in &desired.vips {
-            let known = self.vips.get(&vip.address);
+            let next = in_order.next_if(|(address, _)| **address == vip.address);
+            let known = next.map(|(_, known)| known).or_else(|| self.vips.get(&vip.address));
             if known.is_some_and(|known| known.is_as(vip)) {
                 continue;
             }
@@ -399,10 +402,23 @@ impl<T: Tables> Forwarding<T> {
             is_prepared
         });
         let held = self.build_rings(&keys, now, failures);
-        for key in keys {
+        let mut ends_flows = false;
+        keys.retain(|key| {
             self.shared.news.vips.insert(address_of(key.addr));
+            let Some(service) = self.services.get_mut(key) else { return false };
+            let done = service.commit_ring(*key, &mut self.tables, &mut self.shared, now);
+            ends_flows |= service.ends_flows();
+            let is_done = done.is_ok();
+            failures.note(done.map_err(|e| e.of(*key)));
+            is_done
+        });
+        if ends_flows {
+            // Who has found a backend in the ring just before must not find it down.
+            self.tables.wait_for_readers();
+        }
+        for key in keys {
             let Some(service) = self.services.get_mut(&key) else { continue };
-            let done = service.commit(key, &mut self.tables, &mut self.shared, hops, now);
+            let done = service.commit_reals(&mut self.tables, hops);
             failures.note(done.map_err(|e| e.of(key)));
         }
         for ring in held {

@@ -262,23 +262,54 @@ impl Service {
         Ok(())
     }
 
-    /// Puts the ring in force that was built since [`Service::prepare`], the service and what the
-    /// reals have to be with it.
-    pub(super) fn commit(
+    /// Puts the ring in force that was built since [`Service::prepare`], and the service with it.
+    pub(super) fn commit_ring(
         &mut self,
         key: ServiceKey,
         tables: &mut impl Tables,
         shared: &mut Shared,
-        hops: &impl Resolve,
         now: u64,
     ) -> Result<(), ServiceError> {
         if self.specified {
+            self.renew_drains(shared, now);
             self.change_ring(shared, now)?;
             // Rings of a service that got no packets have sent no flow anywhere.
             let gets_packets = self.serving || self.inherited;
             let idle = if gets_packets { 0 } else { self.replaced.len() };
             self.drop_replaced(idle, key, tables, shared, now)?;
         }
+        Ok(())
+    }
+
+    /// Backends drain from when they leave the ring on: they may be left in it for lack of others.
+    fn renew_drains(&mut self, shared: &Shared, now: u64) {
+        let Some(ring) = self.written.as_ref().map(|value| value.ring) else { return };
+        for backend in &mut self.members.backends {
+            if let Some(Leaving::Draining(until)) = &mut backend.leaving
+                && shared.rings.names(ring, backend.number)
+            {
+                *until = now.saturating_add(shared.setup.drain_ns);
+            }
+        }
+    }
+
+    /// Whether [`Service::commit_reals`] will tell the program that a backend takes no packets, of
+    /// which some may have found it in the ring before.
+    pub(super) fn ends_flows(&self) -> bool {
+        let written = |b: &Backend| AbiState::from_u8(b.real.state);
+        let ends = |b: &Backend| {
+            matches!(b.state(), RealState::Down | RealState::Undecided)
+                && matches!(written(b), AbiState::Live | AbiState::Draining)
+        };
+        self.members.backends.iter().any(ends)
+    }
+
+    /// After [`Service::commit_ring`], makes the reals what they have to be with it.
+    pub(super) fn commit_reals(
+        &mut self,
+        tables: &mut impl Tables,
+        hops: &impl Resolve,
+    ) -> Result<(), ServiceError> {
         self.write_reals(tables, |wanted, _| wanted)?;
         self.settled = true;
         self.not_ready = readiness::reason(&self.members.backends, hops);
@@ -376,6 +407,10 @@ impl Service {
                 && until <= now
                 && !is_in_ring
             {
+                if shared.setup.drain_ns < GRACE_NS {
+                    // It has perhaps left the ring only just now.
+                    tables.wait_for_readers();
+                }
                 backend.leaving = Some(Leaving::Down);
                 backend.write(ttl, tables, |wanted, _| wanted)?;
             }
@@ -527,7 +562,8 @@ fn add(sum: &mut Traffic, more: &Traffic) {
 
 /// Who is in the ring: live backends that answer on the link layer. If none of them does, those
 /// that did once: better to send their packets where they were than nowhere, while the owner is
-/// told that the VIP is not ready and withdraws it.
+/// told that the VIP is not ready and withdraws it. And if there are none but such as were never
+/// reached, as when all were replaced, those that drain.
 fn in_ring(backends: &[Backend]) -> Vec<Member> {
     let member = |backend: &Backend| Member {
         address: backend.spec.address,
@@ -539,5 +575,10 @@ fn in_ring(backends: &[Backend]) -> Vec<Member> {
     if !answering.is_empty() {
         return answering;
     }
-    wanted().filter(|b| b.answered_once()).map(member).collect()
+    let reached: Vec<Member> = wanted().filter(|b| b.answered_once()).map(member).collect();
+    if !reached.is_empty() || wanted().next().is_none() {
+        return reached;
+    }
+    let leaving = backends.iter().filter(|b| b.is_leaving_with_flows() && b.answered_once());
+    leaving.map(member).collect()
 }

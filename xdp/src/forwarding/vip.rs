@@ -99,6 +99,10 @@ impl Vip {
 impl<T: Tables> Forwarding<T> {
     /// Takes VIPs that are not wanted out of force, with all that belongs to them.
     pub(super) fn remove_vips(&mut self, desired: &Desired, now: u64, failures: &mut Failures) {
+        // Mostly they are all there, and in order.
+        if self.vips.keys().eq(desired.vips.iter().map(|vip| &vip.address)) {
+            return;
+        }
         let stay: BTreeSet<IpAddr> = desired.vips.iter().map(|vip| vip.address).collect();
         let gone: Vec<IpAddr> =
             self.vips.keys().filter(|vip| !stay.contains(vip)).copied().collect();
@@ -166,6 +170,9 @@ impl<T: Tables> Forwarding<T> {
 
     /// Lets packets for the VIPs in the table through the filter.
     pub(super) fn filter_vips(&mut self) -> Result<(), ForwardingError> {
+        if self.filtered.as_ref().is_some_and(|filtered| self.vips().eq(filtered.iter().copied())) {
+            return Ok(());
+        }
         let present = self.vips().collect();
         self.set_filter(present)
     }

@@ -17,6 +17,7 @@ use vc5_ebpf_abi::Active;
 use crate::maps::{FlowTable, wait_for_readers};
 use double::Doubling;
 
+pub(crate) use filling::records_of;
 pub(crate) use record::{put, records};
 
 /// How often the table is looked at.
@@ -46,7 +47,7 @@ impl Growth {
             return self.doubling.is_some();
         }
         if self.doubling.is_none() {
-            let period = buckets.min(Active::FIRST as usize);
+            let period = period(table);
             let count = (SAMPLE * period / buckets).max(1);
             let filling = filling::of(table.words(), period, self.next, count);
             self.next = (self.next + count) % period;
@@ -79,6 +80,12 @@ fn join(doubling: JoinHandle<()>) {
     if doubling.join().is_err() {
         tracing::error!("the thread that doubles the flow table panicked");
     }
+}
+
+/// Number of buckets in use before the table grew for the first time: as many on, and again as many,
+/// copies of a record can lie.
+pub(crate) fn period(table: &FlowTable) -> usize {
+    (table.mask() as usize + 1).min(Active::FIRST as usize)
 }
 
 /// Doubles the part of the table in use, if there is room.

@@ -75,11 +75,7 @@ impl Ring {
         if members.len() > MAX_MEMBERS {
             return Err(RingError::TooManyMembers(members.len()));
         }
-        let mut sorted: Vec<Member> = members.iter().filter(|m| m.weight > 0).copied().collect();
-        sorted.sort_unstable_by_key(|m| (m.address, m.id));
-
-        let weights: Vec<u32> = sorted.iter().map(|m| m.weight).collect();
-        let quotas = quota::by_largest_remainder(&weights, SLOTS as u32);
+        let (sorted, quotas) = quotas(members);
         let mut permutations: Vec<Permutation> =
             sorted.iter().map(|m| Permutation::new(key, m.address)).collect();
 
@@ -130,6 +126,21 @@ impl Ring {
         let bytes: Vec<u8> = self.slots.iter().flat_map(|owner| owner.to_le_bytes()).collect();
         vc5_ebpf_path::siphash13([0; 2], &bytes)
     }
+}
+
+/// The members that can have slots, in the order of their turns, and how many slots each gets.
+fn quotas(members: &[Member]) -> (Vec<Member>, Vec<u32>) {
+    let mut sorted: Vec<Member> = members.iter().filter(|m| m.weight > 0).copied().collect();
+    sorted.sort_unstable_by_key(|m| (m.address, m.id));
+    let weights: Vec<u32> = sorted.iter().map(|m| m.weight).collect();
+    let quotas = quota::by_largest_remainder(&weights, SLOTS as u32);
+    (sorted, quotas)
+}
+
+/// How many slots each member, by its id, has in the ring of these.
+pub(crate) fn shares(members: &[Member]) -> Vec<(u16, u32)> {
+    let (sorted, quotas) = quotas(members);
+    sorted.iter().map(|member| member.id).zip(quotas).collect()
 }
 
 impl std::fmt::Debug for Ring {

@@ -15,7 +15,7 @@ use vc5_ebpf_abi::{
 
 use super::mmap::Mapped;
 use super::services::Services;
-use super::{FlowTable, Found, TableError, Tables, batch, inner};
+use super::{FlowTable, Found, TableError, Tables, batch, grace, inner};
 use crate::Error;
 use crate::maglev::{Ring, SLOTS};
 use crate::topology::Port;
@@ -353,6 +353,10 @@ impl Tables for KernelTables {
             .map_err(|source| TableError { action: "installing rings", source })?;
         self.ring_maps.extend(new);
         Ok(())
+    }
+
+    fn wait_for_readers(&mut self) {
+        grace::wait_for_readers();
     }
 
     fn traffic(&self, id: u32) -> Result<Traffic, TableError> {

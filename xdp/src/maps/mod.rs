@@ -53,6 +53,9 @@ pub(crate) trait Tables {
     fn fill_ring(&mut self, ring: u32, slots: &[u16; SLOTS]) -> Result<(), TableError>;
     /// Makes the rings from the present number up to `count` usable. It takes milliseconds.
     fn install_rings(&mut self, count: u32) -> Result<(), TableError>;
+    /// Waits until no packet is under way that may have read what was written over before. It takes
+    /// milliseconds.
+    fn wait_for_readers(&mut self);
     /// What was counted for a real id.
     fn traffic(&self, id: u32) -> Result<Traffic, TableError>;
     /// Forgets what was counted for `count` real ids from `first` on.

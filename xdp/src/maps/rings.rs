@@ -150,7 +150,7 @@ impl Rings {
             return Err(error.into());
         }
         if let Some(entry) = self.entries.get_mut(ring as usize) {
-            (entry.users, entry.shares) = (1, shares(built));
+            (entry.users, entry.shares) = (1, built_shares(&members));
         }
         self.label(ring, members);
         Ok(ring)
@@ -240,6 +240,14 @@ impl Rings {
         }
         self.by_members.insert(members, ring);
     }
+}
+
+/// The shares of a ring that was built of these members, without looking at its slots.
+fn built_shares(members: &[Member]) -> Shares {
+    let mut shares = crate::maglev::shares(members);
+    shares.retain(|(_, slots)| *slots > 0);
+    shares.sort_unstable();
+    shares.into()
 }
 
 fn shares(ring: &Ring) -> Shares {

@@ -5,7 +5,7 @@
 
 pub(crate) mod managed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use crate::forwarding::Resolve;
 use crate::netlink::{NeighbourEntry, NetEvent, Reachability};
 use crate::topology::{Path, Topology, Update};
-use crate::{Mac, NeighbourState};
+use crate::{Mac, NeighbourState, Way};
 
 /// Where packets for a backend go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +51,31 @@ pub(crate) struct Network {
     pub(crate) topology: Topology,
     /// Neighbours by address and interface.
     neighbours: BTreeMap<(IpAddr, u32), NeighbourState>,
+    /// Backends for which it does not matter what the kernel knows.
+    given: BTreeMap<IpAddr, Way>,
 }
 
 impl Network {
     /// Knows nothing yet of the interfaces of these names.
     pub(crate) fn new(interfaces: Vec<String>, vlans: BTreeMap<u16, Vec<IpNet>>) -> Self {
-        Self { topology: Topology::new(interfaces, vlans), neighbours: BTreeMap::new() }
+        let topology = Topology::new(interfaces, vlans);
+        Self { topology, neighbours: BTreeMap::new(), given: BTreeMap::new() }
+    }
+
+    /// From now on these backends are reached so, whatever the kernel knows of them, and no others;
+    /// those for which that is not as before.
+    pub(crate) fn direct(&mut self, ways: BTreeMap<IpAddr, Way>) -> BTreeSet<IpAddr> {
+        let before = std::mem::replace(&mut self.given, ways);
+        let addresses = before.keys().chain(self.given.keys()).copied();
+        addresses.filter(|address| before.get(address) != self.given.get(address)).collect()
+    }
+
+    /// The interface on which the kernel is to resolve an address, if it is.
+    pub(crate) fn resolved_on(&self, address: IpAddr) -> Option<u32> {
+        if self.given.contains_key(&address) {
+            return None;
+        }
+        self.topology.path(address).map(|path| path.neighbour)
     }
 
     /// Forgets all but the configuration, before a new dump.
@@ -108,8 +127,7 @@ impl Network {
             return Change::Nothing;
         }
         // An entry on another interface than that by which the address is reached says nothing.
-        let path = self.topology.path(entry.address);
-        if path.is_none_or(|path| path.neighbour != entry.index) {
+        if self.resolved_on(entry.address) != Some(entry.index) {
             return Change::Nothing;
         }
         if before == after {
@@ -122,6 +140,10 @@ impl Network {
 
 impl Resolve for Network {
     fn hop(&self, address: IpAddr) -> Hop {
+        if let Some(Way { interface, vlan, mac }) = self.given.get(&address) {
+            let path = self.topology.path_by(interface, *vlan);
+            return path.map_or(Hop::NoPath, |path| Hop::Resolved { path, mac: *mac });
+        }
         let Some(path) = self.topology.path(address) else { return Hop::NoPath };
         match self.neighbours.get(&(address, path.neighbour)) {
             Some(NeighbourState::Resolved(mac)) => Hop::Resolved { path, mac: *mac },
@@ -131,7 +153,11 @@ impl Resolve for Network {
     }
 
     fn explain(&self, address: IpAddr) -> String {
-        self.topology.explain(address)
+        match self.given.get(&address) {
+            Some(Way { interface, vlan: 0, .. }) => format!("{interface}, as given"),
+            Some(Way { interface, vlan, .. }) => format!("{interface} vlan {vlan}, as given"),
+            None => self.topology.explain(address),
+        }
     }
 }
 

@@ -99,3 +99,28 @@ fn a_neighbour_in_a_vlan_is_that_of_the_sub_interface() {
     assert_eq!(network.handle(NetEvent::LinkGone(9)), Change::Topology);
     assert_eq!(network.hop(BACKEND), Hop::Resolved { path: PATH, mac: OURS });
 }
+
+#[test]
+fn what_its_owner_says_of_a_way_overrules_the_kernel() {
+    let mut network = network();
+    let resolved = || on(7, BACKEND, Reachability::Usable, Some(THEIRS));
+    network.handle(resolved());
+    let way = |vlan| BTreeMap::from([(BACKEND, Way { interface: "e0".into(), vlan, mac: OURS })]);
+    assert_eq!(network.direct(way(10)), BTreeSet::from([BACKEND]));
+    assert_eq!(network.direct(way(10)), BTreeSet::new());
+    let path = Path { vlan: 10, ..PATH };
+    assert_eq!(network.hop(BACKEND), Hop::Resolved { path, mac: OURS });
+    assert_eq!(network.explain(BACKEND), "e0 vlan 10, as given");
+    assert_eq!((network.resolved_on(BACKEND), network.resolved_on(BACKEND6)), (None, Some(7)));
+
+    // What the kernel tells meanwhile holds once it is up to the kernel again.
+    let other = Mac([2, 0, 0, 0, 0, 3]);
+    let changed = on(7, BACKEND, Reachability::Usable, Some(other));
+    assert_eq!(network.handle(changed), Change::Nothing);
+    assert_eq!(network.direct(BTreeMap::new()), BTreeSet::from([BACKEND]));
+    assert_eq!(network.hop(BACKEND), Hop::Resolved { path: PATH, mac: other });
+
+    let elsewhere = Way { interface: "e1".into(), vlan: 0, mac: OURS };
+    network.direct(BTreeMap::from([(BACKEND, elsewhere)]));
+    assert_eq!(network.hop(BACKEND), Hop::NoPath);
+}

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Subnet, Topology};
+use super::{Subnet, Topology, Way};
 use crate::Mac;
 
 /// The way to a backend on the link layer.
@@ -53,6 +53,13 @@ impl Topology {
     /// The way to a backend.
     pub(crate) fn path(&self, address: IpAddr) -> Option<Path> {
         self.find(address).ok().map(|found| found.path)
+    }
+
+    /// The way by one of the dataplane's interfaces, in a VLAN or untagged (0), of which the kernel
+    /// need not know.
+    pub(crate) fn path_by(&self, interface: &str, vlan: u16) -> Option<Path> {
+        let (position, port) = self.named().find(|(_, known)| known.link.name == interface)?;
+        Some(Way { port, position, vlan, on: port }.path())
     }
 
     /// The way to a backend in words, or "none: " and the reason.

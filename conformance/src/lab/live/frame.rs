@@ -10,8 +10,11 @@ const BACKEND: [u8; 2] = [0x02, 0xb0];
 const MAGIC: u32 = 0x7663_3521;
 /// Bytes of a stamp: mark, incarnation, number of the packet, when it was sent (ns).
 const STAMP: usize = 24;
-/// The longest frame: IPv6 and TCP.
-pub const LONGEST: usize = 14 + 40 + 20 + STAMP;
+/// Bytes of a VLAN tag, and where it lies.
+const TAG: usize = 4;
+const TAG_AT: usize = 12;
+/// The longest frame: tagged, IPv6 and TCP.
+pub const LONGEST: usize = 14 + TAG + 40 + 20 + STAMP;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -93,6 +96,17 @@ impl Template {
         let mut bytes = [0; LONGEST];
         bytes.iter_mut().zip(&frame).for_each(|(to, from)| *to = *from);
         Self { bytes, len: frame.len(), transport_at, transport, sum }
+    }
+
+    /// The same, which is untagged, in a VLAN (1 to 4094).
+    #[must_use]
+    pub fn tagged(&self, vlan: u16) -> Self {
+        let mut other = self.clone();
+        let [hi, lo] = vlan.to_be_bytes();
+        let tagged = [0x81, 0, hi, lo].into_iter().chain(self.bytes.into_iter().skip(TAG_AT));
+        other.bytes.iter_mut().skip(TAG_AT).zip(tagged).for_each(|(to, from)| *to = from);
+        (other.len, other.transport_at) = (self.len + TAG, self.transport_at + TAG);
+        other
     }
 
     /// The same, from another port.
@@ -199,15 +213,17 @@ pub struct Arrival {
     pub backend: Option<(u16, u16)>,
     /// MAC address that it came from.
     pub source: [u8; 6],
+    /// VLAN that it came in, 0 for untagged.
+    pub vlan: u16,
     /// TTL or hop limit.
     pub ttl: u8,
     /// Its stamp.
     pub stamp: Stamp,
 }
 
-/// Reads a frame; none if it is not one of ours.
+/// Reads a frame; none if it is not one of ours. The kernel has taken its tag off.
 #[must_use]
-pub fn read(frame: &[u8]) -> Option<Arrival> {
+pub fn read(frame: &[u8], vlan: u16) -> Option<Arrival> {
     let (ttl, protocol, transport_at) = match frame.get(12..14)? {
         [8, 0] => (*frame.get(22)?, *frame.get(23)?, 34),
         [0x86, 0xdd] => (*frame.get(21)?, *frame.get(20)?, 54),
@@ -228,6 +244,7 @@ pub fn read(frame: &[u8]) -> Option<Arrival> {
     Some(Arrival {
         backend: backend.then(|| (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))),
         source: *frame.get(6..)?.first_chunk()?,
+        vlan,
         ttl,
         stamp: Stamp { incarnation: word(4), number: word(8), sent },
     })
@@ -250,9 +267,14 @@ mod tests {
             let stamp = Stamp { incarnation: 0x1_ffff, number: 3, sent: u64::MAX - 5 };
             let mut frame = [0; LONGEST];
             let len = template.write(stamp, flags::PUSH_ACK, &mut frame);
-            let arrival = read(&frame[..len]).unwrap();
+            let arrival = read(&frame[..len], 7).unwrap();
             assert_eq!((arrival.backend, arrival.ttl), (Some((300, 7)), TTL));
-            assert_eq!(arrival.stamp, stamp);
+            assert_eq!((arrival.stamp, arrival.vlan), (stamp, 7));
+            let mut tagged = [0; LONGEST];
+            let tagged_len = template.tagged(0x123).write(stamp, flags::PUSH_ACK, &mut tagged);
+            assert_eq!(tagged[12..16], [0x81, 0, 1, 0x23]);
+            let untagged = [&tagged[..12], &tagged[16..tagged_len]].concat();
+            assert_eq!(untagged, frame[..len]);
             let (_, pseudo) =
                 network(mac, source, destination, transport, len - template.transport_at);
             assert_eq!(fold(pseudo + sum(&frame[template.transport_at..len])), 0xffff);
@@ -260,6 +282,6 @@ mod tests {
                 assert_eq!(fold(sum(&frame[14..34])), 0xffff);
             }
         }
-        assert_eq!(read(&[0; 60]), None);
+        assert_eq!(read(&[0; 60], 0), None);
     }
 }

@@ -150,6 +150,37 @@ impl MacRule {
     }
 }
 
+/// Which VLAN a backend may be reached in.
+#[derive(Debug, Default)]
+pub struct VlanRule {
+    /// The newest, the one before it, and up to when that may be used.
+    state: Mutex<(u16, u16, u64)>,
+}
+
+impl VlanRule {
+    /// Before the dataplane is told.
+    pub fn before(&self, vlan: u16) {
+        let mut state = self.lock();
+        *state = (vlan, state.0, NEVER);
+    }
+
+    /// After it has acknowledged that.
+    pub fn after(&self) {
+        self.lock().2 = now();
+    }
+
+    /// Whether a frame sent at a time may go in this VLAN (0: untagged).
+    #[must_use]
+    pub fn allows(&self, vlan: u16, sent: u64) -> bool {
+        let (newest, former, until) = *self.lock();
+        vlan == newest || (vlan == former && sent <= until)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (u16, u16, u64)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What is known of one service.
 #[derive(Debug, Default)]
 pub(super) struct Service {
@@ -164,6 +195,7 @@ pub(super) struct Service {
 pub struct Ledger {
     pub(super) services: Vec<Service>,
     pub(super) macs: Vec<MacRule>,
+    vlans: Vec<VlanRule>,
     /// Changes begun and changes acknowledged, in all.
     pub(super) changes: AtomicU64,
     /// Rounds of the machine.
@@ -182,6 +214,7 @@ impl Ledger {
         Self {
             services: (0..services).map(|_| service()).collect(),
             macs: (0..backends).map(|_| MacRule::default()).collect(),
+            vlans: (0..backends).map(|_| VlanRule::default()).collect(),
             changes: AtomicU64::new(0),
             rounds: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
@@ -198,6 +231,12 @@ impl Ledger {
     #[must_use]
     pub fn mac(&self, backend: u16) -> Option<&MacRule> {
         self.macs.get(usize::from(backend))
+    }
+
+    /// The VLANs of a backend.
+    #[must_use]
+    pub fn vlan(&self, backend: u16) -> Option<&VlanRule> {
+        self.vlans.get(usize::from(backend))
     }
 
     /// A change is about to be asked for, or was just acknowledged.
@@ -295,5 +334,19 @@ mod tests {
         let before = now();
         rule.after(1);
         assert!(!rule.allows(0, now()) && rule.allows(0, before) && rule.allows(1, now()));
+    }
+
+    #[test]
+    fn a_vlan_is_right_until_the_move_to_another_is_acknowledged() {
+        let rule = VlanRule::default();
+        assert!(rule.allows(0, now()) && !rule.allows(10, now()));
+        rule.before(10);
+        assert!(rule.allows(0, now()) && rule.allows(10, now()) && !rule.allows(11, now()));
+        let before = now();
+        rule.after();
+        assert!(!rule.allows(0, now()) && rule.allows(0, before) && rule.allows(10, now()));
+        rule.before(0);
+        rule.after();
+        assert!(rule.allows(0, now()) && !rule.allows(10, now()));
     }
 }

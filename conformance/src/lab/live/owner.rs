@@ -38,7 +38,16 @@ pub struct Arguments {
 #[must_use]
 pub fn targets(connections: u16) -> Vec<Target> {
     let vips = [[203, 0, 113, 1].into(), [0x2001, 0xdb8, 1, 0, 0, 0, 0, 1].into()];
-    let target = |(vip, transport)| Target { vip, ports: (80, 80), transport, ttl: 1, connections };
+    let (ports, packets) = ((80, 80), (6, 40));
+    let target = |(vip, transport)| Target {
+        vip,
+        ports,
+        transport,
+        ttl: 1,
+        connections,
+        packets,
+        brief: false,
+    };
     let both = |vip| [(vip, Transport::Tcp), (vip, Transport::Udp)];
     vips.into_iter().flat_map(both).map(target).collect()
 }

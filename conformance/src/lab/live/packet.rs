@@ -13,6 +13,8 @@ use super::frame::LONGEST;
 const SLOT: u32 = 256;
 const SLOTS: u32 = 1 << 15;
 const BLOCK: u32 = 1 << 18;
+/// The bits of a tag's control information that are the VLAN's id.
+const VLAN_ID: u16 = 0xfff;
 /// Frames sent by one call.
 pub(super) const BATCH: usize = 32;
 
@@ -121,8 +123,9 @@ impl Port {
         Ok(())
     }
 
-    /// Gives the frames that have come to a function.
-    pub(super) fn receive(&mut self, mut each: impl FnMut(&[u8])) {
+    /// Gives the frames that have come to a function, each with its VLAN, of which the kernel has
+    /// taken the tag off; 0 if it had none.
+    pub(super) fn receive(&mut self, mut each: impl FnMut(&[u8], u16)) {
         loop {
             // SAFETY: the slot lies within the ring, which is mapped as long as `self` lives, and begins with a
             // header; its status is read and written atomically, and the rest is ours while the kernel has given
@@ -136,7 +139,9 @@ impl Port {
                 let header = &*slot.cast::<libc::tpacket2_hdr>();
                 let (at, len) =
                     (header.tp_mac, header.tp_snaplen.min(SLOT - u32::from(header.tp_mac)));
-                each(std::slice::from_raw_parts(slot.add(usize::from(at)), len as usize));
+                let is_tagged = header.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
+                let vlan = if is_tagged { header.tp_vlan_tci & VLAN_ID } else { 0 };
+                each(std::slice::from_raw_parts(slot.add(usize::from(at)), len as usize), vlan);
                 status.store(libc::TP_STATUS_KERNEL, Ordering::Release);
             }
             self.next = (self.next + 1) % SLOTS;

@@ -19,6 +19,8 @@ pub enum Violation {
     WrongTtl,
     /// It went to a MAC address that the backend has no more, or not yet.
     WrongMac,
+    /// It went in a VLAN that the backend is in no more, or not yet.
+    WrongVlan,
     /// It went to a backend that takes no packets of the service.
     NotServing,
     /// It opened a connection to a backend that takes no new ones.
@@ -34,6 +36,8 @@ pub struct Report {
     pub sent: u64,
     /// Frames that arrived.
     pub received: u64,
+    /// Those of them that did so in a VLAN.
+    pub tagged: u64,
     /// For how long.
     pub took: Duration,
     /// Connections begun, and UDP flows.
@@ -71,11 +75,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} frames sent in {:.1} s ({:.0} a second), {} arrived; {} connections, {} of them of a 5-tuple used before",
+            "{} frames sent in {:.1} s ({:.0} a second), {} arrived, {} in a VLAN; {} connections, {} of them of a 5-tuple \
+             used before",
             self.sent,
             self.took.as_secs_f64(),
             self.rate(),
             self.received,
+            self.tagged,
             self.connections,
             self.reused,
         )?;

@@ -10,6 +10,7 @@ use vc5_ebpf_abi::{BUCKET_WAYS, FlowEntry, NO_REAL, bucket_index};
 
 use super::Witness;
 use crate::forwarding::{address_of, octets, protocol_of};
+use crate::growth;
 use crate::maps::FlowTable;
 use crate::{AgeClass, Error, FlowShare, FlowView, FlowsView, Tuple};
 
@@ -28,7 +29,7 @@ pub(in crate::dataplane) struct Filling {
 }
 
 impl Filling {
-    /// Counts all records.
+    /// Counts all flows.
     pub(in crate::dataplane) fn count(&self) -> FlowsView {
         let mut view = FlowsView {
             capacity: self.flows.capacity(),
@@ -38,7 +39,12 @@ impl Filling {
         let mut classes =
             CLASSES.map(|end| AgeClass { below: self.unit * u32::from(end), flows: 0 });
         let mut flows: HashMap<u32, u64> = HashMap::new();
-        for entry in records(&self.flows) {
+        let (period, mut found) = (growth::period(&self.flows), Vec::new());
+        let found = (0..period).flat_map(|bucket| {
+            growth::records_of(self.flows.words(), period, bucket, self.age, &mut found);
+            found.clone()
+        });
+        for entry in found {
             view.used += 1;
             view.closing += u64::from(entry.closing());
             let idle = entry.idle(self.age);

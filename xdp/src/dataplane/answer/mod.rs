@@ -20,7 +20,7 @@ use crate::{
 };
 use flows::Filling;
 
-type Reply<T> = SyncSender<Result<T, Error>>;
+pub(super) type Reply<T> = SyncSender<Result<T, Error>>;
 
 /// A question, and where its answer goes.
 #[derive(Debug)]

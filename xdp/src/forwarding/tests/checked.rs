@@ -27,6 +27,8 @@ pub(super) struct Checked {
     stood_for: HashMap<(ServiceKey, u32, usize), BTreeMap<u16, Address>>,
     filled: HashMap<u32, usize>,
     pub(super) traffic: HashMap<u32, Traffic>,
+    /// Reals that were in a ring which a packet may have read, and when that was replaced.
+    left: HashMap<u32, u64>,
     /// What cannot be written now.
     pub(super) fault: Option<Fault>,
 }
@@ -59,6 +61,7 @@ impl Checked {
             filled: HashMap::new(),
             traffic: HashMap::new(),
             fault: None,
+            left: HashMap::new(),
         }
     }
 
@@ -157,6 +160,10 @@ impl Tables for Checked {
     fn set_real(&mut self, id: u32, real: &Real) -> Result<(), TableError> {
         self.write(Fault::Real)?;
         assert!(id >= 16, "page 0 is nobody's");
+        if real.state == AbiState::Down as u8 {
+            let left = self.left.get(&id);
+            assert_ne!(left, Some(&self.now.get()), "a packet may have just found {real:?}");
+        }
         if let Some(before) = self.reals.insert(id, *real)
             && before.addr != real.addr
         {
@@ -170,7 +177,13 @@ impl Tables for Checked {
 
     fn set_service(&mut self, key: ServiceKey, value: &ServiceValue) -> Result<(), TableError> {
         self.write(Fault::Service(key))?;
-        self.services.insert(key, *value);
+        if let Some(before) =
+            self.services.insert(key, *value).filter(|b| b.ring != NO_RING && b.ring != value.ring)
+        {
+            let now = self.now.get();
+            let reals = self.numbers(before.ring).into_iter().map(|n| (before.real(n), now));
+            self.left.extend(reals.collect::<Vec<_>>());
+        }
         self.check();
         Ok(())
     }
@@ -232,6 +245,10 @@ impl Tables for Checked {
     fn install_rings(&mut self, count: u32) -> Result<(), TableError> {
         self.rings.resize_with(count as usize, Ring::empty);
         Ok(())
+    }
+
+    fn wait_for_readers(&mut self) {
+        self.left.clear();
     }
 
     fn traffic(&self, id: u32) -> Result<Traffic, TableError> {

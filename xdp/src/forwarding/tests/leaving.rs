@@ -116,3 +116,25 @@ fn a_service_that_is_gone_is_gone_for_its_flows() {
         assert!(!known, "{} has id and generation of before", backend.spec.address);
     }
 }
+
+#[test]
+fn of_a_pool_that_is_replaced_the_old_ones_stay_until_a_new_one_is_reached() {
+    let mut world = World::new(64, Hops::all(&[1, 2]));
+    world.apply(&one(&[1, 2])).unwrap();
+    world.apply(&one(&[3, 4])).unwrap();
+    assert_eq!((world.in_ring(), world.state(1)), (vec![1, 2], AbiState::Draining));
+    assert!(world.forwarding.not_ready()[0].1.contains("not known yet"));
+    world.pass(2 * DRAIN);
+    assert_eq!((world.in_ring(), world.state(1)), (vec![1, 2], AbiState::Draining));
+    world.hops.0.insert(3, true);
+    world.refresh(3);
+    assert_eq!((world.in_ring(), world.state(1)), (vec![3], AbiState::Draining));
+    world.pass(DRAIN - 1);
+    assert_eq!(world.state(1), AbiState::Draining);
+    world.pass(1);
+    assert_eq!(world.state(1), AbiState::Down);
+
+    // A pool that is emptied is empty.
+    world.apply(&one(&[])).unwrap();
+    assert_eq!(world.service().ring, vc5_ebpf_abi::NO_RING);
+}
