@@ -11,14 +11,15 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use self::driver::{Command, Driver};
 use crate::check::{Probe, ProbeKey};
 use crate::error::Error;
-use crate::path::{self, Paths, Report};
+use crate::path::{self, Changes, Paths, Report};
 use crate::probe::Outcome;
 use crate::verdict::Verdict;
 
 /// How long the host is left to settle after a change before paths are looked at.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// How often paths are looked at without a sign of change.
+/// How often paths are looked at without a sign of change: what is removed in silence, as routes can
+/// be, is back after this time and that of the look itself.
 const REFRESH: Duration = Duration::from_secs(30);
 
 /// What a prober may use of the host, and how hard it may work.
@@ -174,15 +175,20 @@ impl Prober {
 
 /// Keeps the paths right while the host changes: interfaces come and go, and with them the kernel
 /// drops routes; other programs may flush rules.
-async fn watch(shared: Weak<Shared>, mut changes: impl futures_util::Stream<Item = ()> + Unpin) {
-    let mut listening = true;
+async fn watch(shared: Weak<Shared>, changes: Changes) {
+    let mut changes = Some(changes);
     loop {
         tokio::select! {
-            change = changes.next(), if listening => listening = change.is_some(),
-            () = tokio::time::sleep(REFRESH) => {}
+            change = next(&mut changes) => if change.is_none() {
+                changes = None;
+            },
+            () = tokio::time::sleep(REFRESH) => if changes.is_none() {
+                let again = path::changes();
+                changes = again.inspect_err(|error| tracing::warn!(%error, "paths may be late")).ok();
+            }
         }
         tokio::time::sleep(SETTLE).await;
-        while let Some(Some(())) = changes.next().now_or_never() {}
+        while let Some(Some(())) = next(&mut changes).now_or_never() {}
         let Some(shared) = shared.upgrade() else { return };
         let mut guard = shared.paths.lock().await;
         let Some(paths) = guard.as_mut() else { return };
@@ -194,6 +200,14 @@ async fn watch(shared: Weak<Shared>, mut changes: impl futures_util::Stream<Item
             }
             Err(error) => tracing::warn!(%error, "cannot renew the probe paths"),
         }
+    }
+}
+
+/// The next change. Without anything to listen to there is none.
+async fn next(changes: &mut Option<Changes>) -> Option<()> {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
     }
 }
 
