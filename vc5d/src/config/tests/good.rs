@@ -279,6 +279,43 @@ fn the_profile_vc5_decides_as_the_predecessor_did() {
     assert_eq!(checks["partly"].check, partly);
 }
 
+#[test]
+fn the_profile_vc5_asks_as_the_predecessor_did() {
+    let config = with_base(
+        r#"
+            [check.dns]
+            type = "dns"
+            profile = "vc5"
+            [check.tcp]
+            type = "dns"
+            profile = "vc5"
+            transport = "tcp"
+            rcode = ["NOERROR"]
+            [check.web]
+            type = "http"
+            profile = "vc5"
+            [check.own]
+            type = "http"
+        "#,
+    );
+    let checks = config.unwrap().checks;
+    let query = DnsCheck {
+        transport: dns::Transport::Udp,
+        name: dns::name("localhost.").unwrap(),
+        record: dns::RecordType::A,
+        rcode: (0..=15).collect(),
+        answer: None,
+    };
+    assert_eq!(checks["dns"].check.kind, CheckKind::Dns(query.clone()));
+    assert_eq!(checks["dns"].check.timeout, seconds(1));
+    let by_tcp = DnsCheck { transport: dns::Transport::Tcp, rcode: vec![0], ..query };
+    assert_eq!(checks["tcp"].check.kind, CheckKind::Dns(by_tcp));
+    assert_eq!(checks["tcp"].check.timeout, seconds(2));
+    // GET / with the VIP as host and 200 is what both do.
+    assert_eq!(checks["web"].check.kind, checks["own"].check.kind);
+    assert_eq!(checks["web"].check.timeout, seconds(2));
+}
+
 /// Checks by SYN, DNS, ICMP and a command.
 fn newer_checks(check: impl Fn(&str, CheckKind) -> Check) -> [Check; 4] {
     let name = DnsCheck {

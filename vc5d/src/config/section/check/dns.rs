@@ -7,8 +7,7 @@ use super::super::super::read::{Field, Table};
 
 pub(super) const KEYS: [&str; 5] = ["transport", "name", "record", "rcode", "answer"];
 
-pub(super) fn read(table: &mut Table<'_>) -> DnsCheck {
-    let default = DnsCheck::default();
+pub(super) fn read(table: &mut Table<'_>, default: DnsCheck) -> DnsCheck {
     let transports = [("udp", Transport::Udp), ("tcp", Transport::Tcp)];
     let transport = table.get("transport").and_then(|field| field.word(&transports));
     let name = table.get("name").and_then(|field| field.literal(name));
