@@ -1,5 +1,6 @@
 //! The driver: runs a set of probes and reports each outcome with its verdict.
 
+mod delays;
 mod driver;
 
 use std::sync::{Arc, Mutex as Lock, PoisonError, Weak};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+pub use self::delays::Delays;
 use self::driver::{Command, Driver};
 use crate::check::{Probe, ProbeKey};
 use crate::error::Error;
@@ -87,8 +89,8 @@ pub struct ProberStats {
     /// Starts that were missed since the start, because for a whole interval the probe before was
     /// still under way or too many others were.
     pub late: u64,
-    /// The longest that a start came after its time.
-    pub longest_delay: Duration,
+    /// How long after their time the others of those that have ended were begun.
+    pub delays: Delays,
 }
 
 /// Handle of a running prober. Clones are handles of the same one; the probes end with the last of
