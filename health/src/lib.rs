@@ -33,5 +33,5 @@ pub use check::{
 pub use error::Error;
 pub use path::{Report, check_paths};
 pub use probe::Outcome;
-pub use prober::{ProbeEvent, Prober, ProberConfig, ProberStats, cleanup};
+pub use prober::{Delays, ProbeEvent, Prober, ProberConfig, ProberStats, cleanup};
 pub use verdict::{Rule, Verdict};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
@@ -166,9 +167,12 @@ impl Kernel {
     }
 }
 
-/// Something may be different: an interface or address changed, or a rule of ours was removed.
-/// Ends when the netlink socket fails.
-pub(crate) fn changes() -> Result<impl Stream<Item = ()> + Send + Unpin, Error> {
+/// Something may be different: an interface or address changed, a rule of ours was removed, or news
+/// were lost. Ends when the netlink socket fails.
+pub(crate) type Changes = Pin<Box<dyn Stream<Item = ()> + Send>>;
+
+/// Listens from now on.
+pub(crate) fn changes() -> Result<Changes, Error> {
     let groups = [
         MulticastGroup::Link,
         MulticastGroup::Ipv4Ifaddr,
@@ -179,11 +183,11 @@ pub(crate) fn changes() -> Result<impl Stream<Item = ()> + Send + Unpin, Error> 
     let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)
         .map_err(|source| Error::Netlink { action: "listen for netlink events".into(), source })?;
     tokio::spawn(connection);
-    Ok(messages.filter_map(move |(message, _)| {
+    Ok(Box::pin(messages.filter_map(move |(message, _)| {
         // The connection ends with its last handle.
         let _open = &handle;
         std::future::ready(matters(&message).then_some(()))
-    }))
+    })))
 }
 
 fn matters(message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
@@ -192,7 +196,8 @@ fn matters(message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
             rule.attributes.contains(&RuleAttribute::Protocol(message::PROTOCOL))
         }
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRule(_)) => false,
-        NetlinkPayload::InnerMessage(_) => true,
+        // An overrun: the socket's buffer was full (ENOBUFS).
+        NetlinkPayload::InnerMessage(_) | NetlinkPayload::Overrun(_) => true,
         _ => false,
     }
 }
@@ -282,6 +287,29 @@ fn gone_is_fine(done: Result<(), Error>) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn removed_rules_of_ours_and_lost_news_matter() {
+        let rule = |protocol| {
+            let mut rule = RuleMessage::default();
+            rule.attributes.push(RuleAttribute::Protocol(protocol));
+            rule
+        };
+        let told = |message| NetlinkPayload::InnerMessage(message);
+        let others = rtnetlink::packet_route::route::RouteProtocol::Boot;
+        for (payload, expected) in [
+            (told(RouteNetlinkMessage::DelRule(rule(message::PROTOCOL))), true),
+            (told(RouteNetlinkMessage::DelRule(rule(others))), false),
+            (told(RouteNetlinkMessage::NewRule(rule(message::PROTOCOL))), false),
+            (told(RouteNetlinkMessage::NewLink(LinkMessage::default())), true),
+            (told(RouteNetlinkMessage::DelAddress(AddressMessage::default())), true),
+            (NetlinkPayload::Overrun(Vec::new()), true),
+            (NetlinkPayload::Noop, false),
+        ] {
+            let message = NetlinkMessage::new(Default::default(), payload);
+            assert_eq!(matters(&message), expected, "{message:?}");
+        }
+    }
 
     fn listed(attributes: Vec<AddressAttribute>) -> Option<Address> {
         let mut message = AddressMessage::default();

@@ -13,7 +13,9 @@
 //! | `rp_filter` | whether the helper route is needed |
 //! | `message` | rules and routes as netlink messages |
 //! | `kernel` | the netlink socket |
+//! | `aside` | the thread on which all of it is looked at |
 
+mod aside;
 mod host;
 mod ids;
 mod kernel;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 
 pub use tree::RULE_PRIORITIES;
 
+use self::aside::aside;
 use self::host::Host;
 use self::ids::Ids;
 use self::kernel::{Found, Kernel};
@@ -36,7 +39,7 @@ use self::tree::Space;
 use crate::check::{Probe, ProbePath};
 use crate::error::Error;
 
-pub(crate) use self::kernel::changes;
+pub(crate) use self::kernel::{Changes, changes};
 
 /// What a clean-up removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,8 +68,8 @@ pub(crate) type PathStates = Arc<BTreeMap<Pair, PathState>>;
 pub(crate) struct Paths {
     space: Space,
     kernel: Kernel,
-    ids: Ids,
-    pairs: BTreeSet<Pair>,
+    ids: Arc<Ids>,
+    pairs: Arc<BTreeSet<Pair>>,
     states: PathStates,
     helper: bool,
 }
@@ -87,8 +90,8 @@ impl Paths {
         Ok(Self {
             space: Space::new(mark_mask, table_base, rule_priority)?,
             kernel: Kernel::open()?,
-            ids: Ids::default(),
-            pairs: BTreeSet::new(),
+            ids: Arc::default(),
+            pairs: Arc::default(),
             states: PathStates::default(),
             helper: false,
         })
@@ -136,8 +139,8 @@ impl Paths {
     /// Removes what is no longer needed.
     pub(crate) async fn commit(&mut self, prepared: Prepared) {
         let Prepared { ids, pairs, plan, states, found } = prepared;
-        self.ids = ids;
-        self.pairs = pairs;
+        self.ids = Arc::new(ids);
+        self.pairs = Arc::new(pairs);
         self.states = states;
         self.tell_helper(&plan);
         if let Err(error) = self.prune(found, &plan).await {
@@ -153,9 +156,8 @@ impl Paths {
         }
         let (space, ids, pairs) = (self.space, self.ids.clone(), self.pairs.clone());
         let known = self.states.clone();
-        // With thousands of backends this takes long enough to keep probes waiting.
-        let looking = tokio::task::spawn_blocking(move || look(space, &ids, &pairs, &known));
-        let Some(Seen { plan, states, found }) = looking.await.map_err(lost)?? else {
+        let looking = aside(move || look(space, &ids, &pairs, &known));
+        let Some(Seen { plan, states, found }) = looking?.await.map_err(lost)?? else {
             return Ok(None);
         };
         self.tell_helper(&plan);
@@ -170,8 +172,8 @@ impl Paths {
 
     /// Removes everything that is ours.
     pub(crate) async fn remove_all(&mut self) -> Result<Report, Error> {
-        self.ids = Ids::default();
-        self.pairs.clear();
+        self.ids = Arc::default();
+        self.pairs = Arc::default();
         self.states = PathStates::default();
         let found = self.kernel.ours(self.space).await?;
         self.prune(found, &Plan::default()).await
@@ -247,8 +249,8 @@ struct Seen {
     found: Found,
 }
 
-/// Looks at the host by a netlink socket of its own, on a thread that may block. `None` if all is as
-/// it has to be, and as it is known to be.
+/// Looks at the host by a netlink socket of its own: that of the driver's runtime would have the
+/// driver read the answer. `None` if all is as it has to be, and as it is known to be.
 fn look(
     space: Space,
     ids: &Ids,

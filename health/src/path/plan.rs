@@ -90,7 +90,7 @@ pub(super) fn build(
         let state = match host.next_hop(pair.vip, pair.backend) {
             Ok(hop) if !hop.up => Err(format!("interface {} is down", hop.name)),
             Ok(hop) => {
-                helper.add(pair.vip, &hop, &filtered);
+                helper.add(pair.vip, &hop);
                 plan.routes.insert(
                     RouteKey {
                         family: Family::of(pair.vip),
@@ -109,7 +109,7 @@ pub(super) fn build(
         };
         states.insert(*pair, state);
     }
-    let helper = if helper.needed { helper.routes } else { BTreeMap::new() };
+    let helper = helper.routes(filtered);
     add_rules(&mut plan, space, ids, !helper.is_empty());
     for (vip, interfaces) in helper {
         let key =
@@ -138,16 +138,23 @@ fn add_rules(plan: &mut Plan, space: Space, ids: &Ids, helper: bool) {
 /// VIP (by the interface the reply came in, if strict). IPv6 has no such filter.
 #[derive(Default)]
 struct Helper {
-    needed: bool,
+    interfaces: BTreeMap<u32, String>,
     routes: BTreeMap<IpAddr, BTreeSet<u32>>,
 }
 
 impl Helper {
-    fn add(&mut self, vip: IpAddr, hop: &NextHop, filtered: impl Fn(&str) -> bool) {
+    fn add(&mut self, vip: IpAddr, hop: &NextHop) {
         if vip.is_ipv4() {
-            self.needed = self.needed || filtered(&hop.name);
+            self.interfaces.entry(hop.interface).or_insert_with(|| hop.name.clone());
             self.routes.entry(vip).or_default().insert(hop.interface);
         }
+    }
+
+    /// None where no interface has the filter. Each is asked about once: it takes as long as the
+    /// plan of several backends.
+    fn routes(self, filtered: impl Fn(&str) -> bool) -> BTreeMap<IpAddr, BTreeSet<u32>> {
+        let needed = self.interfaces.values().any(|name| filtered(name));
+        if needed { self.routes } else { BTreeMap::new() }
     }
 }
 
@@ -243,6 +250,26 @@ mod tests {
             .iter()
             .filter(|(_, rule)| rule.action == tree::Action::Lookup(SPACE.helper_table()));
         assert_eq!(lookups.map(|(family, _)| *family).collect::<Vec<_>>(), [Family::V4]);
+    }
+
+    #[test]
+    fn each_interface_is_asked_about_once() {
+        let host = host(&["2 e0 up 10.0.0.1/24", "3 e1 up 10.1.0.1/24", "4 e2 up 10.2.0.1/24"]);
+        let pairs = pairs(&[
+            "192.0.2.1 10.0.0.8",
+            "192.0.2.1 10.0.0.9",
+            "192.0.2.2 10.0.0.9",
+            "192.0.2.1 10.1.0.9",
+        ]);
+        let backends = pairs.iter().map(|pair| pair.backend).collect();
+        let ids = Ids::default().updated(&backends).unwrap();
+        let asked = std::cell::RefCell::new(Vec::new());
+        let filtered = |name: &str| {
+            asked.borrow_mut().push(name.to_owned());
+            false
+        };
+        build(SPACE, &ids, &host, &pairs, filtered);
+        assert_eq!(asked.into_inner(), ["e0", "e1"]);
     }
 
     #[test]

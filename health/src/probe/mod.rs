@@ -110,17 +110,31 @@ impl Shared {
             _ => None,
         };
         let clock = Clock { begun: Instant::now(), timeout: check.timeout };
-        match &check.kind {
-            CheckKind::Tcp => tcp::probe(target, clock).await,
-            CheckKind::Syn => syn::probe(target, clock).await,
-            CheckKind::Http(check) => http::probe(target, clock, check, None, vip).await,
-            CheckKind::Https(check, tls) => http::probe(target, clock, check, Some(tls), vip).await,
-            CheckKind::Grpc(check) => grpc::probe(target, clock, check, vip).await,
-            CheckKind::Tls(tls) => tls::probe(target, clock, tls, vip).await,
-            CheckKind::Udp(check) => udp::probe(target, clock, check).await,
-            CheckKind::Dns(check) => dns::probe(target, clock, check).await,
-            CheckKind::Icmp(check) => icmp::probe(target, clock, check, &self.pingers).await,
-            CheckKind::Exec(check) => exec::probe(target, clock, check, probe).await,
+        self.start(target, clock, probe, vip).await
+    }
+
+    /// Each kind in a box of its own: together they would be as large as the largest, and a task is
+    /// moved several times before it runs.
+    fn start<'a>(
+        &'a self,
+        target: Target,
+        clock: Clock,
+        probe: &'a Probe,
+        vip: IpAddr,
+    ) -> Pin<Box<dyn Future<Output = Finished> + Send + 'a>> {
+        match &probe.check.kind {
+            CheckKind::Tcp => Box::pin(tcp::probe(target, clock)),
+            CheckKind::Syn => Box::pin(syn::probe(target, clock)),
+            CheckKind::Http(check) => Box::pin(http::probe(target, clock, check, None, vip)),
+            CheckKind::Https(check, tls) => {
+                Box::pin(http::probe(target, clock, check, Some(tls), vip))
+            }
+            CheckKind::Grpc(check) => Box::pin(grpc::probe(target, clock, check, vip)),
+            CheckKind::Tls(tls) => Box::pin(tls::probe(target, clock, tls, vip)),
+            CheckKind::Udp(check) => Box::pin(udp::probe(target, clock, check)),
+            CheckKind::Dns(check) => Box::pin(dns::probe(target, clock, check)),
+            CheckKind::Icmp(check) => Box::pin(icmp::probe(target, clock, check, &self.pingers)),
+            CheckKind::Exec(check) => Box::pin(exec::probe(target, clock, check, probe)),
         }
     }
 }

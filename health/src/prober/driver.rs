@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
-use super::{ProbeEvent, ProberStats};
+use super::{Delays, ProbeEvent, ProberStats};
 use crate::check::{Probe, ProbeKey, ProbePath};
 use crate::path::{Pair, PathStates};
 use crate::probe::{Outcome, Shared, Target};
@@ -31,6 +31,8 @@ pub(super) enum Command {
 struct Done {
     id: Id,
     run: Run,
+    /// How long after its time it was begun.
+    delay: Duration,
     outcome: Outcome,
 }
 
@@ -38,6 +40,7 @@ struct Done {
 struct Owner {
     id: Id,
     run: Run,
+    due: Instant,
     begun: Instant,
 }
 
@@ -56,6 +59,7 @@ pub(super) struct Driver {
     reports: mpsc::UnboundedReceiver<Done>,
     events: mpsc::UnboundedSender<ProbeEvent>,
     finished: u64,
+    delays: Delays,
     stats: Arc<Mutex<ProberStats>>,
 }
 
@@ -86,6 +90,7 @@ impl Driver {
             reports,
             events,
             finished: 0,
+            delays: Delays::default(),
             stats,
         }
     }
@@ -157,27 +162,28 @@ impl Driver {
 
     fn start_due(&mut self) {
         while let Some(start) = self.scheduler.poll_start(Instant::now()) {
-            let Start { id, run } = start;
+            let Start { id, run, due } = start;
             let Some(probe) = self.units.get(id).map(|unit| unit.probe.clone()) else { continue };
             match self.target(&probe) {
                 Ok(target) => self.start(start, probe, target),
                 Err(diagnostic) => {
                     let outcome = Outcome { ok: false, diagnostic, took: Duration::ZERO };
-                    self.finish(Done { id, run, outcome });
+                    self.finish(Done { id, run, delay: due.elapsed(), outcome });
                 }
             }
         }
     }
 
     fn start(&mut self, start: Start, probe: Arc<Probe>, target: Target) {
-        let Start { id, run } = start;
+        let Start { id, run, due } = start;
         let (done, shared) = (self.done.clone(), self.shared.clone());
-        let owner = Owner { id, run, begun: Instant::now() };
+        let owner = Owner { id, run, due, begun: Instant::now() };
         let task = self.tasks.spawn(async move {
+            let delay = due.elapsed();
             let finished = shared.run(target, &probe).await;
             let outcome = finished.outcome.clone();
             // An error means that the driver is gone.
-            let _ = done.send(Done { id, run, outcome });
+            let _ = done.send(Done { id, run, delay, outcome });
             finished.close().await;
         });
         self.owners.insert(task.id(), owner);
@@ -194,14 +200,14 @@ impl Driver {
             }
             Err(error) => error,
         };
-        let Some(Owner { id, run, begun }) = self.owners.remove(&error.id()) else { return };
+        let Some(Owner { id, run, due, begun }) = self.owners.remove(&error.id()) else { return };
         // What it did report counts, and is in the channel by now.
         while let Ok(done) = self.reports.try_recv() {
             self.finish(done);
         }
         let diagnostic = format!("the probe itself failed: {}", why(error));
         let outcome = Outcome { ok: false, diagnostic, took: begun.elapsed() };
-        self.finish(Done { id, run, outcome });
+        self.finish(Done { id, run, delay: begun.saturating_duration_since(due), outcome });
     }
 
     /// Where to connect to; an error is the diagnostic.
@@ -222,12 +228,13 @@ impl Driver {
     }
 
     fn finish(&mut self, done: Done) {
-        let Done { id, run, outcome } = done;
+        let Done { id, run, delay, outcome } = done;
         self.runs.remove(&run);
         if !self.scheduler.wants(id, run) {
             return;
         }
         self.finished += 1;
+        self.delays.add(delay);
         let changing = self.report(id, &outcome);
         self.scheduler.handle_finished(id, run, changing);
     }
@@ -262,7 +269,7 @@ impl Driver {
             in_flight: self.scheduler.in_flight(),
             finished: self.finished,
             late: self.scheduler.late(),
-            longest_delay: self.scheduler.longest_delay(),
+            delays: self.delays,
         };
     }
 }
@@ -353,15 +360,15 @@ mod tests {
         let one = probe(1, Duration::from_secs(5));
         driver.set(vec![one.clone()], PathStates::default());
         let due = driver.scheduler.poll_timeout().unwrap();
-        let Start { id, run } = driver.scheduler.poll_start(due).unwrap();
+        let Start { id, run, .. } = driver.scheduler.poll_start(due).unwrap();
         let report = driver.done.clone();
         let task = driver.tasks.spawn(async move {
             let outcome =
                 Outcome { ok: true, diagnostic: "connected".into(), took: Duration::ZERO };
-            assert!(report.send(Done { id, run, outcome }).is_ok());
+            assert!(report.send(Done { id, run, delay: Duration::ZERO, outcome }).is_ok());
             panic!("while closing");
         });
-        let owner = Owner { id, run, begun: Instant::now() };
+        let owner = Owner { id, run, due, begun: Instant::now() };
         driver.owners.insert(task.id(), owner);
         let ended = driver.tasks.join_next_with_id().await.unwrap();
         assert!(ended.is_err());
@@ -412,10 +419,14 @@ mod tests {
         assert_eq!((stats.probes, stats.units), (3, 1));
 
         let due = driver.scheduler.poll_timeout().unwrap();
-        let Start { id, run } = driver.scheduler.poll_start(due).unwrap();
+        let Start { id, run, .. } = driver.scheduler.poll_start(due).unwrap();
         let outcome =
             Outcome { ok: false, diagnostic: "connection refused".into(), took: Duration::ZERO };
-        driver.finish(Done { id, run, outcome: outcome.clone() });
+        let delay = Duration::from_micros(3);
+        driver.finish(Done { id, run, delay, outcome: outcome.clone() });
+        driver.publish();
+        let delays = driver.stats.lock().unwrap().delays;
+        assert_eq!((delays.cumulative().last().unwrap().1, delays.longest()), (1, delay));
         for probe in &probes {
             let event = outbox.try_recv().unwrap();
             assert_eq!((&event.key, event.failed), (&probe.key, 1));
@@ -435,7 +446,7 @@ mod tests {
             let due = driver.scheduler.poll_timeout().unwrap();
             let start = driver.scheduler.poll_start(due).unwrap();
             assert_eq!(start.id, id, "it is still the same probe");
-            driver.finish(Done { id, run: start.run, outcome: outcome.clone() });
+            driver.finish(Done { id, run: start.run, delay, outcome: outcome.clone() });
             let seen = [(); 3].map(|()| outbox.try_recv().unwrap().verdict);
             assert_eq!(seen, verdicts);
             let next = driver.scheduler.poll_timeout().unwrap();

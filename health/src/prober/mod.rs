@@ -1,5 +1,6 @@
 //! The driver: runs a set of probes and reports each outcome with its verdict.
 
+mod delays;
 mod driver;
 
 use std::sync::{Arc, Mutex as Lock, PoisonError, Weak};
@@ -8,17 +9,19 @@ use std::time::{Duration, Instant};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+pub use self::delays::Delays;
 use self::driver::{Command, Driver};
 use crate::check::{Probe, ProbeKey};
 use crate::error::Error;
-use crate::path::{self, Paths, Report};
+use crate::path::{self, Changes, Paths, Report};
 use crate::probe::Outcome;
 use crate::verdict::Verdict;
 
 /// How long the host is left to settle after a change before paths are looked at.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// How often paths are looked at without a sign of change.
+/// How often paths are looked at without a sign of change: what is removed in silence, as routes can
+/// be, is back after this time and that of the look itself.
 const REFRESH: Duration = Duration::from_secs(30);
 
 /// What a prober may use of the host, and how hard it may work.
@@ -86,8 +89,8 @@ pub struct ProberStats {
     /// Starts that were missed since the start, because for a whole interval the probe before was
     /// still under way or too many others were.
     pub late: u64,
-    /// The longest that a start came after its time.
-    pub longest_delay: Duration,
+    /// How long after their time the others of those that have ended were begun.
+    pub delays: Delays,
 }
 
 /// Handle of a running prober. Clones are handles of the same one; the probes end with the last of
@@ -174,15 +177,20 @@ impl Prober {
 
 /// Keeps the paths right while the host changes: interfaces come and go, and with them the kernel
 /// drops routes; other programs may flush rules.
-async fn watch(shared: Weak<Shared>, mut changes: impl futures_util::Stream<Item = ()> + Unpin) {
-    let mut listening = true;
+async fn watch(shared: Weak<Shared>, changes: Changes) {
+    let mut changes = Some(changes);
     loop {
         tokio::select! {
-            change = changes.next(), if listening => listening = change.is_some(),
-            () = tokio::time::sleep(REFRESH) => {}
+            change = next(&mut changes) => if change.is_none() {
+                changes = None;
+            },
+            () = tokio::time::sleep(REFRESH) => if changes.is_none() {
+                let again = path::changes();
+                changes = again.inspect_err(|error| tracing::warn!(%error, "paths may be late")).ok();
+            }
         }
         tokio::time::sleep(SETTLE).await;
-        while let Some(Some(())) = changes.next().now_or_never() {}
+        while let Some(Some(())) = next(&mut changes).now_or_never() {}
         let Some(shared) = shared.upgrade() else { return };
         let mut guard = shared.paths.lock().await;
         let Some(paths) = guard.as_mut() else { return };
@@ -194,6 +202,14 @@ async fn watch(shared: Weak<Shared>, mut changes: impl futures_util::Stream<Item
             }
             Err(error) => tracing::warn!(%error, "cannot renew the probe paths"),
         }
+    }
+}
+
+/// The next change. Without anything to listen to there is none.
+async fn next(changes: &mut Option<Changes>) -> Option<()> {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
     }
 }
 

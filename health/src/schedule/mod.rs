@@ -51,6 +51,8 @@ pub struct Start {
     pub id: Id,
     /// Which run this is; to be handed back to [`Scheduler::handle_finished`].
     pub run: Run,
+    /// When it was due.
+    pub due: Instant,
 }
 
 /// The scheduler of a set of probes.
@@ -64,7 +66,6 @@ pub struct Scheduler {
     next_run: Run,
     random: Random,
     late: u64,
-    longest_delay: Duration,
 }
 
 #[derive(Debug)]
@@ -92,7 +93,6 @@ impl Scheduler {
             next_run: 0,
             random: Random(seed),
             late: 0,
-            longest_delay: Duration::ZERO,
         }
     }
 
@@ -146,12 +146,11 @@ impl Scheduler {
         let (due, id) = self.waiting.pop_first()?;
         let entry = self.entries.get_mut(&id)?;
         self.late += entry.catch_up(now);
-        self.longest_delay = self.longest_delay.max(now - due);
         let run = self.next_run;
         self.next_run += 1;
         entry.running = Some(run);
         self.in_flight += 1;
-        Some(Start { id, run })
+        Some(Start { id, run, due })
     }
 
     /// When [`poll_start`](Self::poll_start) will have something next. `None` means not before
@@ -186,12 +185,6 @@ impl Scheduler {
     #[must_use]
     pub fn late(&self) -> u64 {
         self.late
-    }
-
-    /// The longest that a start came after its time so far.
-    #[must_use]
-    pub fn longest_delay(&self) -> Duration {
-        self.longest_delay
     }
 
     fn index(&mut self) {

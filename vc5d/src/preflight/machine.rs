@@ -1,5 +1,6 @@
 //! The host as it is: links, addresses, and what this process may do.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 
@@ -7,11 +8,15 @@ use ipnet::IpNet;
 use rtnetlink::packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{
     InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, VlanProtocol,
 };
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+use rtnetlink::packet_route::neighbour_table::{NeighbourTableAttribute, NeighbourTableMessage};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 /// An interface.
@@ -41,6 +46,24 @@ pub(crate) struct Address {
     pub(crate) subnet: IpNet,
 }
 
+/// How many neighbour entries the kernel keeps in one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NeighbourLimits {
+    /// `gc_thresh2`: beyond it old ones are cleared whenever one is made.
+    pub(crate) forced: u32,
+    /// `gc_thresh3`: the most.
+    pub(crate) most: u32,
+}
+
+/// The neighbour tables, as far as the kernel tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Neighbours {
+    pub(crate) ipv4: Option<NeighbourLimits>,
+    pub(crate) ipv6: Option<NeighbourLimits>,
+    /// Whose entry is exempt from the limits: permanent, or learned by a program.
+    pub(crate) exempt: BTreeSet<IpAddr>,
+}
+
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Machine {
@@ -48,6 +71,8 @@ pub(crate) struct Machine {
     pub(crate) addresses: Vec<Address>,
     /// The effective capabilities, a bit for each.
     pub(crate) capabilities: u64,
+    /// Only known after [`Machine::with_neighbours`].
+    pub(crate) neighbours: Neighbours,
 }
 
 impl Machine {
@@ -73,7 +98,17 @@ impl Machine {
                 })
                 .collect(),
             capabilities: capabilities(&std::fs::read_to_string("/proc/self/status")?),
+            neighbours: Neighbours::default(),
         })
+    }
+
+    /// Asks for the neighbour tables too. Netlink tells their limits in every network namespace, where `/proc` has
+    /// them in the first one only; what a kernel does not tell is left unjudged.
+    pub(crate) fn with_neighbours(mut self) -> Self {
+        if let Ok(mut requests) = Requests::open() {
+            self.neighbours = neighbours(&mut requests);
+        }
+        self
     }
 
     pub(crate) fn link(&self, index: u32) -> Option<&Link> {
@@ -157,6 +192,54 @@ fn address(message: &AddressMessage) -> Option<Address> {
         local: local.unwrap_or(subnet),
         subnet: IpNet::new(subnet, message.header.prefix_len).ok()?,
     })
+}
+
+fn neighbours(requests: &mut Requests) -> Neighbours {
+    let mut neighbours = Neighbours::default();
+    let tables = RouteNetlinkMessage::GetNeighbourTable(NeighbourTableMessage::default());
+    for table in requests.dump(tables).unwrap_or_default() {
+        let RouteNetlinkMessage::NewNeighbourTable(table) = table else { continue };
+        let Some(limits) = limits(&table.attributes) else { continue };
+        match table.header.family {
+            AddressFamily::Inet => neighbours.ipv4 = Some(limits),
+            AddressFamily::Inet6 => neighbours.ipv6 = Some(limits),
+            _ => {}
+        }
+    }
+    let entries = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
+    let entries = requests.dump(entries).unwrap_or_default();
+    neighbours.exempt = entries.iter().filter_map(exempt).collect();
+    neighbours
+}
+
+/// The address of an entry, if that is exempt from the limits.
+fn exempt(message: &RouteNetlinkMessage) -> Option<IpAddr> {
+    let RouteNetlinkMessage::NewNeighbour(NeighbourMessage { header, attributes, .. }) = message
+    else {
+        return None;
+    };
+    let learned = header.flags.contains(NeighbourFlags::ExtLearned);
+    if header.state != NeighbourState::Permanent && !learned {
+        return None;
+    }
+    attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some(IpAddr::V6(*ip)),
+        _ => None,
+    })
+}
+
+/// `None` for what is about one interface.
+fn limits(attributes: &[NeighbourTableAttribute]) -> Option<NeighbourLimits> {
+    let (mut forced, mut most) = (None, None);
+    for attribute in attributes {
+        match attribute {
+            NeighbourTableAttribute::Threshold2(entries) => forced = Some(*entries),
+            NeighbourTableAttribute::Threshold3(entries) => most = Some(*entries),
+            _ => {}
+        }
+    }
+    Some(NeighbourLimits { forced: forced?, most: most? })
 }
 
 /// The line `CapEff:` of `/proc/self/status` (proc_pid_status(5)).

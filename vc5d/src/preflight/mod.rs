@@ -1,10 +1,11 @@
 //! What depends on the machine: whether a valid configuration can work on this host as it is now.
 //!
-//! Everything is only looked at, nothing is changed. [`machine`] asks the kernel, [`rules`], [`checks`]
-//! and [`reach`] judge, and [`sockets`] tries the addresses of the daemon's own services.
+//! Everything is only looked at, nothing is changed. [`machine`] asks the kernel, [`rules`], [`checks`],
+//! [`reach`] and [`neighbours`] judge, and [`sockets`] tries the addresses of the daemon's own services.
 
 mod checks;
 pub(crate) mod machine;
+mod neighbours;
 mod reach;
 mod rules;
 mod sockets;
@@ -37,11 +38,15 @@ struct Findings {
 /// Everything that would keep it from working, one line each, with what to do about it.
 pub async fn check(config: &Config, when: When) -> Result<Vec<String>, Errors> {
     // The kernel answers netlink requests at once, but a large host has much to tell.
-    let machine = tokio::task::spawn_blocking(Machine::read).await;
+    let machine =
+        tokio::task::spawn_blocking(|| Machine::read().map(Machine::with_neighbours)).await;
     let mut findings = match machine {
         Ok(Ok(machine)) => {
             let mut findings = rules::examine(config, &machine);
             findings.errors.extend(checks::examine(config, &machine));
+            let room = neighbours::examine(config, &machine);
+            findings.errors.extend(room.errors);
+            findings.warnings.extend(room.warnings);
             findings
         }
         Ok(Err(error)) => failed(&error),

@@ -40,13 +40,18 @@ pub(super) fn backend(
         ));
         return;
     };
-    let reached = ways(dataplane, machine).any(|way| machine.is_connected(way.link, address));
-    if dataplane.mode != DataplaneMode::Off && !reached {
+    if dataplane.mode != DataplaneMode::Off && !by_dataplane(dataplane, address, machine) {
         findings.warnings.push(format!(
             "{key} is behind `{}`, which is not in dataplane.interfaces: packets will not reach it",
             link.name
         ));
     }
+}
+
+/// Whether the dataplane reaches a backend, and so keeps its neighbour entry.
+pub(super) fn by_dataplane(dataplane: &Dataplane, address: IpAddr, machine: &Machine) -> bool {
+    dataplane.mode != DataplaneMode::Off
+        && ways(dataplane, machine).any(|way| machine.is_connected(way.link, address))
 }
 
 /// The VLAN that the configuration gives to an address.

@@ -39,7 +39,7 @@ pub(super) fn examine(config: &Config, machine: &Machine) -> Findings {
 }
 
 /// The pools that services use; no packet goes to the others.
-fn used_pools(config: &Config) -> BTreeMap<&str, &Pool> {
+pub(super) fn used_pools(config: &Config) -> BTreeMap<&str, &Pool> {
     let services = config.vips.values().flat_map(|vip| &vip.services);
     let pools = services.flat_map(|service| config.pool_and_backup(&service.pool));
     let names: BTreeSet<&str> = pools.map(|pool| pool.name.as_str()).collect();

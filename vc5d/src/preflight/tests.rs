@@ -1,10 +1,11 @@
 //! The judgement against hosts made up here, and the whole in network namespaces of its own.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
-use super::machine::{Address, Link, Machine};
-use super::{Findings, When, check, checks, rules};
+use super::machine::{Address, Link, Machine, NeighbourLimits, Neighbours};
+use super::{Findings, When, check, checks, neighbours, rules};
 use crate::config::{Config, parse};
 
 const CAP_BPF: u64 = 1 << 39;
@@ -39,6 +40,7 @@ fn host() -> Machine {
         links: vec![link(1, "lo"), link(2, "eth0"), link(3, "eth1")],
         addresses: vec![address(1, "127.0.0.1/8"), address(2, "10.1.10.100/24")],
         capabilities: CAP_BPF | CAP_NET_ADMIN,
+        ..Machine::default()
     }
 }
 
@@ -225,6 +227,79 @@ fn checks_of_services_need_their_permission_and_their_program() {
     assert_eq!(checks::examine(&config, &host()), [gone, ping, place, text]);
 }
 
+/// A pool of so many backends, in 10.2.0.0/16 or in 2001:db8:2::/64.
+fn many(ipv4: bool, mode: &str, probe: &str, count: u32) -> Config {
+    let backend = |n: u32| match ipv4 {
+        true => format!("\"10.2.{}.{}\"", n / 256, n % 256),
+        false => format!("\"2001:db8:2::{n:x}\""),
+    };
+    let backends: Vec<String> = (1..=count).map(backend).collect();
+    let (vip, backends) = (if ipv4 { "192.0.2.1" } else { "2001:db8::1" }, backends.join(", "));
+    let text = format!(
+        "[router]\nid = \"192.0.2.1\"\nas = 65001\n\
+         [dataplane]\nmode = \"{mode}\"\ninterfaces = [\"eth0\"]\n\
+         [pool.web]\nprobe = \"{probe}\"\nbackends = [{backends}]\n\
+         [vip.www]\naddresses = [\"{vip}\"]\nservice = [{{ port = 80, pool = \"web\" }}]\n"
+    );
+    parse(&text, Path::new("vc5.toml")).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// A host with eth0 and eth1, of which one has the subnets of [`many`], and these limits for IPv4 and IPv6.
+fn with_limits(index: u32, limits: [(u32, u32); 2]) -> Machine {
+    let [ipv4, ipv6] = limits.map(|(forced, most)| Some(NeighbourLimits { forced, most }));
+    Machine {
+        addresses: vec![address(index, "10.2.255.1/16"), address(index, "2001:db8:2::ffff/64")],
+        neighbours: Neighbours { ipv4, ipv6, ..Neighbours::default() },
+        ..host()
+    }
+}
+
+#[test]
+fn backends_need_room_in_the_neighbour_table() {
+    let usual = with_limits(2, [(512, 1024); 2]);
+    let error = "pool: 1024 IPv4 backends on connected subnets need a neighbour entry each, and this host has room for 1024 (gc_thresh3): probes would fail at random; raise it with `sysctl -w net.ipv4.neigh.default.gc_thresh2=2048 net.ipv4.neigh.default.gc_thresh3=4096` (on the host, if this is a container)";
+    let warning = "pool: 512 IPv6 backends on connected subnets need a neighbour entry each, and this host clears entries beyond 512 (gc_thresh2): backends will be resolved again and again; raise it with `sysctl -w net.ipv6.neigh.default.gc_thresh2=1024 net.ipv6.neigh.default.gc_thresh3=2048` (on the host, if this is a container)";
+    let seen = |ipv4, count| neighbours::examine(&many(ipv4, "off", "dsr", count), &usual);
+    assert_eq!(seen(true, 1024), findings(&[error], &[]));
+    assert_eq!(seen(false, 512), findings(&[], &[warning]));
+    assert_eq!(seen(true, 1023).errors, [""; 0]);
+    assert_eq!(seen(true, 511), findings(&[], &[]));
+    // Each family has its own limits.
+    let other = with_limits(2, [(512, 1024), (4096, 8192)]);
+    let seen = neighbours::examine(&many(false, "off", "dsr", 1024), &other);
+    assert_eq!(seen, findings(&[], &[]));
+    // What the kernel does not tell is not judged.
+    let unknown = Machine { neighbours: Neighbours::default(), ..usual };
+    let seen = neighbours::examine(&many(true, "off", "dsr", 1024), &unknown);
+    assert_eq!(seen, findings(&[], &[]));
+}
+
+#[test]
+fn only_entries_that_are_not_the_dataplanes_count() {
+    for (mode, probe, index, counts) in [
+        // By eth0, which is the dataplane's.
+        ("auto", "dsr", 2, false),
+        ("auto", "direct", 2, false),
+        ("off", "direct", 2, true),
+        ("off", "local", 2, false),
+        // By another interface.
+        ("auto", "direct", 3, true),
+    ] {
+        let machine = with_limits(index, [(8, 16); 2]);
+        let seen = neighbours::examine(&many(true, mode, probe, 16), &machine);
+        assert_eq!(seen.errors.len(), usize::from(counts), "{mode} {probe} {index}: {seen:?}");
+    }
+    // Those that last are exempt.
+    let mut lasting = with_limits(2, [(17, 17); 2]);
+    lasting.neighbours.exempt = (1..=4).map(|n| IpAddr::from([10, 2, 0, n])).collect();
+    assert_eq!(neighbours::examine(&many(true, "off", "dsr", 20), &lasting), findings(&[], &[]));
+    assert_eq!(neighbours::examine(&many(true, "off", "dsr", 21), &lasting).errors.len(), 1);
+    // Beyond a router it is that one's entry alone.
+    let mut away = with_limits(2, [(8, 16); 2]);
+    away.addresses.clear();
+    assert_eq!(neighbours::examine(&many(true, "off", "direct", 16), &away), findings(&[], &[]));
+}
+
 fn run(future: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
 }
@@ -282,6 +357,14 @@ fn the_kernel_is_asked_about_links_addresses_and_permissions() {
         assert_eq!(connected("10.1.11.7"), None);
         assert_eq!(connected("127.0.0.2"), None);
         assert!(machine.may(12), "root has CAP_NET_ADMIN");
+        assert_eq!(machine.neighbours, Neighbours::default());
+        ip("neigh add 10.1.10.8 lladdr 02:00:00:00:00:08 dev eth0 nud permanent");
+        ip("neigh add 10.1.10.9 lladdr 02:00:00:00:00:09 dev eth0 nud reachable");
+        let Neighbours { ipv4, ipv6, exempt } = machine.with_neighbours().neighbours;
+        assert_eq!(exempt, ["10.1.10.8".parse().unwrap()].into());
+        for limits in [ipv4, ipv6] {
+            assert!(limits.is_some_and(|limits| limits.most > 0), "{limits:?}");
+        }
     });
 }
 

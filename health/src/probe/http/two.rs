@@ -167,6 +167,9 @@ pub(in super::super) fn describe(error: &Error) -> String {
         return match io.kind() {
             // The second is how a stream tells that the first has met its connection.
             io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => CLOSED_EARLY.into(),
+            // The framing's own words for a FIN within a frame, `bytes remaining on stream`, say little.
+            // Errors of the system and of TLS are never of this kind.
+            io::ErrorKind::Other => "connection closed in the middle of the response".into(),
             _ => tls::describe(io),
         };
     }

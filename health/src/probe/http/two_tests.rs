@@ -136,6 +136,37 @@ async fn what_is_no_answer_fails_with_the_reason() {
     said(old, "not an HTTP/2 response: frame with invalid size").await;
 }
 
+/// A server that promises more than it sends, of the header and of the body.
+#[tokio::test]
+async fn a_frame_that_is_cut_is_said_plainly() {
+    const SETTINGS: &[u8] = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+    const CUT_HEADERS: &[u8] = b"\x00\x00\x64\x01\x04\x00\x00\x00\x01\x88";
+    // `:status: 200`, and 3 bytes of 100.
+    const CUT_DATA: &[u8] =
+        b"\x00\x00\x01\x01\x04\x00\x00\x00\x01\x88\x00\x00\x64\x00\x00\x00\x00\x00\x01abc";
+    for cut in [CUT_HEADERS, CUT_DATA] {
+        let speak = async move |mut stream: TcpStream| {
+            // Not before the request: an answer to none would be refused as such.
+            let mut asked = Vec::new();
+            // A HEADERS frame that ends header and stream, on stream 1.
+            while !asked.windows(6).any(|bytes| bytes == b"\x01\x05\x00\x00\x00\x01") {
+                assert!(stream.read_buf(&mut asked).await.unwrap() > 0, "{asked:?}");
+            }
+            stream.write_all(&[SETTINGS, cut].concat()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        };
+        let (address, _) = serve("127.0.0.1", speak).await;
+        let outcome = see(address, HttpCheck::default(), LONG).await;
+        let diagnostic = outcome.diagnostic.as_str();
+        assert!(!outcome.ok);
+        assert!(
+            diagnostic.starts_with("connection closed in the middle of the response"),
+            "{diagnostic}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_refuses_says_why() {
     let reset = async |stream| {

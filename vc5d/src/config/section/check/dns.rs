@@ -1,15 +1,13 @@
 //! The keys of a DNS query and of the answer to it.
 
 use vc5_health::DnsCheck;
-use vc5_health::check::dns::{RecordType, Transport, answer, name, rcode, record};
+use vc5_health::check::dns::{Transport, answer, name, rcode, record};
 
 use super::super::super::read::{Field, Table};
-use super::verdict::Profile;
 
 pub(super) const KEYS: [&str; 5] = ["transport", "name", "record", "rcode", "answer"];
 
-pub(super) fn read(table: &mut Table<'_>, profile: Profile) -> DnsCheck {
-    let default = defaults(profile);
+pub(super) fn read(table: &mut Table<'_>, default: DnsCheck) -> DnsCheck {
     let transports = [("udp", Transport::Udp), ("tcp", Transport::Tcp)];
     let transport = table.get("transport").and_then(|field| field.word(&transports));
     let name = table.get("name").and_then(|field| field.literal(name));
@@ -29,20 +27,6 @@ pub(super) fn read(table: &mut Table<'_>, profile: Profile) -> DnsCheck {
         record: record.unwrap_or(default.record),
         rcode: codes.unwrap_or(default.rcode),
         answer,
-    }
-}
-
-fn defaults(profile: Profile) -> DnsCheck {
-    let own = DnsCheck::default();
-    match profile {
-        Profile::Own => own,
-        // Whatever the server says of it, it serves: the predecessor did not look at the code.
-        Profile::Vc5 => DnsCheck {
-            name: name("localhost").unwrap_or(own.name),
-            record: RecordType::A,
-            rcode: (0..=15).collect(),
-            ..own
-        },
     }
 }
 

@@ -5,6 +5,7 @@ mod exec;
 mod grpc;
 mod http;
 mod icmp;
+mod profile;
 mod tls;
 mod udp;
 mod verdict;
@@ -69,14 +70,14 @@ pub(super) fn checks(table: Table<'_>) -> BTreeMap<String, Check> {
 }
 
 fn check(name: &str, mut table: Table<'_>) -> Option<Check> {
-    let profile = verdict::profile(&mut table);
     let kind = table.need("type").and_then(|field| field.word(&KINDS));
     // All keys are read whatever the type, so that each is known, and wrong where it is wrong.
     let http = http::read(&mut table);
     let tls = tls::read(&mut table);
     let grpc = grpc::read(&mut table);
     let udp = udp::read(&mut table);
-    let dns = dns::read(&mut table, profile);
+    let profile = profile::read(&mut table);
+    let dns = dns::read(&mut table, profile.dns());
     let icmp = icmp::read(&mut table);
     let exec = exec::read(&mut table, kind == Some(Kind::Exec));
     if let Some(kind) = kind {
@@ -91,7 +92,8 @@ fn check(name: &str, mut table: Table<'_>) -> Option<Check> {
         table.misplaced(&tls::KEYS, "needs tls = true");
     }
     let port = table.get("port").and_then(|field| port(&field));
-    let pace = verdict::read(&mut table, profile);
+    let transport = (kind == Some(Kind::Dns)).then_some(dns.transport);
+    let pace = verdict::read(&mut table, profile.pace(transport));
     table.end();
     let kind = match kind? {
         Kind::Tcp => CheckKind::Tcp,

@@ -1,35 +1,16 @@
-//! The keys that say when a check asks and how many answers make a verdict, and whose figures hold without them.
+//! The keys that say when a check asks and how many answers make a verdict.
 
 use vc5_health::check::JITTER_MAX;
 use vc5_health::verdict::OUTCOMES_MAX;
-use vc5_health::{Check, CheckKind, Rule};
+use vc5_health::{Check, Rule};
 
 use super::super::super::literal;
 use super::super::super::read::{Field, Table};
 use super::super::{milliseconds, seconds};
 
-/// What the keys default to.
-#[derive(Clone, Copy)]
-pub(super) enum Profile {
-    /// As this daemon does it.
-    Own,
-    /// As the predecessor did it.
-    Vc5,
-}
-
-/// In percent of the interval.
-const JITTER: u8 = 10;
-
-/// Whose figures hold.
-pub(super) fn profile(table: &mut Table<'_>) -> Profile {
-    let profile = table.get("profile").and_then(|field| field.word(&[("vc5", Profile::Vc5)]));
-    profile.unwrap_or(Profile::Own)
-}
-
-/// A check with the keys that are there; a wrong one is noted, and counts as absent. What it asks is left to be
-/// filled in.
-pub(super) fn read(table: &mut Table<'_>, profile: Profile) -> Check {
-    let default = defaults(profile);
+/// A check with the keys that are there; a wrong one is noted, and counts as absent. What it asks is left as it is by
+/// default.
+pub(super) fn read(table: &mut Table<'_>, default: Check) -> Check {
     let longest = seconds(3600);
     let interval =
         table.get("interval").and_then(|field| field.duration(milliseconds(50)..=longest));
@@ -53,20 +34,6 @@ pub(super) fn read(table: &mut Table<'_>, profile: Profile) -> Check {
         timeout: timeout.unwrap_or(default.timeout),
         rule: rule(table, default.rule),
         kind: default.kind,
-    }
-}
-
-fn defaults(profile: Profile) -> Check {
-    let own = Check { jitter: JITTER, ..Check::new(CheckKind::Tcp) };
-    match profile {
-        Profile::Own => own,
-        Profile::Vc5 => Check {
-            interval: seconds(2),
-            timeout: seconds(2),
-            jitter: 0,
-            rule: Rule { rise: 5, fall: 2, window: Some(5) },
-            ..own
-        },
     }
 }
 

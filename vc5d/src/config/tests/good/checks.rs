@@ -99,15 +99,6 @@ fn the_profile_vc5_decides_as_the_predecessor_did() {
             timeout = "1s"
             jitter = "5%"
             rise = 4
-            [check.names]
-            type = "dns"
-            profile = "vc5"
-            [check.zone]
-            type = "dns"
-            profile = "vc5"
-            name = "example."
-            record = "SOA"
-            rcode = ["NOERROR"]
         "#,
     );
     let checks = config.unwrap().checks;
@@ -118,16 +109,46 @@ fn the_profile_vc5_decides_as_the_predecessor_did() {
     };
     assert_eq!(vc5.interval, seconds(2));
     assert_eq!(checks["whole"].check, vc5);
-    let dns = |of: &str, record, rcode: Vec<u8>| {
-        let name = dns::name(of).unwrap();
-        CheckKind::Dns(DnsCheck { name, record, rcode, ..DnsCheck::default() })
-    };
-    let any = (0..=15).collect();
-    assert_eq!(checks["names"].check.kind, dns("localhost.", dns::RecordType::A, any));
-    assert_eq!(checks["zone"].check.kind, dns("example.", dns::RecordType::SOA, vec![0]));
     let mut partly = vc5_health::Check { timeout: seconds(1), jitter: 5, ..vc5 };
     partly.rule.rise = 4;
     assert_eq!(checks["partly"].check, partly);
+}
+
+#[test]
+fn the_profile_vc5_asks_as_the_predecessor_did() {
+    let config = with_base(
+        r#"
+            [check.dns]
+            type = "dns"
+            profile = "vc5"
+            [check.tcp]
+            type = "dns"
+            profile = "vc5"
+            transport = "tcp"
+            rcode = ["NOERROR"]
+            [check.web]
+            type = "http"
+            profile = "vc5"
+            [check.own]
+            type = "http"
+        "#,
+    );
+    let checks = config.unwrap().checks;
+    let query = DnsCheck {
+        transport: dns::Transport::Udp,
+        name: dns::name("localhost.").unwrap(),
+        record: dns::RecordType::A,
+        rcode: (0..=15).collect(),
+        answer: None,
+    };
+    assert_eq!(checks["dns"].check.kind, CheckKind::Dns(query.clone()));
+    assert_eq!(checks["dns"].check.timeout, seconds(1));
+    let by_tcp = DnsCheck { transport: dns::Transport::Tcp, rcode: vec![0], ..query };
+    assert_eq!(checks["tcp"].check.kind, CheckKind::Dns(by_tcp));
+    assert_eq!(checks["tcp"].check.timeout, seconds(2));
+    // GET / with the VIP as host and 200 is what both do.
+    assert_eq!(checks["web"].check.kind, checks["own"].check.kind);
+    assert_eq!(checks["web"].check.timeout, seconds(2));
 }
 
 #[test]
