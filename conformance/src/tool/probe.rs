@@ -1,18 +1,20 @@
 //! A prober with very many backends of one service, and how punctual it is.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use serde::{Deserialize, Serialize};
 use vc5_health::{
-    Check, CheckKind, HttpCheck, Probe, ProbeEvent, ProbeKey, ProbePath, Prober, ProberConfig,
+    Check, CheckKind, Delays, HttpCheck, Probe, ProbeKey, ProbePath, Prober, ProberConfig,
 };
 
-/// Rounds of which the earliest start of each probe tells when it is due.
-const ROUNDS_TO_LEARN: u32 = 5;
+/// Rounds before it is measured.
+const FIRST_ROUNDS: u32 = 5;
 
 /// Options of the helper.
 #[derive(Debug, Args)]
@@ -46,40 +48,18 @@ pub struct Report {
     pub finished: u64,
     /// Of those, how many failed.
     pub failed: u64,
-    /// Starts that were left out, since the set was installed.
+    /// Starts that were left out since the set was installed, the first rounds included: those after which the next
+    /// one of the same probe was due before they could be made.
     pub missed: u64,
-    /// How much later than due probes were begun, in us: each time with how many were not later.
+    /// How long after its time by the schedule each of these probes was begun, in us: bounds, rising, with how many
+    /// took less.
     pub lateness_us: Vec<(u64, u64)>,
-    /// CPU time while it was measured, in s.
+    /// CPU time of all threads while it was measured, in s.
     pub cpu_s: f64,
     /// How long that was, in s.
     pub wall_s: f64,
     /// Resident memory at the end, in MB, and before there was any probe.
     pub rss_mb: [f64; 2],
-}
-
-/// Counts by powers of two of microseconds.
-#[derive(Debug)]
-struct Histogram([u64; 33]);
-
-impl Histogram {
-    fn add(&mut self, late: Duration) {
-        let us = u32::try_from(late.as_micros()).unwrap_or(u32::MAX);
-        let bucket = usize::try_from(32 - us.leading_zeros()).unwrap_or_default();
-        if let Some(count) = self.0.get_mut(bucket) {
-            *count += 1;
-        }
-    }
-
-    /// Upper bounds with the counts up to them.
-    fn cumulative(&self) -> Vec<(u64, u64)> {
-        let mut sum = 0;
-        let sums = self.0.iter().enumerate().map(|(bucket, count)| {
-            sum += count;
-            (1 << bucket, sum)
-        });
-        sums.collect()
-    }
 }
 
 /// Probes, measures and prints the report in JSON.
@@ -100,32 +80,31 @@ async fn measure(arguments: &Arguments) -> Result<Report> {
     prober.set(probes(arguments, interval)?).await?;
     let set_ms = begin.elapsed().as_secs_f64() * 1e3;
 
-    let mut due: HashMap<IpAddr, Instant> = HashMap::new();
-    let learned = Instant::now() + interval * ROUNDS_TO_LEARN;
-    while Instant::now() < learned {
+    let mut seen = HashSet::new();
+    let measured = Instant::now() + interval * FIRST_ROUNDS;
+    while Instant::now() < measured {
         let event = events.recv().await.context("the prober has ended")?;
-        lateness(&mut due, &event, interval);
+        seen.insert(event.key.backend);
     }
-    let (begin, cpu) = (Instant::now(), cpu_time()?);
+    let (begin, cpu, before) = (Instant::now(), cpu_time()?, prober.stats());
     let end = begin + Duration::from_secs(arguments.seconds);
-    let (mut finished, mut failed, mut histogram) = (0, 0, Histogram([0; 33]));
+    let mut failed = 0;
     while Instant::now() < end {
         let event = events.recv().await.context("the prober has ended")?;
-        finished += 1;
         failed += u64::from(!event.outcome.ok);
-        histogram.add(lateness(&mut due, &event, interval));
     }
+    let after = prober.stats();
     let report = Report {
         set_ms,
-        finished,
+        finished: after.finished - before.finished,
         failed,
-        missed: prober.stats().late,
-        lateness_us: histogram.cumulative(),
+        missed: after.late,
+        lateness_us: since(&before.delays, &after.delays),
         cpu_s: (cpu_time()? - cpu).as_secs_f64(),
         wall_s: begin.elapsed().as_secs_f64(),
         rss_mb: [resident()?, idle],
     };
-    ensure!(due.len() == arguments.backends as usize, "only {} backends were probed", due.len());
+    ensure!(seen.len() == arguments.backends as usize, "only {} backends were probed", seen.len());
     prober.shutdown().await;
     Ok(report)
 }
@@ -153,29 +132,21 @@ fn probes(arguments: &Arguments, interval: Duration) -> Result<Vec<Probe>> {
     Ok(probes.collect())
 }
 
-/// How much later a probe was begun than it was due. Probes come a whole number of intervals apart, and none comes
-/// early: so the earliest so far is the nearest to the time that it is due.
-fn lateness(
-    due: &mut HashMap<IpAddr, Instant>,
-    event: &ProbeEvent,
-    interval: Duration,
-) -> Duration {
-    let begun = event.at.checked_sub(event.outcome.took).unwrap_or(event.at);
-    let anchor = due.entry(event.key.backend).or_insert(begun);
-    let since = begun.saturating_duration_since(*anchor).as_nanos();
-    let over = since % interval.as_nanos();
-    let over = Duration::from_nanos(u64::try_from(over).unwrap_or_default());
-    if over > interval / 2 {
-        *anchor = begun;
-        return Duration::ZERO;
-    }
-    over
+/// Bounds in us with the counts up to them, without those of before.
+fn since(before: &Delays, after: &Delays) -> Vec<(u64, u64)> {
+    let both = before.cumulative().zip(after.cumulative());
+    both.map(|((_, before), (bound, after))| {
+        (u64::try_from(bound.as_micros()).unwrap_or(u64::MAX), after - before)
+    })
+    .collect()
 }
 
+/// Of all threads, also of those that have ended.
 fn cpu_time() -> Result<Duration> {
-    let text = std::fs::read_to_string("/proc/self/schedstat")?;
-    let nanoseconds = text.split_whitespace().next().context("an empty schedstat")?;
-    Ok(Duration::from_nanos(nanoseconds.parse()?))
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let microseconds =
+        usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Ok(Duration::from_micros(u64::try_from(microseconds)?))
 }
 
 fn resident() -> Result<f64> {
@@ -183,19 +154,4 @@ fn resident() -> Result<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kibibytes * 1024.0 / 1e6)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_by_powers_of_two() {
-        let mut histogram = Histogram([0; 33]);
-        for us in [0, 1, 2, 3, 1000] {
-            histogram.add(Duration::from_micros(us));
-        }
-        let at = |bound| histogram.cumulative().iter().find(|(to, _)| *to == bound).unwrap().1;
-        assert_eq!((at(1), at(2), at(4), at(512), at(1024)), (1, 2, 4, 4, 5));
-    }
 }

@@ -15,7 +15,7 @@ use crate::tool::probe::Report;
 
 const BACKENDS: u32 = 10_000;
 const INTERVAL: Duration = Duration::from_secs(2);
-/// Probes begun later than this are late: a hundredth of the interval.
+/// Probes begun later than this after their time are late: a hundredth of the interval.
 const LATE_US: u64 = 16_384;
 const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 const BALANCER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -44,14 +44,14 @@ fn figures(kind: &str, report: &Report) -> Vec<Record> {
     let method = format!(
         "{BACKENDS} {kind} checks every {} s on one VIP and port, by marks and policy routes, over a veth to one \
          namespace that has all addresses; the prober alone on one CPU, the server on another; {:.0} s; neighbours are \
-         permanent; {} probes ended, {} failed; a start is late when it is more than {} ms after its time, which is \
-         the earliest that was seen of the same probe, by whole intervals; lateness p50 < {} us, p99 < {} us, p99.9 < \
+         permanent; {} probes ended, {} failed; a start is late when the probe begins {:.1} ms or more after \
+         its time by the schedule, whatever it waits for, and however late; lateness p50 < {} us, p99 < {} us, p99.9 < \
          {} us, max < {} us; paths and probes installed in {:.0} ms; memory without probes {:.1} MB",
         INTERVAL.as_secs(),
         report.wall_s,
         report.finished,
         report.failed,
-        LATE_US / 1000,
+        Duration::from_micros(LATE_US).as_secs_f64() * 1e3,
         bound(50.0),
         bound(99.0),
         bound(99.9),
@@ -72,13 +72,14 @@ fn figures(kind: &str, report: &Report) -> Vec<Record> {
             &name("missed"),
             "starts",
             missed,
-            "starts left out, of the same run, the first rounds included",
+            "of the same run, the first rounds included: starts that could not be made before the next one of the same \
+             probe was due, each whole interval counted",
         ),
         single(
             &name("cpu_pct"),
             "% of one CPU",
             cpu,
-            "of the same run: time on the CPU, from /proc/self/schedstat",
+            "of the same run: user and system time of all of the prober's threads, the look at all paths every 30 s included",
         ),
         single(&name("rss_mb"), "MB", report.rss_mb[0], "of the same run: VmRSS at its end"),
     ]

@@ -45,7 +45,8 @@ pub(super) fn rows(certificates: &Certificates) -> Vec<Row> {
             .what("authority")
             .down(Way::WrongCertificate, "invalid peer certificate: UnknownIssuer"),
         tls(pinned(certificates, "unknown")).what("pin").down(Way::WrongCertificate, "certificate"),
-        rude(Manner::TruncatedSettings).down(Way::Truncated, "bytes remaining on stream"),
+        rude(Manner::TruncatedSettings)
+            .down(Way::Truncated, "connection closed in the middle of the response"),
         of("large").what("message").down(Way::Endless, "the answer has more than"),
         rude(Manner::Noise).what("not HTTP/2").down(Way::Endless, "not"),
         rude(Manner::HalfClosed).down(Way::HalfClosed, "connection closed too early"),

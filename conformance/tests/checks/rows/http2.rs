@@ -29,7 +29,7 @@ pub(super) fn in_the_clear() -> Vec<Row> {
         rude(Manner::Foreign).what("not HTTP").down(Way::WrongAnswer, "not"),
         rude(Manner::TruncatedSettings)
             .what("frame")
-            .down(Way::Truncated, "bytes remaining on stream"),
+            .down(Way::Truncated, "connection closed in the middle of the response"),
         rude(Manner::Noise).what("not HTTP").down(Way::Endless, "not"),
         rude(Manner::HalfClosed).down(Way::HalfClosed, "connection closed too early"),
     ]);
