@@ -24,13 +24,16 @@ pub fn find(ways: &[Way; BUCKET_WAYS], hash: u64) -> Option<&Way> {
     ways.get(index & WAY_MASK).filter(|way| FlowEntry(way.get()).matches(hash))
 }
 
-/// The flow's record, an empty one if there is none: [`find`] for where it is the verifier's walk that
-/// counts.
+/// The record that [`find`] finds, an empty one if there is none, without a branch: for where it is
+/// the verifier's walk that counts.
 #[inline(always)]
 pub fn record(ways: &[Way; BUCKET_WAYS], hash: u64) -> FlowEntry {
-    let found = ways.get(search(ways, hash) & WAY_MASK).map_or(0, Way::get);
-    let differing = (found ^ hash) >> FlowEntry::TAG_SHIFT;
-    FlowEntry(found.wrapping_mul(sign(differing.wrapping_sub(1))))
+    let matches = |word: u64| sign(((word ^ hash) >> FlowEntry::TAG_SHIFT).wrapping_sub(1));
+    let word = |way: usize| ways.get(way & WAY_MASK).map_or(0, Way::get);
+    let own = word(own(hash));
+    let found = word(search(ways, hash));
+    let is_own = matches(own);
+    FlowEntry(own.wrapping_mul(is_own) | found.wrapping_mul(matches(found) & (1 ^ is_own)))
 }
 
 /// The way that a flow is put into if that is empty. As at most three of eight ways are in use of a
@@ -192,7 +195,7 @@ mod tests {
             let found = find(&ways, hash).unwrap();
             let expected = if second == own(hash) { second } else { first };
             assert!(core::ptr::eq(found, &ways[expected]), "{first} and {second}, salt {salt}");
-            assert_eq!(record(&ways, hash).0, ways[first].get());
+            assert_eq!(record(&ways, hash).0, found.get());
             assert_eq!(record(&ways, hash ^ 1 << 41), FlowEntry(0));
         }
     }
