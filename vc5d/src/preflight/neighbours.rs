@@ -42,7 +42,8 @@ fn needed(config: &Config, machine: &Machine) -> BTreeSet<IpAddr> {
 }
 
 /// `gc_thresh3` entries are never exceeded; beyond `gc_thresh2` each new one may cost another that is older than 5 s
-/// (arp(7)). At least one is for something else, a router or a neighbour in BGP. `gc_thresh1` does not matter: entries in use outlive what begins there.
+/// (arp(7)). At least one is for something else, a router or a neighbour in BGP. `gc_thresh1` does not matter: entries
+/// in use outlive what begins there.
 fn judge(family: &str, needed: usize, limits: NeighbourLimits, findings: &mut Findings) {
     let fits = |limit: u32| u32::try_from(needed).is_ok_and(|needed| needed < limit);
     let remedy = || remedy(family, needed);
