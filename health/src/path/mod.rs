@@ -13,7 +13,7 @@
 //! | `rp_filter` | whether the helper route is needed |
 //! | `message` | rules and routes as netlink messages |
 //! | `kernel` | the netlink socket |
-//! | `aside` | the thread on which all of it is looked at |
+//! | `aside` | the thread on which all of it is looked at when nothing presses |
 
 mod aside;
 mod host;
@@ -148,18 +148,23 @@ impl Paths {
         }
     }
 
-    /// Makes the kernel hold what the pairs need on the host as it is now. Returns the states if
-    /// any has changed.
-    pub(crate) async fn refresh(&mut self) -> Result<Option<PathStates>, Error> {
-        if self.pairs.is_empty() {
+    /// What is to be looked at, if there is anything: the look itself leaves these paths free.
+    pub(crate) fn look(&self) -> Option<Look> {
+        (!self.pairs.is_empty()).then(|| Look {
+            space: self.space,
+            ids: self.ids.clone(),
+            pairs: self.pairs.clone(),
+            known: self.states.clone(),
+        })
+    }
+
+    /// Makes the kernel hold what was seen to be needed. Returns the states if any has changed.
+    /// Does nothing where the pairs were replaced meanwhile: the host was looked at for that.
+    pub(crate) async fn renew(&mut self, seen: Seen) -> Result<Option<PathStates>, Error> {
+        let Seen { pairs, plan, states, found } = seen;
+        if !Arc::ptr_eq(&pairs, &self.pairs) {
             return Ok(None);
         }
-        let (space, ids, pairs) = (self.space, self.ids.clone(), self.pairs.clone());
-        let known = self.states.clone();
-        let looking = aside(move || look(space, &ids, &pairs, &known));
-        let Some(Seen { plan, states, found }) = looking?.await.map_err(lost)?? else {
-            return Ok(None);
-        };
         self.tell_helper(&plan);
         self.grow(&found, &plan).await?;
         self.prune(found, &plan).await?;
@@ -242,30 +247,48 @@ impl Paths {
     }
 }
 
+/// A look at the host, for pairs and what is known of their paths.
+pub(crate) struct Look {
+    space: Space,
+    ids: Arc<Ids>,
+    pairs: Arc<BTreeSet<Pair>>,
+    known: PathStates,
+}
+
 /// What pairs need on the host as it is, and what there is.
-struct Seen {
+pub(crate) struct Seen {
+    pairs: Arc<BTreeSet<Pair>>,
     plan: Plan,
     states: BTreeMap<Pair, PathState>,
     found: Found,
 }
 
-/// Looks at the host by a netlink socket of its own: that of the driver's runtime would have the
-/// driver read the answer. `None` if all is as it has to be, and as it is known to be.
-fn look(
-    space: Space,
-    ids: &Ids,
-    pairs: &BTreeSet<Pair>,
-    known: &BTreeMap<Pair, PathState>,
-) -> Result<Option<Seen>, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(lost)?.block_on(async {
-        let kernel = Kernel::open()?;
-        let host = kernel.host().await?;
-        let (plan, states) = plan::build(space, ids, &host, pairs, rp_filter::enabled);
-        let found = kernel.ours(space).await?;
-        let same = found.plan == plan && found.is_clean() && states == *known;
-        Ok((!same).then_some(Seen { plan, states, found }))
-    })
+impl Look {
+    /// Looks at once: probes may be failing. `None` if all is as it has to be, and as it is known
+    /// to be.
+    pub(crate) async fn now(self) -> Result<Option<Seen>, Error> {
+        tokio::task::spawn_blocking(move || self.run()).await.map_err(lost)?
+    }
+
+    /// The same, but gives way to whatever else there is to do, for seconds on a busy host.
+    pub(crate) async fn at_leisure(self) -> Result<Option<Seen>, Error> {
+        aside(move || self.run())?.await.map_err(lost)?
+    }
+
+    /// By a netlink socket of its own: that of the driver's runtime would have the driver read the
+    /// answer.
+    fn run(self) -> Result<Option<Seen>, Error> {
+        let Self { space, ids, pairs, known } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(lost)?.block_on(async {
+            let kernel = Kernel::open()?;
+            let host = kernel.host().await?;
+            let (plan, states) = plan::build(space, &ids, &host, &pairs, rp_filter::enabled);
+            let found = kernel.ours(space).await?;
+            let same = found.plan == plan && found.is_clean() && states == *known;
+            Ok((!same).then_some(Seen { pairs, plan, states, found }))
+        })
+    }
 }
 
 fn lost(error: impl std::fmt::Display) -> Error {
@@ -329,4 +352,29 @@ fn net_admin() -> bool {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
     effective.is_none_or(|set| set & CAP_NET_ADMIN != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_seen_for_pairs_that_are_replaced_by_now_changes_nothing() {
+        // No backend has an id, so nothing is needed in the kernel; what is known is out of date.
+        let mut paths = Paths::new(0xffff_0000, 7_900_000, 20_000).unwrap();
+        assert!(paths.look().is_none());
+        let pair =
+            Pair { vip: "203.0.113.1".parse().unwrap(), backend: "192.0.2.1".parse().unwrap() };
+        paths.pairs = Arc::new(BTreeSet::from([pair]));
+        paths.states = Arc::new(BTreeMap::from([(pair, Err("as it was".into()))]));
+        let known = paths.states.clone();
+        let slow = paths.look().unwrap().at_leisure().await.unwrap().unwrap();
+        paths.pairs = Arc::new((*paths.pairs).clone());
+        assert_eq!(paths.renew(slow).await.unwrap(), None);
+        assert_eq!(paths.states, known);
+
+        let seen = paths.look().unwrap().now().await.unwrap().unwrap();
+        assert_eq!(paths.renew(seen).await.unwrap(), Some(PathStates::default()));
+        assert!(paths.look().unwrap().now().await.unwrap().is_none());
+    }
 }

@@ -13,7 +13,7 @@ pub use self::delays::Delays;
 use self::driver::{Command, Driver};
 use crate::check::{Probe, ProbeKey};
 use crate::error::Error;
-use crate::path::{self, Changes, Paths, Report};
+use crate::path::{self, Changes, Paths, Report, Seen};
 use crate::probe::Outcome;
 use crate::verdict::Verdict;
 
@@ -89,7 +89,7 @@ pub struct ProberStats {
     /// Starts that were missed since the start, because for a whole interval the probe before was
     /// still under way or too many others were.
     pub late: u64,
-    /// How long after their time the others of those that have ended were begun.
+    /// How long after their time the finished probes were begun.
     pub delays: Delays,
 }
 
@@ -175,40 +175,83 @@ impl Prober {
     }
 }
 
-/// Keeps the paths right while the host changes: interfaces come and go, and with them the kernel
-/// drops routes; other programs may flush rules.
-async fn watch(shared: Weak<Shared>, changes: Changes) {
-    let mut changes = Some(changes);
-    loop {
-        tokio::select! {
-            change = next(&mut changes) => if change.is_none() {
-                changes = None;
-            },
-            () = tokio::time::sleep(REFRESH) => if changes.is_none() {
-                let again = path::changes();
-                changes = again.inspect_err(|error| tracing::warn!(%error, "paths may be late")).ok();
-            }
-        }
-        tokio::time::sleep(SETTLE).await;
-        while let Some(Some(())) = next(&mut changes).now_or_never() {}
-        let Some(shared) = shared.upgrade() else { return };
-        let mut guard = shared.paths.lock().await;
+impl Shared {
+    /// Puts right what was seen, and tells the driver of it.
+    async fn renew(&self, seen: Result<Option<Seen>, Error>) {
+        let mut guard = self.paths.lock().await;
         let Some(paths) = guard.as_mut() else { return };
-        match paths.refresh().await {
+        let renewed = match seen {
+            Ok(Some(seen)) => paths.renew(seen).await,
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match renewed {
             Ok(None) => {}
             Ok(Some(states)) => {
                 // An error means that the driver is gone; the next upgrade will tell.
-                let _ = shared.commands.send(Command::Paths { states });
+                let _ = self.commands.send(Command::Paths { states });
             }
             Err(error) => tracing::warn!(%error, "cannot renew the probe paths"),
         }
     }
 }
 
-/// The next change. Without anything to listen to there is none.
-async fn next(changes: &mut Option<Changes>) -> Option<()> {
+/// Keeps the paths right while the host changes: interfaces come and go, and with them the kernel
+/// drops routes; other programs may flush rules.
+async fn watch(shared: Weak<Shared>, changes: Changes) {
+    let mut changes = Some(changes);
+    let mut news = false;
+    loop {
+        news = news || wait(&mut changes).await;
+        tokio::time::sleep(SETTLE).await;
+        while next(&mut changes).now_or_never().is_some() {
+            news = true;
+        }
+        // Neither the paths nor the prober are held during the look.
+        let look = match shared.upgrade() {
+            Some(shared) => shared.paths.lock().await.as_ref().map(Paths::look),
+            None => None,
+        };
+        let Some(look) = look else { return };
+        let seen = match look {
+            None => Ok(None),
+            Some(look) if news => look.now().await,
+            Some(look) => tokio::select! {
+                seen = look.at_leisure() => seen,
+                () = next(&mut changes) => {
+                    news = true;
+                    continue;
+                }
+            },
+        };
+        news = false;
+        let Some(shared) = shared.upgrade() else { return };
+        shared.renew(seen).await;
+    }
+}
+
+/// Waits until it is time to look; whether that is because something has happened, or may have.
+async fn wait(changes: &mut Option<Changes>) -> bool {
+    tokio::select! {
+        () = next(changes) => return true,
+        () = tokio::time::sleep(REFRESH) => {}
+    }
+    let deaf = changes.is_none();
+    if deaf {
+        let again = path::changes();
+        *changes = again.inspect_err(|error| tracing::warn!(%error, "paths may be late")).ok();
+    }
+    deaf
+}
+
+/// Until the next change, or the end of news of them. Without anything to listen to, for ever.
+async fn next(changes: &mut Option<Changes>) {
     match changes {
-        Some(changes) => changes.next().await,
+        Some(stream) => {
+            if stream.next().await.is_none() {
+                *changes = None;
+            }
+        }
         None => std::future::pending().await,
     }
 }

@@ -42,7 +42,8 @@ fn needed(config: &Config, machine: &Machine) -> BTreeSet<IpAddr> {
 }
 
 /// `gc_thresh3` entries are never exceeded; beyond `gc_thresh2` each new one may cost another that is older than 5 s
-/// (arp(7)). `gc_thresh1` does not matter: entries in use outlive what begins there.
+/// (arp(7)). At least one is for something else, a router or a neighbour in BGP. `gc_thresh1` does not matter: entries
+/// in use outlive what begins there.
 fn judge(family: &str, needed: usize, limits: NeighbourLimits, findings: &mut Findings) {
     let fits = |limit: u32| u32::try_from(needed).is_ok_and(|needed| needed < limit);
     let remedy = || remedy(family, needed);
@@ -51,13 +52,13 @@ fn judge(family: &str, needed: usize, limits: NeighbourLimits, findings: &mut Fi
     );
     if !fits(limits.most) {
         findings.errors.push(format!(
-            "{head}, and this host has room for {} (gc_thresh3): probes would fail at random; {}",
+            "{head}, and this host has room for {} with all else that it talks to (gc_thresh3): probes would fail at random; {}",
             limits.most,
             remedy()
         ));
     } else if !fits(limits.forced) {
         findings.warnings.push(format!(
-            "{head}, and this host clears entries beyond {} (gc_thresh2): backends will be resolved again and again; {}",
+            "{head}, and this host clears entries beyond {} with all else that it talks to (gc_thresh2): backends will be resolved again and again; {}",
             limits.forced,
             remedy()
         ));

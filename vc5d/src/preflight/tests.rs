@@ -257,8 +257,8 @@ fn with_limits(index: u32, limits: [(u32, u32); 2]) -> Machine {
 #[test]
 fn backends_need_room_in_the_neighbour_table() {
     let usual = with_limits(2, [(512, 1024); 2]);
-    let error = "pool: 1024 IPv4 backends on connected subnets need a neighbour entry each, and this host has room for 1024 (gc_thresh3): probes would fail at random; raise it with `sysctl -w net.ipv4.neigh.default.gc_thresh2=2048 net.ipv4.neigh.default.gc_thresh3=4096` (on the host, if this is a container)";
-    let warning = "pool: 512 IPv6 backends on connected subnets need a neighbour entry each, and this host clears entries beyond 512 (gc_thresh2): backends will be resolved again and again; raise it with `sysctl -w net.ipv6.neigh.default.gc_thresh2=1024 net.ipv6.neigh.default.gc_thresh3=2048` (on the host, if this is a container)";
+    let error = "pool: 1024 IPv4 backends on connected subnets need a neighbour entry each, and this host has room for 1024 with all else that it talks to (gc_thresh3): probes would fail at random; raise it with `sysctl -w net.ipv4.neigh.default.gc_thresh2=2048 net.ipv4.neigh.default.gc_thresh3=4096` (on the host, if this is a container)";
+    let warning = "pool: 512 IPv6 backends on connected subnets need a neighbour entry each, and this host clears entries beyond 512 with all else that it talks to (gc_thresh2): backends will be resolved again and again; raise it with `sysctl -w net.ipv6.neigh.default.gc_thresh2=1024 net.ipv6.neigh.default.gc_thresh3=2048` (on the host, if this is a container)";
     let seen = |ipv4, count| neighbours::examine(&many(ipv4, "off", "dsr", count), &usual);
     assert_eq!(seen(true, 1024), findings(&[error], &[]));
     assert_eq!(seen(false, 512), findings(&[], &[warning]));

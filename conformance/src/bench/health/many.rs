@@ -15,7 +15,8 @@ use crate::tool::probe::Report;
 
 const BACKENDS: u32 = 10_000;
 const INTERVAL: Duration = Duration::from_secs(2);
-/// Probes begun later than this after their time are late: a hundredth of the interval.
+/// Probes begun this long after their time, or longer, are late: of the bounds that are counted, which are powers of two,
+/// the nearest to a hundredth of the interval.
 const LATE_US: u64 = 16_384;
 const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 const BALANCER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
