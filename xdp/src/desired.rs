@@ -58,6 +58,9 @@ pub struct ServiceSpec {
     /// backends come up one by one, and the first ring of one backend must not be asked later on.
     /// Of a service that an earlier run has left it is taken as true until it has been so once.
     pub serving: bool,
+    /// The VIP is not ready while no backend of this service can take a new flow. A service without
+    /// it holds its VIP up only until it is in force.
+    pub needed: bool,
     /// The backends, at most [`crate::maglev::MAX_MEMBERS`]; an address may appear once. One that
     /// is left out drains for [`DataplaneConfig::drain_time`](crate::DataplaneConfig::drain_time)
     /// before it is down and then forgotten.

@@ -185,6 +185,7 @@ fn desired(first: impl Fn(u32) -> u32) -> Desired {
         on_down: OnDown::Reselect,
         sticky: false,
         serving: true,
+        needed: true,
         backends: backends(n),
     };
     let vip = |n: u32| VipSpec {

@@ -243,6 +243,7 @@ fn desired() -> Desired {
         on_down: OnDown::Reselect,
         sticky: false,
         serving: true,
+        needed: true,
         backends: (0..BACKENDS).map(backend).collect(),
     };
     let (address, unknown) = (IpAddr::V4(VIP), Unknown::Drop);

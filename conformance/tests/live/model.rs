@@ -335,6 +335,7 @@ impl Service {
             on_down: OnDown::Reselect,
             sticky: self.sticky,
             serving: true,
+            needed: true,
             backends: self.members.iter().map(backend).collect(),
         }
     }

@@ -1,7 +1,7 @@
 //! A VIP together with the picture that was last drawn of it, so that a change of one costs no picture of all.
 
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::view::{self, Clock};
@@ -12,12 +12,13 @@ use crate::snapshot;
 #[derive(Debug)]
 pub(crate) struct Drawn {
     entry: VipEntry,
-    picture: OnceLock<Arc<snapshot::Vip>>,
+    /// With the clock that its times were told by.
+    picture: Option<(Arc<snapshot::Vip>, Clock)>,
 }
 
 impl From<VipEntry> for Drawn {
     fn from(entry: VipEntry) -> Self {
-        Self { entry, picture: OnceLock::new() }
+        Self { entry, picture: None }
     }
 }
 
@@ -32,18 +33,21 @@ impl Deref for Drawn {
 impl Drawn {
     /// The VIP for a change; what was drawn of it is then out of date.
     pub(crate) fn change(&mut self) -> &mut VipEntry {
-        self.picture.take();
+        self.picture = None;
         &mut self.entry
     }
 
     /// The picture as of now; the one from before where nothing has changed since.
-    pub(crate) fn picture(&self, now: Instant, clock: &Clock) -> Arc<snapshot::Vip> {
-        let draw = || Arc::new(view::vip_view(&self.entry, now, clock));
+    pub(crate) fn picture(&mut self, now: Instant, clock: &Clock) -> Arc<snapshot::Vip> {
         // Then the reason counts the time that is left.
-        let waits = self.gate.poll_timeout().or_else(|| self.gate.suppressed_until(now));
-        match waits {
-            Some(_) => draw(),
-            None => Arc::clone(self.picture.get_or_init(draw)),
+        let waits = self.gate.poll_timeout().or_else(|| self.gate.suppressed_until(now)).is_some();
+        match &self.picture {
+            Some((picture, told_by)) if !waits && clock.agrees_with(told_by) => Arc::clone(picture),
+            _ => {
+                let picture = Arc::new(view::vip_view(&self.entry, now, clock));
+                self.picture = (!waits).then(|| (Arc::clone(&picture), *clock));
+                picture
+            }
         }
     }
 }

@@ -76,22 +76,24 @@ impl State {
         words.take(2).collect()
     }
 
-    /// Tells the gates of all VIPs of the configuration; those of a group once.
+    /// Tells the gates of all VIPs of the configuration.
     pub(super) fn regate_all(&mut self, now: Instant) -> Vec<Effect> {
+        let present = self.vips.iter().enumerate().filter(|(_, vip)| !vip.removed);
+        let all: Vec<usize> = present.map(|(at, _)| at).collect();
+        self.regate_each(&all, now)
+    }
+
+    /// Tells the gates of these VIPs, and those of their groups; each once.
+    pub(super) fn regate_each(&mut self, changed: &[usize], now: Instant) -> Vec<Effect> {
         let mut seen = BTreeSet::new();
         let mut effects = Vec::new();
-        for at in 0..self.vips.len() {
-            let Some(vip) = self.vips.get(at).filter(|vip| !vip.removed) else { continue };
-            let members = match vip.group.clone() {
-                None => vec![at],
-                Some(group) if seen.contains(&group) => continue,
-                Some(group) => {
-                    let members = self.members(&group);
-                    seen.insert(group);
-                    members
-                }
-            };
+        for at in changed {
+            if seen.contains(at) {
+                continue;
+            }
+            let members = self.with_group(*at);
             effects.extend(self.regate_members(&members, now, now));
+            seen.extend(members);
         }
         effects
     }

@@ -272,30 +272,22 @@ impl State {
 
     /// The administrator switches a VIP off or on; says whether there is one of that name.
     pub fn switch(&mut self, now: Instant, name: &str, disabled: bool) -> (bool, Vec<Effect>) {
-        let mut effects = Vec::new();
-        let (mut known, mut groups) = (false, BTreeSet::new());
-        if disabled {
+        let mut named = Vec::new();
+        let present = self.vips.iter_mut().enumerate().filter(|(_, vip)| !vip.removed);
+        for (at, vip) in present.filter(|(_, vip)| vip.name == name) {
+            let vip = vip.change();
+            vip.disabled = disabled;
+            vip.gate.prepare(now, Input::Admin(vip.effective_admin()));
+            named.push(at);
+        }
+        let known = !named.is_empty();
+        if known && disabled {
             self.disabled.insert(name.to_owned());
         } else {
             self.disabled.remove(name);
         }
-        for vip in self.vips.iter_mut().filter(|v| v.name == name && !v.removed) {
-            known = true;
-            groups.extend(vip.group.clone());
-            let vip = vip.change();
-            vip.disabled = disabled;
-            let action = vip.gate(now, Input::Admin(vip.effective_admin()));
-            effects.extend(effect(vip, action, now, now));
-        }
-        if !known {
-            self.disabled.remove(name);
-        }
-        for group in groups {
-            let member = |vip: &Drawn| vip.group.as_ref() == Some(&group) && !vip.removed;
-            if let Some(at) = self.vips.iter().position(member) {
-                effects.extend(self.regate(at, now, now));
-            }
-        }
+        // All of that name are switched: in a group none of them may move ahead of another.
+        let effects = self.regate_each(&named, now);
         (known, self.finish(effects))
     }
 

@@ -31,11 +31,14 @@ pub struct View {
     pub changes: BTreeMap<snapshot::Subject, u64>,
 }
 
+/// So far (seconds) may times that were told before be from those that are told now.
+const DRIFT: f64 = 0.5;
+
 /// Tells wall-clock time for moments of the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    instant: Instant,
-    unix: f64,
+    pub(super) instant: Instant,
+    pub(super) unix: f64,
 }
 
 impl Clock {
@@ -51,14 +54,20 @@ impl Clock {
         let before = self.instant.saturating_duration_since(at).as_secs_f64();
         self.unix + after - before
     }
+
+    /// Whether wall-clock times that were told by `before` are still those that this one tells: the clock has not been
+    /// set since, nor has the machine slept.
+    pub(super) fn agrees_with(&self, before: &Self) -> bool {
+        (self.unix(before.instant) - before.unix).abs() <= DRIFT
+    }
 }
 
 impl State {
     /// Draws the picture, anew only of what has changed; the history is left to be filled in.
-    pub fn view(&self, now: Instant) -> View {
+    pub fn view(&mut self, now: Instant) -> View {
         let clock = Clock::now();
         View {
-            vips: self.vips.iter().map(|vip| vip.picture(now, &clock)).collect(),
+            vips: self.vips.iter_mut().map(|vip| vip.picture(now, &clock)).collect(),
             applied: self.applied,
             apply_error: self.apply_error.clone(),
             history: snapshot::History::default(),

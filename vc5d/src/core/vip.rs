@@ -262,7 +262,9 @@ impl VipEntry {
             let spec = self.service_spec(service, undecided);
             let lost = !spec.backends.iter().any(|b| b.state == RealState::Live);
             match (held && lost).then(|| self.sent_service(&spec)).flatten() {
-                Some(before) => Some(ServiceSpec { serving: true, ..before.clone() }),
+                Some(before) => {
+                    Some(ServiceSpec { serving: true, needed: spec.needed, ..before.clone() })
+                }
                 // The VIP must not wait for the ring of a service that it does not depend on.
                 None if lost && !service.gating => None,
                 None => Some(spec),
@@ -306,6 +308,7 @@ impl VipEntry {
             on_down: service.on_down,
             sticky: service.sticky,
             serving: self.gate.holds_rings(),
+            needed: service.gating,
             backends: backends.collect(),
         }
     }

@@ -26,6 +26,8 @@ pub(crate) struct Service {
     flags: u32,
     ttl: Option<u8>,
     serving: bool,
+    /// Its VIP is not ready without it.
+    needed: bool,
     /// An earlier run has left it, and since then it was not specified as serving: routers may still
     /// be sending by what that run announced.
     inherited: bool,
@@ -83,6 +85,7 @@ impl Service {
             flags: 0,
             ttl: None,
             serving: false,
+            needed: true,
             inherited: false,
             specified: false,
             settled: false,
@@ -163,9 +166,9 @@ impl Service {
         self.settled
     }
 
-    /// Why no backend can take a new flow now, if so.
+    /// Why no backend can take a new flow now, if so and if its VIP needs one that can.
     pub(super) fn not_ready(&self) -> Option<&str> {
-        self.not_ready.as_deref()
+        self.not_ready.as_deref().filter(|_| self.needed)
     }
 
     /// Who has to be in the ring, after [`Service::prepare`].
@@ -190,6 +193,7 @@ impl Service {
         self.ttl = spec.ttl;
         self.inherited &= !spec.serving;
         self.serving = spec.serving;
+        self.needed = spec.needed;
         self.flags = match spec.on_down {
             OnDown::Reselect => 0,
             OnDown::Stick => ServiceValue::STICK,

@@ -56,6 +56,7 @@ fn service(backends: Vec<BackendSpec>) -> ServiceSpec {
         on_down: OnDown::Reselect,
         sticky: false,
         serving: true,
+        needed: true,
         backends,
     }
 }

@@ -74,6 +74,7 @@ pub fn state(number: u32) -> Desired {
             on_down: OnDown::Reselect,
             sticky: false,
             serving: true,
+            needed: true,
             backends: (0..there).map(backend).collect(),
         };
         let (address, unknown) = (target.vip, Unknown::Drop);

@@ -194,6 +194,7 @@ fn service(vip: IpAddr, port: u16, protocol: L4, backends: &[[IpAddr; 2]]) -> Se
         on_down: OnDown::Reselect,
         sticky: false,
         serving: true,
+        needed: true,
         backends: backends.iter().map(backend).collect(),
     }
 }

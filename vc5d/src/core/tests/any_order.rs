@@ -284,8 +284,8 @@ impl Onlooker {
     }
 
     /// Readers see what they would if everything were drawn anew.
-    fn pictures(&self) {
-        for vip in &self.state.vips {
+    fn pictures(&mut self) {
+        for vip in &mut self.state.vips {
             let kept = format!("{:?}", vip.picture(self.now, &self.clock));
             assert_eq!(kept, format!("{:?}", vip_view(vip, self.now, &self.clock)));
         }

@@ -98,6 +98,42 @@ fn a_vip_does_not_wait_for_a_service_that_does_not_gate() {
     assert_eq!(world.live(80), 1);
 }
 
+/// Which services the dataplane was told that the VIP needs.
+fn needed(world: &World) -> Vec<bool> {
+    world.spec(VIP.into()).services.iter().map(|service| service.needed).collect()
+}
+
+/// The dataplane cannot reach any backend of a service, and says so where the VIP needs it.
+fn unreached(world: &mut World, port: u16) {
+    let lost = |s: &ServiceSpec| s.ports == Ports::One(port) && s.needed;
+    let lost = world.spec(VIP.into()).services.iter().any(lost);
+    let not_ready = lost.then(|| (IpAddr::V4(VIP), "no backend is reached".to_owned()));
+    let event = Event::ReadinessChanged { not_ready: not_ready.into_iter().collect() };
+    let effects = world.state.dataplane(world.now, event);
+    world.take(effects);
+}
+
+#[test]
+fn a_service_that_does_not_gate_moves_no_route_by_the_hosts_of_its_backends_either() {
+    let mut world = up_with(|config| service(config, 0).gating = false);
+    assert_eq!(needed(&world), [false, true]);
+    unreached(&mut world, 80);
+    assert!(world.standing);
+    unreached(&mut world, 443);
+    assert!(!world.standing);
+}
+
+#[test]
+fn a_service_that_is_kept_as_it_was_is_needed_as_the_configuration_says_now() {
+    let mut world = up_with(|config| service(config, 0).gating = false);
+    world.probe(80, "10.0.0.1", Verdict::Down);
+    world.probe(80, "10.0.0.2", Verdict::Down);
+    assert_eq!((world.live(80), needed(&world)), (1, vec![false, true]));
+    world.configure(&standard());
+    assert!(!world.standing, "it gates, and is down");
+    assert_eq!((world.live(80), needed(&world)), (1, vec![true, true]));
+}
+
 #[test]
 fn the_last_good_backends_are_kept_when_too_few_are_up() {
     let mut world = up_with(|config| {
@@ -209,6 +245,30 @@ fn vips_of_a_group_wait_for_one_anothers_rings() {
     state.switch(later, "www", false);
     assert_eq!(standing(&state), [false, true], "what comes later lets stand what stands");
     acknowledge(&mut state, later, &[]);
+    assert_eq!(standing(&state), [true, true]);
+}
+
+#[test]
+fn addresses_of_one_vip_that_are_switched_on_wait_for_one_anothers_rings() {
+    let now = Instant::now();
+    let config = with(|config| {
+        let www = config.vips.get_mut("www").unwrap();
+        www.group = Some("front".into());
+        www.up_delay = Duration::ZERO;
+        www.addresses.push(OTHER.into());
+    });
+    let mut state = State::new(DataplaneMode::Auto);
+    state.configure(now, &config);
+    for (vip, port) in [(VIP, 80), (VIP, 443), (OTHER, 80), (OTHER, 443)] {
+        tell(&mut state, now, vip, port, Verdict::Up);
+    }
+    acknowledge(&mut state, now, &[OTHER]);
+    assert_eq!(standing(&state), [false, false]);
+    for disabled in [true, false] {
+        assert_eq!(state.switch(now, "www", disabled), (true, Vec::new()));
+        assert_eq!(standing(&state), [false, false], "the second has no ring");
+    }
+    ready_but(&mut state, now, &[]);
     assert_eq!(standing(&state), [true, true]);
 }
 

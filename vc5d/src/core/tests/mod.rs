@@ -7,6 +7,7 @@ mod capacity;
 mod causes;
 mod forwarding;
 mod gating;
+mod pictures;
 mod signals;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use vc5_health::{Outcome, ProbeEvent, ProbeKey, Verdict};
-use vc5_xdp::{Desired, Event, Ports, RealState, VipSpec};
+use vc5_xdp::{Desired, Event, Ports, RealState, ServiceSpec, VipSpec};
 
 use super::{Advert, Effect, State};
 use crate::config::{self, Config, model::DataplaneMode};
@@ -155,7 +156,8 @@ impl World {
     fn acknowledge(&mut self) -> Vec<Effect> {
         let Some((seq, desired)) = self.sent.clone() else { return Vec::new() };
         let empty = |vip: &&vc5_xdp::VipSpec| {
-            vip.services.iter().any(|s| s.backends.iter().all(|b| b.state != RealState::Live))
+            let idle = |s: &ServiceSpec| s.backends.iter().all(|b| b.state != RealState::Live);
+            vip.services.iter().any(|s| s.needed && idle(s))
         };
         let not_ready = desired.vips.iter().filter(empty).map(|v| (v.address, "empty".to_owned()));
         let event = Event::Applied { seq, took: Duration::ZERO, not_ready: not_ready.collect() };

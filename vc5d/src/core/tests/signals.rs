@@ -43,7 +43,7 @@ impl World {
         self.take(effects)
     }
 
-    fn states(&self) -> Vec<BackendState> {
+    fn states(&mut self) -> Vec<BackendState> {
         let view = self.state.view(self.now);
         view.vips[0].services[0].backends.iter().map(|backend| backend.state).collect()
     }

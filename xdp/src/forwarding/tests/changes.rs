@@ -76,6 +76,25 @@ fn a_backend_joins_when_its_mac_is_known_and_leaves_when_it_fails() {
 }
 
 #[test]
+fn a_service_that_is_not_needed_does_not_hold_up_its_vip() {
+    let mut world = World::new(64, Hops::all(&[1, 2]));
+    let spare = |needed| ServiceSpec { ports: Ports::One(81), needed, ..of(&[2]) };
+    let desired = |needed| Desired { vips: vec![vip(1, vec![of(&[1]), spare(needed)])] };
+    world.apply(&desired(false)).unwrap();
+    world.hops.0.insert(2, false);
+    world.refresh(2);
+    assert_eq!(world.forwarding.not_ready(), []);
+    world.apply(&desired(true)).unwrap();
+    let not_ready = world.forwarding.not_ready().pop().unwrap();
+    assert!(not_ready.1.starts_with("tcp/81: 192.0.2.2 does not answer ARP"), "{not_ready:?}");
+    world.apply(&desired(false)).unwrap();
+    assert_eq!(world.forwarding.not_ready(), []);
+    world.hops.0.insert(1, false);
+    world.refresh(1);
+    assert!(world.forwarding.not_ready()[0].1.starts_with("tcp/80: "), "of the one that is needed");
+}
+
+#[test]
 fn a_backend_whose_address_is_asked_for_again_stays() {
     let mut world = World::new(64, Hops::all(&[1, 2]));
     world.apply(&one(&[1, 2])).unwrap();

@@ -51,6 +51,7 @@ fn any_service() -> impl Strategy<Value = ServiceSpec> {
             on_down: if stick { OnDown::Stick } else { OnDown::Reselect },
             sticky,
             serving,
+            needed: true,
             backends: backends
                 .into_iter()
                 .map(|(n, (weight, state))| BackendSpec { address: address(n), weight, state })

@@ -168,6 +168,7 @@ pub(super) fn service(backends: Vec<BackendSpec>) -> ServiceSpec {
         on_down: OnDown::Reselect,
         sticky: false,
         serving: true,
+        needed: true,
         backends,
     }
 }
