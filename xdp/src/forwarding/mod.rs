@@ -122,6 +122,15 @@ struct Change<'d> {
     gone: Vec<ServiceKey>,
 }
 
+/// Services whose rings are as they have to be, and whose reals are not yet.
+struct Changed {
+    keys: Vec<ServiceKey>,
+    /// Rings that have a user more until they are.
+    held: Vec<u32>,
+    /// Some backend will take no packets any more.
+    ends_flows: bool,
+}
+
 impl<T: Tables> Forwarding<T> {
     /// No VIPs yet.
     pub(crate) fn new(tables: T, setup: Setup) -> Self {
@@ -220,11 +229,16 @@ impl<T: Tables> Forwarding<T> {
                 }
             }
         }
-        self.bring_in_line(put, &hops, now, &mut failures);
+        let changed = self.change_rings(put, &hops, now, &mut failures);
+        let mut done = Vec::new();
         for change in &changes {
-            self.put_vip(change, now, &mut failures);
+            if self.put_vip(change, now, &mut failures) {
+                done.push(change);
+            }
         }
         failures.note(self.filter_vips());
+        self.change_reals(changed, &hops, &mut failures);
+        done.into_iter().for_each(|change| self.settle_vip(change));
         failures.first()
     }
 
@@ -239,19 +253,38 @@ impl<T: Tables> Forwarding<T> {
         keys.retain(|key| self.services.get(key).is_some_and(Service::is_in_force));
         keys.sort_unstable();
         let mut failures = Failures::default();
-        self.bring_in_line(keys, &Memo::new(hops), now, &mut failures);
+        let hops = Memo::new(hops);
+        let changed = self.change_rings(keys, &hops, now, &mut failures);
+        self.change_reals(changed, &hops, &mut failures);
         failures.first()
     }
 
     /// Does what is due, and keeps spare rings ready.
     pub(crate) fn on_timeout(&mut self, now: u64) -> Result<(), ForwardingError> {
+        let Self { tables, shared, services, .. } = self;
         let mut failures = Failures::default();
-        for (key, service) in self.services.iter_mut().filter(|(_, s)| s.is_in_force()) {
-            if service.next_timeout(&self.shared).is_some_and(|due| due <= now) {
-                self.shared.news.vips.insert(address_of(key.addr));
-                let done = service.on_timeout(*key, &mut self.tables, &mut self.shared, now);
-                failures.note(done.map_err(|e| e.of(*key)));
+        let mut due = Vec::new();
+        let mut ends_flows = false;
+        for (key, service) in services.iter_mut().filter(|(_, s)| s.is_in_force()) {
+            if service.next_timeout(shared).is_none_or(|due| due > now) {
+                continue;
             }
+            shared.news.vips.insert(address_of(key.addr));
+            match service.drop_expired(*key, tables, shared, now) {
+                Ok(()) => {
+                    ends_flows |= service.ends_fresh_flows(shared, now);
+                    due.push((*key, service));
+                }
+                Err(error) => failures.note(Err(error.of(*key))),
+            }
+        }
+        if ends_flows {
+            // Once for all of them: it takes many milliseconds.
+            tables.wait_for_readers();
+        }
+        for (key, service) in due {
+            let done = service.see_off(key, tables, shared, now);
+            failures.note(done.map_err(|e| e.of(key)));
         }
         failures.note(self.top_up(now));
         failures.first()
@@ -386,17 +419,19 @@ impl<T: Tables> Forwarding<T> {
         done.map_err(|e| e.of(key))
     }
 
-    /// Brings services in line with what is specified and which neighbours are known.
-    fn bring_in_line(
+    /// Brings services in line with what is specified and which neighbours are known, as far as
+    /// nobody has to be waited for; [`Forwarding::change_reals`] does the rest.
+    fn change_rings(
         &mut self,
         mut keys: Vec<ServiceKey>,
         hops: &impl Resolve,
         now: u64,
         failures: &mut Failures,
-    ) {
+    ) -> Changed {
         keys.retain(|key| {
             let Some(service) = self.services.get_mut(key) else { return false };
-            let prepared = service.prepare(&mut self.tables, hops).map_err(|e| e.of(*key));
+            let prepared =
+                service.prepare(&mut self.tables, &self.shared, hops).map_err(|e| e.of(*key));
             let is_prepared = prepared.is_ok();
             failures.note(prepared);
             is_prepared
@@ -412,6 +447,12 @@ impl<T: Tables> Forwarding<T> {
             failures.note(done.map_err(|e| e.of(*key)));
             is_done
         });
+        Changed { keys, held, ends_flows }
+    }
+
+    /// Tells the program which backends take no flows, or none at all, after their rings are changed.
+    fn change_reals(&mut self, changed: Changed, hops: &impl Resolve, failures: &mut Failures) {
+        let Changed { keys, held, ends_flows } = changed;
         if ends_flows {
             // Who has found a backend in the ring just before must not find it down.
             self.tables.wait_for_readers();

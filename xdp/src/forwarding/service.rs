@@ -39,6 +39,10 @@ pub(crate) struct Service {
     /// Who has to be in the ring.
     wanted: Arc<[Member]>,
     ring: Option<u32>,
+    /// Since when the program knows of the ring that it was told of last (ns).
+    ring_since: u64,
+    /// The ring stays as it is for lack of others that could be in it.
+    keeps_ring: bool,
     /// The rings replaced within the settle time, the oldest first. The oldest is the one that
     /// flows unknown to this node are sent by; the others wait to become the oldest.
     replaced: VecDeque<Replaced>,
@@ -90,6 +94,8 @@ impl Service {
             has_leaving: false,
             wanted: Arc::default(),
             ring: None,
+            ring_since: 0,
+            keeps_ring: false,
             replaced: VecDeque::new(),
             written: None,
             dropped_pages: Vec::new(),
@@ -242,6 +248,7 @@ impl Service {
     pub(super) fn prepare(
         &mut self,
         tables: &mut impl Tables,
+        shared: &Shared,
         hops: &impl Resolve,
     ) -> Result<(), ServiceError> {
         self.settled = false;
@@ -254,7 +261,8 @@ impl Service {
             other => other,
         })?;
         if self.specified {
-            let wanted = in_ring(&self.members.backends);
+            let wanted = in_ring(&self.members.backends, |b| self.has(b, shared));
+            self.keeps_ring = wanted.is_empty() && self.is_ring_all_there_is(shared);
             if wanted != *self.wanted {
                 self.wanted = wanted.into();
             }
@@ -316,8 +324,24 @@ impl Service {
         Ok(())
     }
 
+    /// Whether all who could be in the ring are leaving, and it cannot be built of them anew: weights
+    /// of an earlier run are not known.
+    fn is_ring_all_there_is(&self, shared: &Shared) -> bool {
+        let told = self.written.as_ref().map(|value| value.ring);
+        if self.ring.is_none() || self.ring != told {
+            return false;
+        }
+        let has = |b: &Backend| self.has(b, shared);
+        let mut named = self.members.backends.iter().filter(|b| has(b)).peekable();
+        is_replaced(&self.members.backends, has)
+            && self.members.backends.iter().any(|b| has(b) && b.answered_once())
+            && named.peek().is_some()
+            && named.all(|b| b.has_flows_to_leave() && b.spec.weight == 0)
+    }
+
     fn change_ring(&mut self, shared: &mut Shared, now: u64) -> Result<(), ServiceError> {
         let is_right = match self.ring {
+            _ if self.keeps_ring => true,
             None => self.wanted.is_empty(),
             Some(ring) => shared.rings.holds(ring, &self.wanted),
         };
@@ -370,9 +394,8 @@ impl Service {
         Ok(())
     }
 
-    /// Does what is due: replaced rings whose settle time is over are dropped, and the next oldest
-    /// takes their place; backends that are leaving go on.
-    pub(super) fn on_timeout(
+    /// Drops the replaced rings whose settle time is over; the next oldest takes their place.
+    pub(super) fn drop_expired(
         &mut self,
         key: ServiceKey,
         tables: &mut impl Tables,
@@ -380,23 +403,33 @@ impl Service {
         now: u64,
     ) -> Result<(), ServiceError> {
         let over = |r: &Replaced| r.at.saturating_add(shared.setup.settle_ns) <= now;
-        let count = self.replaced.iter().take_while(|r| over(r)).count();
-        if count > 0 {
-            self.drop_replaced(count, key, tables, shared, now)?;
+        match self.replaced.iter().take_while(|r| over(r)).count() {
+            0 => Ok(()),
+            count => self.drop_replaced(count, key, tables, shared, now),
         }
-        if self.has_leaving {
-            self.see_off(key, tables, shared, now)?;
-        }
-        Ok(())
     }
 
-    fn see_off(
+    /// Whether [`Service::see_off`] will tell the program that a backend takes no packets which
+    /// some may have found in the ring only just now.
+    pub(super) fn ends_fresh_flows(&self, shared: &Shared, now: u64) -> bool {
+        let is_due =
+            |b: &Backend| matches!(b.leaving, Some(Leaving::Draining(until)) if until <= now);
+        self.has_leaving
+            && now < self.ring_since.saturating_add(GRACE_NS)
+            && self.members.backends.iter().any(|b| is_due(b) && !self.has(b, shared))
+    }
+
+    /// Backends that are leaving go on, as far as it is time.
+    pub(super) fn see_off(
         &mut self,
         key: ServiceKey,
         tables: &mut impl Tables,
         shared: &mut Shared,
         now: u64,
     ) -> Result<(), ServiceError> {
+        if !self.has_leaving {
+            return Ok(());
+        }
         let ttl = self.ttl.unwrap_or(0);
         let mut gone = Vec::new();
         for place in 0..self.members.backends.len() {
@@ -407,10 +440,6 @@ impl Service {
                 && until <= now
                 && !is_in_ring
             {
-                if shared.setup.drain_ns < GRACE_NS {
-                    // It has perhaps left the ring only just now.
-                    tables.wait_for_readers();
-                }
                 backend.leaving = Some(Leaving::Down);
                 backend.write(ttl, tables, |wanted, _| wanted)?;
             }
@@ -450,7 +479,7 @@ impl Service {
     /// Whether the ring that the program was told of last has slots of a backend.
     fn has(&self, backend: &Backend, shared: &Shared) -> bool {
         let ring = self.written.as_ref().map(|value| value.ring);
-        backend.is_leaving() && ring.is_some_and(|ring| shared.rings.names(ring, backend.number))
+        ring.is_some_and(|ring| shared.rings.names(ring, backend.number))
     }
 
     /// Gives up the rings that only wait to become the previous one.
@@ -538,6 +567,9 @@ impl Service {
         };
         if self.written.as_deref() != Some(&value) {
             tables.set_service(key, &value)?;
+            if self.written.as_ref().map(|before| before.ring) != Some(value.ring) {
+                self.ring_since = now;
+            }
             self.written = Some(Box::new(value));
         }
         for page in self.dropped_pages.drain(..) {
@@ -562,9 +594,9 @@ fn add(sum: &mut Traffic, more: &Traffic) {
 
 /// Who is in the ring: live backends that answer on the link layer. If none of them does, those
 /// that did once: better to send their packets where they were than nowhere, while the owner is
-/// told that the VIP is not ready and withdraws it. And if there are none but such as were never
-/// reached, as when all were replaced, those that drain.
-fn in_ring(backends: &[Backend]) -> Vec<Member> {
+/// told that the VIP is not ready and withdraws it. And if all were replaced by such as were never
+/// reached, those of the ring in force that drain. `has` tells who is in that.
+fn in_ring(backends: &[Backend], has: impl Fn(&Backend) -> bool) -> Vec<Member> {
     let member = |backend: &Backend| Member {
         address: backend.spec.address,
         weight: backend.spec.weight,
@@ -576,9 +608,20 @@ fn in_ring(backends: &[Backend]) -> Vec<Member> {
         return answering;
     }
     let reached: Vec<Member> = wanted().filter(|b| b.answered_once()).map(member).collect();
-    if !reached.is_empty() || wanted().next().is_none() {
+    if !reached.is_empty() || !is_replaced(backends, &has) {
         return reached;
     }
-    let leaving = backends.iter().filter(|b| b.is_leaving_with_flows() && b.answered_once());
-    leaving.map(member).collect()
+    let leaving =
+        || backends.iter().filter(|b| b.has_flows_to_leave() && b.spec.weight > 0 && has(b));
+    let answering: Vec<Member> = leaving().filter(|b| b.answers()).map(member).collect();
+    if !answering.is_empty() {
+        return answering;
+    }
+    leaving().filter(|b| b.answered_once()).map(member).collect()
+}
+
+/// Whether there are backends that are wanted in the ring, and none of them is in that in force.
+fn is_replaced(backends: &[Backend], has: impl Fn(&Backend) -> bool) -> bool {
+    let mut wanted = backends.iter().filter(|b| b.is_wanted_in_ring()).peekable();
+    wanted.peek().is_some() && !wanted.any(has)
 }
