@@ -10,6 +10,8 @@
 
 mod adopt;
 mod build;
+mod eligible;
+mod keys;
 mod members;
 mod pages;
 mod ranges;
@@ -22,11 +24,13 @@ mod vip;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use vc5_ebpf_abi::{Address, ServiceKey, mapped};
+use vc5_ebpf_abi::ServiceKey;
 
+use keys::keys_of;
+pub(crate) use keys::{address_of, name, octets, protocol_of, service_key, service_port};
 pub(crate) use members::Backend;
 use pages::Pages;
 pub(crate) use service::Service;
@@ -35,7 +39,7 @@ use vip::Vip;
 use crate::maglev::Member;
 use crate::maps::{Rings, TableError, Tables};
 use crate::neighbour::Hop;
-use crate::{Desired, L4, NotReady, Ports, ServiceSpec, VipSpec};
+use crate::{Desired, NotReady, ServiceSpec, VipSpec};
 
 /// Why a desired state was not put in force.
 #[derive(Debug, thiserror::Error)]
@@ -580,53 +584,4 @@ impl ForwardingError {
 
 fn spare_rings(error: crate::maps::PoolError) -> ForwardingError {
     ForwardingError::Partial { what: "spare rings".into(), reason: error.to_string() }
-}
-
-/// An address as the tables have it.
-pub(crate) fn octets(address: IpAddr) -> Address {
-    match address {
-        IpAddr::V4(v4) => mapped(v4.octets()),
-        IpAddr::V6(v6) => v6.octets(),
-    }
-}
-
-/// An address of the tables.
-pub(crate) fn address_of(octets: Address) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
-}
-
-/// The port by which a service is found.
-pub(crate) fn service_port(ports: Ports) -> u16 {
-    match ports {
-        Ports::One(port) | Ports::Range(port, _) => port,
-        Ports::All => 0,
-    }
-}
-
-/// The key of a service.
-pub(crate) fn service_key(vip: IpAddr, ports: Ports, protocol: L4) -> ServiceKey {
-    ServiceKey::new(octets(vip), service_port(ports), protocol.number())
-}
-
-/// The keys that services of a VIP can have.
-fn keys_of(vip: IpAddr) -> std::ops::RangeInclusive<ServiceKey> {
-    let addr = octets(vip);
-    ServiceKey::new(addr, 0, 0)..=ServiceKey::new(addr, u16::MAX, u8::MAX)
-}
-
-/// `192.0.2.1:80/tcp`.
-pub(crate) fn name(key: ServiceKey) -> String {
-    let vip = match address_of(key.addr) {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("[{v6}]"),
-    };
-    match u16::from_be_bytes(key.port) {
-        0 => format!("{vip}:all/{}", protocol_of(key)),
-        port => format!("{vip}:{port}/{}", protocol_of(key)),
-    }
-}
-
-/// The protocol of a service.
-pub(crate) fn protocol_of(key: ServiceKey) -> L4 {
-    L4::from_number(key.protocol).unwrap_or(L4::Tcp)
 }

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use vc5_ebpf_abi::{NO_RING, Real, RealState as AbiState, ServiceKey, ServiceValue, Traffic};
 
 use super::members::{Leaving, Members, NoRoom};
-use super::{Backend, ForwardingError, Resolve, Shared, name, readiness};
+use super::{Backend, ForwardingError, Resolve, Shared, eligible, name, readiness};
 use crate::maglev::Member;
 use crate::maps::{GRACE_NS, PoolError, TableError, Tables};
 use crate::{BackendSpec, OnDown, Ports, RealState, ServiceSpec};
+
+/// Longer than a change takes: a ring has come into force at some time within it.
+const CHANGE_NS: u64 = 30_000_000_000;
 
 /// A ring that was in force, and when it stopped being so.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +42,7 @@ pub(crate) struct Service {
     /// Who has to be in the ring.
     wanted: Arc<[Member]>,
     ring: Option<u32>,
-    /// Since when the program knows of the ring that it was told of last (ns).
+    /// When the change began by which the program was told of its ring (ns).
     ring_since: u64,
     /// The ring stays as it is for lack of others that could be in it.
     keeps_ring: bool,
@@ -261,8 +264,11 @@ impl Service {
             other => other,
         })?;
         if self.specified {
-            let wanted = in_ring(&self.members.backends, |b| self.has(b, shared));
-            self.keeps_ring = wanted.is_empty() && self.is_ring_all_there_is(shared);
+            let has = |b: &Backend| self.has(b, shared);
+            let wanted = eligible::members(&self.members.backends, has);
+            let is_last = wanted.is_empty() && eligible::has_no_other(&self.members.backends, has);
+            let told = self.written.as_ref().map(|value| value.ring);
+            self.keeps_ring = is_last && self.ring.is_some() && self.ring == told;
             if wanted != *self.wanted {
                 self.wanted = wanted.into();
             }
@@ -322,21 +328,6 @@ impl Service {
         self.settled = true;
         self.not_ready = readiness::reason(&self.members.backends, hops);
         Ok(())
-    }
-
-    /// Whether all who could be in the ring are leaving, and it cannot be built of them anew: weights
-    /// of an earlier run are not known.
-    fn is_ring_all_there_is(&self, shared: &Shared) -> bool {
-        let told = self.written.as_ref().map(|value| value.ring);
-        if self.ring.is_none() || self.ring != told {
-            return false;
-        }
-        let has = |b: &Backend| self.has(b, shared);
-        let mut named = self.members.backends.iter().filter(|b| has(b)).peekable();
-        is_replaced(&self.members.backends, has)
-            && self.members.backends.iter().any(|b| has(b) && b.answered_once())
-            && named.peek().is_some()
-            && named.all(|b| b.has_flows_to_leave() && b.spec.weight == 0)
     }
 
     fn change_ring(&mut self, shared: &mut Shared, now: u64) -> Result<(), ServiceError> {
@@ -415,7 +406,7 @@ impl Service {
         let is_due =
             |b: &Backend| matches!(b.leaving, Some(Leaving::Draining(until)) if until <= now);
         self.has_leaving
-            && now < self.ring_since.saturating_add(GRACE_NS)
+            && now < self.ring_since.saturating_add(CHANGE_NS)
             && self.members.backends.iter().any(|b| is_due(b) && !self.has(b, shared))
     }
 
@@ -590,38 +581,4 @@ fn add(sum: &mut Traffic, more: &Traffic) {
     sum.syns = sum.syns.wrapping_add(more.syns);
     sum.fins = sum.fins.wrapping_add(more.fins);
     sum.rsts = sum.rsts.wrapping_add(more.rsts);
-}
-
-/// Who is in the ring: live backends that answer on the link layer. If none of them does, those
-/// that did once: better to send their packets where they were than nowhere, while the owner is
-/// told that the VIP is not ready and withdraws it. And if all were replaced by such as were never
-/// reached, those of the ring in force that drain. `has` tells who is in that.
-fn in_ring(backends: &[Backend], has: impl Fn(&Backend) -> bool) -> Vec<Member> {
-    let member = |backend: &Backend| Member {
-        address: backend.spec.address,
-        weight: backend.spec.weight,
-        id: backend.number,
-    };
-    let wanted = || backends.iter().filter(|b| b.is_wanted_in_ring());
-    let answering: Vec<Member> = wanted().filter(|b| b.answers()).map(member).collect();
-    if !answering.is_empty() {
-        return answering;
-    }
-    let reached: Vec<Member> = wanted().filter(|b| b.answered_once()).map(member).collect();
-    if !reached.is_empty() || !is_replaced(backends, &has) {
-        return reached;
-    }
-    let leaving =
-        || backends.iter().filter(|b| b.has_flows_to_leave() && b.spec.weight > 0 && has(b));
-    let answering: Vec<Member> = leaving().filter(|b| b.answers()).map(member).collect();
-    if !answering.is_empty() {
-        return answering;
-    }
-    leaving().filter(|b| b.answered_once()).map(member).collect()
-}
-
-/// Whether there are backends that are wanted in the ring, and none of them is in that in force.
-fn is_replaced(backends: &[Backend], has: impl Fn(&Backend) -> bool) -> bool {
-    let mut wanted = backends.iter().filter(|b| b.is_wanted_in_ring()).peekable();
-    wanted.peek().is_some() && !wanted.any(has)
 }
