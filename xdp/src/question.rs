@@ -140,31 +140,32 @@ pub struct FlowView {
 pub struct FlowsView {
     /// Flows that can be remembered.
     pub capacity: u64,
-    /// Records, those that stand for nobody any more included. After a change of the table's size the
-    /// records of the one before are none of them until a packet of their flow has come.
+    /// Flows that are remembered, those whose backend is gone included; each counts once, however many
+    /// records of it are left. After a change of the table's size those of the one before are none of
+    /// them until a packet has come.
     pub used: u64,
-    /// Records of flows that a FIN or RST was seen of.
+    /// Those of them that a FIN or RST was seen of.
     pub closing: u64,
-    /// Records that stand for no backend any more.
+    /// Those of them whose backend is gone.
     pub stale: u64,
     /// Notes of the choices made for SYNs, and for how many there is room.
     pub embryonic: (u64, u64),
-    /// Records by the time since the last packet, the youngest first.
+    /// Flows by the time since the last packet, the youngest first.
     pub ages: Vec<AgeClass>,
-    /// Records by service and backend, those with most first.
+    /// Flows by service and backend, those with most first.
     pub shares: Vec<FlowShare>,
 }
 
-/// Records whose last packet is about as long ago.
+/// Flows whose last packet is about as long ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AgeClass {
     /// It is less than this long ago, and not in the class before.
     pub below: Duration,
-    /// Number of records.
+    /// Number of flows.
     pub flows: u64,
 }
 
-/// Records of one backend of one service.
+/// Flows of one backend of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowShare {
     /// VIP.
@@ -175,7 +176,7 @@ pub struct FlowShare {
     pub protocol: L4,
     /// The backend.
     pub backend: IpAddr,
-    /// Number of records.
+    /// Number of flows.
     pub flows: u64,
 }
 

@@ -138,12 +138,17 @@ impl Dataplane {
     }
 
     /// From now on these backends are reached as given, whatever the kernel knows of them, and all
-    /// others as the kernel says. It blocks until that is in force; a flow goes on to its backend, by
-    /// the new way. What comes in tagged is for [`DataplaneConfig::vlans`] to say all the same.
+    /// others as the kernel says. It blocks until what is given is in force; a flow goes on to its
+    /// backend, by the new way. It is not waited for that the kernel resolves a backend which is left
+    /// to it again: until then its flows go by the way they went before. What comes in tagged is for
+    /// [`DataplaneConfig::vlans`] to say all the same.
+    ///
+    /// A state handed over that the dataplane has not come to yet is put in force after this.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an interface that is none of the dataplane's, [`Error::Question`] for
-    /// a VLAN above 4094 or when it could not be put in force as a whole; that is tried again.
+    /// a VLAN above 4094, for an address that is all zero or of a group, or when it could not be put in
+    /// force as a whole; that is tried again.
     pub fn direct(&self, ways: BTreeMap<IpAddr, Way>) -> Result<(), Error> {
         let (reply, answer) = std::sync::mpsc::sync_channel(1);
         self.mailbox.direct(Directions { ways, reply });

@@ -174,19 +174,13 @@ impl Worker {
 
     /// Reaches backends by ways that their owner gives.
     fn direct(&mut self, ways: BTreeMap<IpAddr, Way>) -> Result<(), Error> {
-        for Way { interface, vlan, .. } in ways.values() {
-            if self.parts.network.topology.by_name(interface).is_none() {
-                let reason = format!("{interface} is none of the dataplane's interfaces");
-                return Err(Error::NotFound(reason));
-            }
-            if *vlan > Way::MAX_VLAN {
-                return Err(Error::Question(format!(
-                    "VLAN {vlan}: ids are 1 to {}",
-                    Way::MAX_VLAN
-                )));
-            }
+        let names = self.parts.network.topology.names();
+        ways.values().try_for_each(|way| way.check(names))?;
+        let mut changed = self.parts.network.direct(ways);
+        if self.lagging {
+            // What was given before may not be in force, and was given again.
+            changed.extend(self.parts.forwarding.backends());
         }
-        let changed = self.parts.network.direct(ways);
         if changed.is_empty() {
             return Ok(());
         }

@@ -2,7 +2,8 @@
 //!
 //! The bookkeeping is made anew from the tables themselves. What they do not tell are the weights,
 //! so the rings stand as they are until there is a desired state; a ring that comes out the same
-//! then is recognised and left alone.
+//! then is recognised and left alone. One whose backends are all replaced by such as were never
+//! reached stands as it is until one of these is.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;

@@ -65,9 +65,9 @@ impl Backend {
         self.state() == RealState::Live && self.spec.weight > 0
     }
 
-    /// It is on its way out, and has weight and its flows yet.
-    pub(super) fn is_leaving_with_flows(&self) -> bool {
-        matches!(self.leaving, Some(Leaving::Draining(_))) && self.spec.weight > 0
+    /// It is on its way out, and has its flows yet.
+    pub(super) fn has_flows_to_leave(&self) -> bool {
+        matches!(self.leaving, Some(Leaving::Draining(_)))
     }
 
     /// It is reached: the kernel has its MAC address, or is asking for it again where it was.

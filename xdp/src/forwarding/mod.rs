@@ -10,6 +10,8 @@
 
 mod adopt;
 mod build;
+mod eligible;
+mod keys;
 mod members;
 mod pages;
 mod ranges;
@@ -22,11 +24,13 @@ mod vip;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use vc5_ebpf_abi::{Address, ServiceKey, mapped};
+use vc5_ebpf_abi::ServiceKey;
 
+use keys::keys_of;
+pub(crate) use keys::{address_of, name, octets, protocol_of, service_key, service_port};
 pub(crate) use members::Backend;
 use pages::Pages;
 pub(crate) use service::Service;
@@ -35,7 +39,7 @@ use vip::Vip;
 use crate::maglev::Member;
 use crate::maps::{Rings, TableError, Tables};
 use crate::neighbour::Hop;
-use crate::{Desired, L4, NotReady, Ports, ServiceSpec, VipSpec};
+use crate::{Desired, NotReady, ServiceSpec, VipSpec};
 
 /// Why a desired state was not put in force.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +124,15 @@ struct Change<'d> {
     vip: &'d VipSpec,
     put: Vec<(ServiceKey, &'d ServiceSpec)>,
     gone: Vec<ServiceKey>,
+}
+
+/// Services whose rings are as they have to be, and whose reals are not yet.
+struct Changed {
+    keys: Vec<ServiceKey>,
+    /// Rings that have a user more until they are.
+    held: Vec<u32>,
+    /// Some backend will take no packets any more.
+    ends_flows: bool,
 }
 
 impl<T: Tables> Forwarding<T> {
@@ -220,11 +233,16 @@ impl<T: Tables> Forwarding<T> {
                 }
             }
         }
-        self.bring_in_line(put, &hops, now, &mut failures);
+        let changed = self.change_rings(put, &hops, now, &mut failures);
+        let mut done = Vec::new();
         for change in &changes {
-            self.put_vip(change, now, &mut failures);
+            if self.put_vip(change, now, &mut failures) {
+                done.push(change);
+            }
         }
         failures.note(self.filter_vips());
+        self.change_reals(changed, &hops, &mut failures);
+        done.into_iter().for_each(|change| self.settle_vip(change));
         failures.first()
     }
 
@@ -239,19 +257,38 @@ impl<T: Tables> Forwarding<T> {
         keys.retain(|key| self.services.get(key).is_some_and(Service::is_in_force));
         keys.sort_unstable();
         let mut failures = Failures::default();
-        self.bring_in_line(keys, &Memo::new(hops), now, &mut failures);
+        let hops = Memo::new(hops);
+        let changed = self.change_rings(keys, &hops, now, &mut failures);
+        self.change_reals(changed, &hops, &mut failures);
         failures.first()
     }
 
     /// Does what is due, and keeps spare rings ready.
     pub(crate) fn on_timeout(&mut self, now: u64) -> Result<(), ForwardingError> {
+        let Self { tables, shared, services, .. } = self;
         let mut failures = Failures::default();
-        for (key, service) in self.services.iter_mut().filter(|(_, s)| s.is_in_force()) {
-            if service.next_timeout(&self.shared).is_some_and(|due| due <= now) {
-                self.shared.news.vips.insert(address_of(key.addr));
-                let done = service.on_timeout(*key, &mut self.tables, &mut self.shared, now);
-                failures.note(done.map_err(|e| e.of(*key)));
+        let mut due = Vec::new();
+        let mut ends_flows = false;
+        for (key, service) in services.iter_mut().filter(|(_, s)| s.is_in_force()) {
+            if service.next_timeout(shared).is_none_or(|due| due > now) {
+                continue;
             }
+            shared.news.vips.insert(address_of(key.addr));
+            match service.drop_expired(*key, tables, shared, now) {
+                Ok(()) => {
+                    ends_flows |= service.ends_fresh_flows(shared, now);
+                    due.push((*key, service));
+                }
+                Err(error) => failures.note(Err(error.of(*key))),
+            }
+        }
+        if ends_flows {
+            // Once for all of them: it takes many milliseconds.
+            tables.wait_for_readers();
+        }
+        for (key, service) in due {
+            let done = service.see_off(key, tables, shared, now);
+            failures.note(done.map_err(|e| e.of(key)));
         }
         failures.note(self.top_up(now));
         failures.first()
@@ -386,17 +423,19 @@ impl<T: Tables> Forwarding<T> {
         done.map_err(|e| e.of(key))
     }
 
-    /// Brings services in line with what is specified and which neighbours are known.
-    fn bring_in_line(
+    /// Brings services in line with what is specified and which neighbours are known, as far as
+    /// nobody has to be waited for; [`Forwarding::change_reals`] does the rest.
+    fn change_rings(
         &mut self,
         mut keys: Vec<ServiceKey>,
         hops: &impl Resolve,
         now: u64,
         failures: &mut Failures,
-    ) {
+    ) -> Changed {
         keys.retain(|key| {
             let Some(service) = self.services.get_mut(key) else { return false };
-            let prepared = service.prepare(&mut self.tables, hops).map_err(|e| e.of(*key));
+            let prepared =
+                service.prepare(&mut self.tables, &self.shared, hops).map_err(|e| e.of(*key));
             let is_prepared = prepared.is_ok();
             failures.note(prepared);
             is_prepared
@@ -412,6 +451,12 @@ impl<T: Tables> Forwarding<T> {
             failures.note(done.map_err(|e| e.of(*key)));
             is_done
         });
+        Changed { keys, held, ends_flows }
+    }
+
+    /// Tells the program which backends take no flows, or none at all, after their rings are changed.
+    fn change_reals(&mut self, changed: Changed, hops: &impl Resolve, failures: &mut Failures) {
+        let Changed { keys, held, ends_flows } = changed;
         if ends_flows {
             // Who has found a backend in the ring just before must not find it down.
             self.tables.wait_for_readers();
@@ -539,53 +584,4 @@ impl ForwardingError {
 
 fn spare_rings(error: crate::maps::PoolError) -> ForwardingError {
     ForwardingError::Partial { what: "spare rings".into(), reason: error.to_string() }
-}
-
-/// An address as the tables have it.
-pub(crate) fn octets(address: IpAddr) -> Address {
-    match address {
-        IpAddr::V4(v4) => mapped(v4.octets()),
-        IpAddr::V6(v6) => v6.octets(),
-    }
-}
-
-/// An address of the tables.
-pub(crate) fn address_of(octets: Address) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
-}
-
-/// The port by which a service is found.
-pub(crate) fn service_port(ports: Ports) -> u16 {
-    match ports {
-        Ports::One(port) | Ports::Range(port, _) => port,
-        Ports::All => 0,
-    }
-}
-
-/// The key of a service.
-pub(crate) fn service_key(vip: IpAddr, ports: Ports, protocol: L4) -> ServiceKey {
-    ServiceKey::new(octets(vip), service_port(ports), protocol.number())
-}
-
-/// The keys that services of a VIP can have.
-fn keys_of(vip: IpAddr) -> std::ops::RangeInclusive<ServiceKey> {
-    let addr = octets(vip);
-    ServiceKey::new(addr, 0, 0)..=ServiceKey::new(addr, u16::MAX, u8::MAX)
-}
-
-/// `192.0.2.1:80/tcp`.
-pub(crate) fn name(key: ServiceKey) -> String {
-    let vip = match address_of(key.addr) {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("[{v6}]"),
-    };
-    match u16::from_be_bytes(key.port) {
-        0 => format!("{vip}:all/{}", protocol_of(key)),
-        port => format!("{vip}:{port}/{}", protocol_of(key)),
-    }
-}
-
-/// The protocol of a service.
-pub(crate) fn protocol_of(key: ServiceKey) -> L4 {
-    L4::from_number(key.protocol).unwrap_or(L4::Tcp)
 }

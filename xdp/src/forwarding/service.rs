@@ -7,10 +7,13 @@ use std::sync::Arc;
 use vc5_ebpf_abi::{NO_RING, Real, RealState as AbiState, ServiceKey, ServiceValue, Traffic};
 
 use super::members::{Leaving, Members, NoRoom};
-use super::{Backend, ForwardingError, Resolve, Shared, name, readiness};
+use super::{Backend, ForwardingError, Resolve, Shared, eligible, name, readiness};
 use crate::maglev::Member;
 use crate::maps::{GRACE_NS, PoolError, TableError, Tables};
 use crate::{BackendSpec, OnDown, Ports, RealState, ServiceSpec};
+
+/// Longer than a change takes: a ring has come into force at some time within it.
+const CHANGE_NS: u64 = 30_000_000_000;
 
 /// A ring that was in force, and when it stopped being so.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,10 @@ pub(crate) struct Service {
     /// Who has to be in the ring.
     wanted: Arc<[Member]>,
     ring: Option<u32>,
+    /// When the change began by which the program was told of its ring (ns).
+    ring_since: u64,
+    /// The ring stays as it is for lack of others that could be in it.
+    keeps_ring: bool,
     /// The rings replaced within the settle time, the oldest first. The oldest is the one that
     /// flows unknown to this node are sent by; the others wait to become the oldest.
     replaced: VecDeque<Replaced>,
@@ -93,6 +100,8 @@ impl Service {
             has_leaving: false,
             wanted: Arc::default(),
             ring: None,
+            ring_since: 0,
+            keeps_ring: false,
             replaced: VecDeque::new(),
             written: None,
             dropped_pages: Vec::new(),
@@ -246,6 +255,7 @@ impl Service {
     pub(super) fn prepare(
         &mut self,
         tables: &mut impl Tables,
+        shared: &Shared,
         hops: &impl Resolve,
     ) -> Result<(), ServiceError> {
         self.settled = false;
@@ -258,7 +268,11 @@ impl Service {
             other => other,
         })?;
         if self.specified {
-            let wanted = in_ring(&self.members.backends);
+            let has = |b: &Backend| self.has(b, shared);
+            let wanted = eligible::members(&self.members.backends, has);
+            let is_last = wanted.is_empty() && eligible::has_no_other(&self.members.backends, has);
+            let told = self.written.as_ref().map(|value| value.ring);
+            self.keeps_ring = is_last && self.ring.is_some() && self.ring == told;
             if wanted != *self.wanted {
                 self.wanted = wanted.into();
             }
@@ -322,6 +336,7 @@ impl Service {
 
     fn change_ring(&mut self, shared: &mut Shared, now: u64) -> Result<(), ServiceError> {
         let is_right = match self.ring {
+            _ if self.keeps_ring => true,
             None => self.wanted.is_empty(),
             Some(ring) => shared.rings.holds(ring, &self.wanted),
         };
@@ -374,9 +389,8 @@ impl Service {
         Ok(())
     }
 
-    /// Does what is due: replaced rings whose settle time is over are dropped, and the next oldest
-    /// takes their place; backends that are leaving go on.
-    pub(super) fn on_timeout(
+    /// Drops the replaced rings whose settle time is over; the next oldest takes their place.
+    pub(super) fn drop_expired(
         &mut self,
         key: ServiceKey,
         tables: &mut impl Tables,
@@ -384,23 +398,33 @@ impl Service {
         now: u64,
     ) -> Result<(), ServiceError> {
         let over = |r: &Replaced| r.at.saturating_add(shared.setup.settle_ns) <= now;
-        let count = self.replaced.iter().take_while(|r| over(r)).count();
-        if count > 0 {
-            self.drop_replaced(count, key, tables, shared, now)?;
+        match self.replaced.iter().take_while(|r| over(r)).count() {
+            0 => Ok(()),
+            count => self.drop_replaced(count, key, tables, shared, now),
         }
-        if self.has_leaving {
-            self.see_off(key, tables, shared, now)?;
-        }
-        Ok(())
     }
 
-    fn see_off(
+    /// Whether [`Service::see_off`] will tell the program that a backend takes no packets which
+    /// some may have found in the ring only just now.
+    pub(super) fn ends_fresh_flows(&self, shared: &Shared, now: u64) -> bool {
+        let is_due =
+            |b: &Backend| matches!(b.leaving, Some(Leaving::Draining(until)) if until <= now);
+        self.has_leaving
+            && now < self.ring_since.saturating_add(CHANGE_NS)
+            && self.members.backends.iter().any(|b| is_due(b) && !self.has(b, shared))
+    }
+
+    /// Backends that are leaving go on, as far as it is time.
+    pub(super) fn see_off(
         &mut self,
         key: ServiceKey,
         tables: &mut impl Tables,
         shared: &mut Shared,
         now: u64,
     ) -> Result<(), ServiceError> {
+        if !self.has_leaving {
+            return Ok(());
+        }
         let ttl = self.ttl.unwrap_or(0);
         let mut gone = Vec::new();
         for place in 0..self.members.backends.len() {
@@ -411,10 +435,6 @@ impl Service {
                 && until <= now
                 && !is_in_ring
             {
-                if shared.setup.drain_ns < GRACE_NS {
-                    // It has perhaps left the ring only just now.
-                    tables.wait_for_readers();
-                }
                 backend.leaving = Some(Leaving::Down);
                 backend.write(ttl, tables, |wanted, _| wanted)?;
             }
@@ -454,7 +474,7 @@ impl Service {
     /// Whether the ring that the program was told of last has slots of a backend.
     fn has(&self, backend: &Backend, shared: &Shared) -> bool {
         let ring = self.written.as_ref().map(|value| value.ring);
-        backend.is_leaving() && ring.is_some_and(|ring| shared.rings.names(ring, backend.number))
+        ring.is_some_and(|ring| shared.rings.names(ring, backend.number))
     }
 
     /// Gives up the rings that only wait to become the previous one.
@@ -542,6 +562,9 @@ impl Service {
         };
         if self.written.as_deref() != Some(&value) {
             tables.set_service(key, &value)?;
+            if self.written.as_ref().map(|before| before.ring) != Some(value.ring) {
+                self.ring_since = now;
+            }
             self.written = Some(Box::new(value));
         }
         for page in self.dropped_pages.drain(..) {
@@ -562,27 +585,4 @@ fn add(sum: &mut Traffic, more: &Traffic) {
     sum.syns = sum.syns.wrapping_add(more.syns);
     sum.fins = sum.fins.wrapping_add(more.fins);
     sum.rsts = sum.rsts.wrapping_add(more.rsts);
-}
-
-/// Who is in the ring: live backends that answer on the link layer. If none of them does, those
-/// that did once: better to send their packets where they were than nowhere, while the owner is
-/// told that the VIP is not ready and withdraws it. And if there are none but such as were never
-/// reached, as when all were replaced, those that drain.
-fn in_ring(backends: &[Backend]) -> Vec<Member> {
-    let member = |backend: &Backend| Member {
-        address: backend.spec.address,
-        weight: backend.spec.weight,
-        id: backend.number,
-    };
-    let wanted = || backends.iter().filter(|b| b.is_wanted_in_ring());
-    let answering: Vec<Member> = wanted().filter(|b| b.answers()).map(member).collect();
-    if !answering.is_empty() {
-        return answering;
-    }
-    let reached: Vec<Member> = wanted().filter(|b| b.answered_once()).map(member).collect();
-    if !reached.is_empty() || wanted().next().is_none() {
-        return reached;
-    }
-    let leaving = backends.iter().filter(|b| b.is_leaving_with_flows() && b.answered_once());
-    leaving.map(member).collect()
 }

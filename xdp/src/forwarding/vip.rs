@@ -137,7 +137,13 @@ impl<T: Tables> Forwarding<T> {
     }
 
     /// Puts a VIP in force whose services are, and takes services out of force that it has no more.
-    pub(super) fn put_vip(&mut self, change: &Change<'_>, now: u64, failures: &mut Failures) {
+    /// Returns whether that was done as a whole.
+    pub(super) fn put_vip(
+        &mut self,
+        change: &Change<'_>,
+        now: u64,
+        failures: &mut Failures,
+    ) -> bool {
         let address = change.vip.address;
         self.shared.news.vips.insert(address);
         // A service that could not be put in force must not be looked for.
@@ -151,7 +157,8 @@ impl<T: Tables> Forwarding<T> {
         vip.settled = false;
         let value = VipValue { flags: flags(change.vip, !wanted.is_empty()) };
         if let Err(error) = vip.write(address, value, &wanted, &mut self.tables) {
-            return failures.note(Err(ForwardingError::table(address.to_string(), error)));
+            failures.note(Err(ForwardingError::table(address.to_string(), error)));
+            return false;
         }
         let mut removed = Failures::default();
         for key in &change.gone {
@@ -159,12 +166,15 @@ impl<T: Tables> Forwarding<T> {
         }
         let is_removed = removed.0.is_none();
         failures.note(removed.first());
-        let put = change.put.iter();
-        let is_put = put
-            .into_iter()
-            .all(|(key, _)| self.services.get(key).is_some_and(super::Service::is_settled));
-        if let Some(vip) = self.vips.get_mut(&address) {
-            vip.settled = is_removed && is_put;
+        is_removed
+    }
+
+    /// After [`Forwarding::put_vip`], notes that nothing of a VIP is left to do.
+    pub(super) fn settle_vip(&mut self, change: &Change<'_>) {
+        let is_settled = |key| self.services.get(key).is_some_and(super::Service::is_settled);
+        let is_put = change.put.iter().all(|(key, _)| is_settled(key));
+        if let Some(vip) = self.vips.get_mut(&change.vip.address) {
+            vip.settled = is_put;
         }
     }
 

@@ -22,7 +22,8 @@ impl Filling {
 
 /// The records in a bucket of the first `period` of a table, and in all those that records of it were
 /// copied to as the table grew, one for each flow: of several copies the one used last, as the others
-/// are found by nobody. `now` is the time in units of age.
+/// are found by nobody. Ages begin anew after 8 to 17 minutes, so that of copies which that lies
+/// between it may be another; it counts as one flow all the same. `now` is the time in units of age.
 pub(crate) fn records_of(
     table: &[AtomicU64],
     period: usize,

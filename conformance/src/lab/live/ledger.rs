@@ -151,33 +151,40 @@ impl MacRule {
 }
 
 /// Which VLAN a backend may be reached in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct VlanRule {
-    /// The newest, the one before it, and up to when that may be used.
-    state: Mutex<(u16, u16, u64)>,
+    /// All that it was ever in, the newest last, and up to when each may be used.
+    known: Mutex<Vec<(u16, u64)>>,
+}
+
+impl Default for VlanRule {
+    fn default() -> Self {
+        Self { known: Mutex::new(vec![(0, NEVER)]) }
+    }
 }
 
 impl VlanRule {
     /// Before the dataplane is told.
     pub fn before(&self, vlan: u16) {
-        let mut state = self.lock();
-        *state = (vlan, state.0, NEVER);
+        self.lock().push((vlan, NEVER));
     }
 
     /// After it has acknowledged that.
     pub fn after(&self) {
-        self.lock().2 = now();
+        let (now, mut known) = (now(), self.lock());
+        if let Some((_newest, former)) = known.split_last_mut() {
+            former.iter_mut().for_each(|(_, until)| *until = now.min(*until));
+        }
     }
 
     /// Whether a frame sent at a time may go in this VLAN (0: untagged).
     #[must_use]
     pub fn allows(&self, vlan: u16, sent: u64) -> bool {
-        let (newest, former, until) = *self.lock();
-        vlan == newest || (vlan == former && sent <= until)
+        self.lock().iter().rev().any(|(known, until)| *known == vlan && sent <= *until)
     }
 
-    fn lock(&self) -> MutexGuard<'_, (u16, u16, u64)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<(u16, u64)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -345,8 +352,13 @@ mod tests {
         let before = now();
         rule.after();
         assert!(!rule.allows(0, now()) && rule.allows(0, before) && rule.allows(10, now()));
+        let between = now();
+        rule.before(11);
+        rule.after();
+        assert!(rule.allows(0, before) && !rule.allows(0, between), "however late it is read");
+        assert!(rule.allows(10, between) && !rule.allows(10, now()) && rule.allows(11, now()));
         rule.before(0);
         rule.after();
-        assert!(rule.allows(0, now()) && !rule.allows(10, now()));
+        assert!(rule.allows(0, now()) && !rule.allows(11, now()));
     }
 }

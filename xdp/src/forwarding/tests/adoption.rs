@@ -97,6 +97,23 @@ fn before_there_is_a_state_only_neighbours_are_followed() {
 }
 
 #[test]
+fn of_a_pool_that_is_replaced_over_a_restart_the_old_ones_stay_until_a_new_one_is_reached() {
+    let mut world = World::new(64, Hops::all(&[1, 2]));
+    world.apply(&one(&[1, 2])).unwrap();
+    let ring = world.service().ring;
+    let mut world = world.restart();
+    world.apply(&one(&[3, 4])).unwrap();
+    world.pass(2 * DRAIN);
+    assert_eq!((world.service().ring, world.in_ring()), (ring, vec![1, 2]));
+    assert_eq!(world.state(1), AbiState::Draining);
+    world.hops.0.insert(3, true);
+    world.refresh(3);
+    assert_eq!((world.in_ring(), world.state(1)), (vec![3], AbiState::Draining));
+    world.pass(DRAIN);
+    assert_eq!(world.state(1), AbiState::Down);
+}
+
+#[test]
 fn what_an_interrupted_run_left_is_cleaned_up() {
     let mut world = World::new(64, Hops::all(&[1, 2, 103]));
     world.apply(&desired()).unwrap();

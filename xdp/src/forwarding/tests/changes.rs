@@ -166,3 +166,14 @@ fn with_all_rings_in_use_those_between_are_given_up() {
     assert!(error.to_string().contains("all 3 rings are in use"), "{error}");
     assert_eq!(world.in_ring(), [5]);
 }
+
+#[test]
+fn other_vips_do_not_wait_for_the_flows_of_a_backend_to_end() {
+    let mut world = World::new(64, Hops::all(&[1, 2]));
+    world.apply(&one(&[1, 2])).unwrap();
+    let backends = vec![down(1), live(2)];
+    let desired = Desired { vips: vec![vip(1, vec![service(backends)]), vip(2, vec![of(&[2])])] };
+    world.apply(&desired).unwrap();
+    assert_eq!(world.tables().waits, [2]);
+    assert_eq!(world.state(1), vc5_ebpf_abi::RealState::Down);
+}

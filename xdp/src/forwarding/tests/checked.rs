@@ -29,6 +29,8 @@ pub(super) struct Checked {
     pub(super) traffic: HashMap<u32, Traffic>,
     /// Reals that were in a ring which a packet may have read, and when that was replaced.
     left: HashMap<u32, u64>,
+    /// How many VIPs there were at each grace period that was waited for.
+    pub(super) waits: Vec<usize>,
     /// What cannot be written now.
     pub(super) fault: Option<Fault>,
 }
@@ -62,6 +64,7 @@ impl Checked {
             traffic: HashMap::new(),
             fault: None,
             left: HashMap::new(),
+            waits: Vec::new(),
         }
     }
 
@@ -161,8 +164,9 @@ impl Tables for Checked {
         self.write(Fault::Real)?;
         assert!(id >= 16, "page 0 is nobody's");
         if real.state == AbiState::Down as u8 {
-            let left = self.left.get(&id);
-            assert_ne!(left, Some(&self.now.get()), "a packet may have just found {real:?}");
+            let now = self.now.get();
+            let is_over = self.left.get(&id).is_none_or(|left| now >= left + GRACE_NS);
+            assert!(is_over, "a packet may have just found {real:?}");
         }
         if let Some(before) = self.reals.insert(id, *real)
             && before.addr != real.addr
@@ -249,6 +253,7 @@ impl Tables for Checked {
 
     fn wait_for_readers(&mut self) {
         self.left.clear();
+        self.waits.push(self.vips.len());
     }
 
     fn traffic(&self, id: u32) -> Result<Traffic, TableError> {

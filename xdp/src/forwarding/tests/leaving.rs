@@ -138,3 +138,67 @@ fn of_a_pool_that_is_replaced_the_old_ones_stay_until_a_new_one_is_reached() {
     world.apply(&one(&[])).unwrap();
     assert_eq!(world.service().ring, vc5_ebpf_abi::NO_RING);
 }
+
+#[test]
+fn who_was_not_in_the_ring_does_not_return_to_it_when_the_pool_is_replaced() {
+    let mut world = World::new(64, Hops::all(&[1, 2, 3]));
+    world.apply(&one(&[1, 2, 3])).unwrap();
+    world.apply(&one(&[1, 2])).unwrap();
+    world.hops.0.insert(2, false);
+    world.refresh(2);
+    world.apply(&one(&[4])).unwrap();
+    assert_eq!(world.in_ring(), [1], "3 drains, 2 does not answer");
+    world.hops.0.extend([(1, false), (2, true)]);
+    world.refresh(1);
+    world.refresh(2);
+    assert_eq!(world.in_ring(), [1], "better there than nowhere");
+}
+
+#[test]
+fn of_those_that_stay_in_the_ring_those_do_that_answer() {
+    let mut world = World::new(64, Hops::all(&[1, 2]));
+    world.apply(&one(&[1, 2])).unwrap();
+    world.hops.0.insert(2, false);
+    world.apply(&one(&[3])).unwrap();
+    assert_eq!(world.in_ring(), [1]);
+}
+
+#[test]
+fn a_path_that_is_lost_makes_no_replacement() {
+    let mut world = World::new(64, Hops::all(&[2, 201]));
+    world.apply(&one(&[2, 201])).unwrap();
+    assert_eq!(world.in_ring(), [2, 201]);
+    world.hops.0.remove(&201);
+    world.apply(&one(&[201])).unwrap();
+    assert_eq!(world.service().ring, vc5_ebpf_abi::NO_RING);
+}
+
+#[test]
+fn however_many_leave_at_once_one_grace_period_is_waited_for() {
+    let setup = Setup { drain_ns: 0, ..setup(64) };
+    let many: Vec<u8> = (1..=40).collect();
+    let mut world = World::with(setup, Hops::all(&many));
+    let state = |backends: &[u8]| Desired {
+        vips: (1..=8).map(|last| vip(last, vec![of(backends)])).collect(),
+    };
+    world.apply(&state(&many)).unwrap();
+    world.apply(&state(&[1])).unwrap();
+    assert!(world.tables().waits.is_empty());
+    world.pass(0);
+    assert_eq!((world.state(2), world.tables().waits.len()), (AbiState::Down, 1));
+    world.pass(SETTLE + GRACE_NS);
+    assert_eq!(world.tables().waits.len(), 1);
+}
+
+#[test]
+fn one_that_leaves_the_ring_late_goes_down_after_a_grace_period() {
+    let setup = Setup { drain_ns: 2 * GRACE_NS, ..setup(64) };
+    let mut world = World::with(setup, Hops::all(&[1, 2]));
+    world.apply(&one(&[1, 2])).unwrap();
+    world.tables().fault = Some(Fault::Service(key(1)));
+    world.apply(&one(&[2])).unwrap_err();
+    world.tables().fault = None;
+    world.pass(SETTLE);
+    assert_eq!((world.in_ring(), world.state(1)), (vec![2], AbiState::Down));
+    assert_eq!(world.tables().waits.len(), 1);
+}

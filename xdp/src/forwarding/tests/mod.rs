@@ -10,8 +10,11 @@ mod sharing;
 mod vips;
 mod world;
 
+use vc5_ebpf_abi::Address;
+
 use super::*;
 use crate::maglev::Ring;
 use crate::maps::{Found, GRACE_NS};
+use crate::{L4, Ports};
 use checked::Fault;
 use world::*;

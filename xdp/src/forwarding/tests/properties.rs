@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use vc5_ebpf_abi::{NO_RING, RealState as AbiState};
 
+use super::checked::Checked;
 use super::*;
 use crate::{BackendSpec, OnDown, RealState, Unknown};
 
@@ -137,6 +138,30 @@ fn check(world: &World, wanted: &Desired) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Who is in the ring of each service.
+fn in_rings(tables: &Checked) -> BTreeMap<ServiceKey, BTreeSet<IpAddr>> {
+    let with_ring = tables.services.iter().filter(|(_, value)| value.ring != NO_RING);
+    with_ring.map(|(key, value)| (*key, tables.addresses(value, value.ring))).collect()
+}
+
+/// That nobody has come into a ring but those that are wanted there.
+fn check_entries(
+    world: &World,
+    before: &BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
+) -> Result<(), TestCaseError> {
+    for (key, now) in in_rings(&world.forwarding.tables) {
+        let before = before.get(&key);
+        for backend in world.forwarding.services[&key].backends() {
+            let address = backend.spec.address;
+            let is_there = |ring: &BTreeSet<IpAddr>| ring.contains(&address);
+            if is_there(&now) && !before.is_some_and(is_there) {
+                prop_assert_eq!(backend.state(), RealState::Live, "{} of {:?}", address, key);
+            }
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -148,6 +173,7 @@ proptest! {
         let mut wanted = Desired::default();
         let mut is_in_force = true;
         for step in steps {
+            let before = in_rings(&world.forwarding.tables);
             match step {
                 Step::Apply(desired) => {
                     world.apply(&desired).unwrap();
@@ -171,6 +197,7 @@ proptest! {
             }
             if is_in_force {
                 check(&world, &wanted)?;
+                check_entries(&world, &before)?;
             }
         }
         // Whatever failed before, it can be put in force, and all of it be taken away again.

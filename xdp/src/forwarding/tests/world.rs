@@ -16,7 +16,7 @@ pub(super) const DRAIN: u64 = 60_000 * MS;
 const PATH: Path =
     Path { ifindex: 3, tx: 1, vlan: 0, src_mac: Mac([2, 0, 0, 0, 0, 1]), neighbour: 3 };
 
-/// Neighbours by the backend's number; those not in it are pending, and from 200 on unreachable.
+/// Neighbours by the backend's number; those not in it are pending, and from 200 on without a path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hops(pub(super) BTreeMap<u8, bool>);
 
@@ -30,8 +30,8 @@ impl Resolve for Hops {
     fn hop(&self, address: IpAddr) -> Hop {
         let number = number(address);
         match self.0.get(&number) {
-            _ if number >= 200 => Hop::NoPath,
             Some(true) => Hop::Resolved { path: PATH, mac: Mac([2, 0, 0, 0, 1, number]) },
+            _ if number >= 200 => Hop::NoPath,
             Some(false) => Hop::Failed(PATH),
             None => Hop::Pending(PATH),
         }
