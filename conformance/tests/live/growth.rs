@@ -9,12 +9,11 @@ use anyhow::{Context, Result};
 use aya::maps::{Array, Map, MapData};
 use tokio::sync::mpsc::UnboundedReceiver;
 use vc5_conformance::lab::live::{
-    Ledger, Machine, Pace, Report, Rng, Standing, Target, Transport, Violation, Wire,
+    Ledger, Machine, Pace, Report, Rng, Standing, Target, Transport, Violation, Wire, owner,
 };
 use vc5_ebpf_abi::{Active, BUCKET_WAYS, maps};
 use vc5_xdp::{
-    AttachMode, BackendSpec, Dataplane, DataplaneConfig, Desired, Event, L4, OnDown, OnStop, Ports,
-    RealState, ServiceSpec, Unknown, VipSpec,
+    AttachMode, BackendSpec, Dataplane, DataplaneConfig, Desired, Event, OnStop, RealState,
 };
 
 use super::{Stopping, seed, turn, wire};
@@ -51,33 +50,16 @@ fn targets() -> Vec<Target> {
 /// A state. From each to the next, backends come, and all change their weights, so that most flows
 /// would go elsewhere if there were no record of them.
 fn state(number: u32) -> Desired {
-    let mut vips: BTreeMap<IpAddr, VipSpec> = BTreeMap::new();
-    for target in targets() {
+    let there = (20 + number as u16 * 5).min(BACKENDS);
+    owner::desired(targets(), || {
         let mut rng = Rng::new(u64::from(number));
         let backend = |backend| BackendSpec {
             address: Wire::address(backend),
             weight: rng.below(8) as u32 + 1,
             state: RealState::Live,
         };
-        let there = (20 + number as u16 * 5).min(BACKENDS);
-        let service = ServiceSpec {
-            ports: Ports::One(target.ports.0),
-            protocol: match target.transport {
-                Transport::Tcp => L4::Tcp,
-                Transport::Udp => L4::Udp,
-            },
-            ttl: Some(1),
-            on_down: OnDown::Reselect,
-            sticky: false,
-            serving: true,
-            needed: true,
-            backends: (0..there).map(backend).collect(),
-        };
-        let (address, unknown) = (target.vip, Unknown::Drop);
-        let vip = VipSpec { address, up: true, unknown, services: Vec::new() };
-        vips.entry(address).or_insert(vip).services.push(service);
-    }
-    Desired { vips: vips.into_values().collect() }
+        (0..there).map(backend).collect()
+    })
 }
 
 struct Story<'a> {

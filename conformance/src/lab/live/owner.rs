@@ -55,17 +55,25 @@ pub fn targets(connections: u16) -> Vec<Target> {
 /// A state. From one to any other, backends come, and change their weights; a few drain; none goes.
 #[must_use]
 pub fn state(number: u32) -> Desired {
-    let mut vips: BTreeMap<_, VipSpec> = BTreeMap::new();
-    for target in targets(0) {
+    let there = (20 + number * 2).min(u32::from(BACKENDS)) as u16;
+    desired(targets(0), || {
         let mut rng = Rng::new(u64::from(number));
         let backend = |backend: u16| BackendSpec {
             address: Wire::address(backend),
             weight: rng.below(4) as u32 + 1,
             state: if rng.below(4) == 0 { RealState::Draining } else { RealState::Live },
         };
-        let there = (20 + number * 2).min(u32::from(BACKENDS)) as u16;
+        (0..there).map(backend).collect()
+    })
+}
+
+/// These targets as services on their first port, each with backends as the pool is then.
+#[must_use]
+pub fn desired(targets: Vec<Target>, pool: impl Fn() -> Vec<BackendSpec>) -> Desired {
+    let mut vips: BTreeMap<_, VipSpec> = BTreeMap::new();
+    for target in targets {
         let service = ServiceSpec {
-            ports: Ports::One(80),
+            ports: Ports::One(target.ports.0),
             protocol: match target.transport {
                 Transport::Tcp => L4::Tcp,
                 Transport::Udp => L4::Udp,
@@ -75,7 +83,7 @@ pub fn state(number: u32) -> Desired {
             sticky: false,
             serving: true,
             needed: true,
-            backends: (0..there).map(backend).collect(),
+            backends: pool(),
         };
         let (address, unknown) = (target.vip, Unknown::Drop);
         let vip = VipSpec { address, up: true, unknown, services: Vec::new() };
