@@ -167,12 +167,12 @@ impl Seen {
             ControlMessageOwned::ScmTimestampns(stamp) => Some(Duration::from(stamp)),
             _ => None,
         });
-        if message.bytes == 0 {
-            return Ok((0, Self { on_wire: read, read }));
-        }
-        let ago =
-            wall.duration_since(UNIX_EPOCH)?.checked_sub(stamp.context("no time of receipt")?);
-        let on_wire = read.checked_sub(ago.unwrap_or_default()).context("an early clock")?;
+        // What came before the kernel was asked for the time has none; then later is assumed.
+        let ago = match stamp {
+            Some(stamp) => wall.duration_since(UNIX_EPOCH)?.saturating_sub(stamp),
+            None => Duration::ZERO,
+        };
+        let on_wire = read.checked_sub(ago).context("an early clock")?;
         Ok((message.bytes, Self { on_wire, read }))
     }
 }
