@@ -7,7 +7,6 @@
 )]
 
 mod changes;
-mod growth;
 mod model;
 mod restart;
 
