@@ -226,7 +226,7 @@ fn ten_thousand_changes_lose_no_packet_and_move_no_connection() {
     let mut wire = wire(BACKENDS);
     let mut model = Model::new();
     let ledger = Ledger::new(model.services.len(), usize::from(BACKENDS));
-    let pace = Pace { rate: 150_000, vlan: CLIENTS };
+    let pace = Pace { rate: 150_000, packets: (4, 24), vlan: CLIENTS };
     let machine = Machine::new(&ledger, model.targets(), pace, wire.macs().unwrap(), rng.next());
     let config = DataplaneConfig {
         interfaces: Wire::interfaces(),

@@ -204,8 +204,6 @@ impl Model {
                 Role::Sized => 200,
                 Role::Passing => 32,
             },
-            packets: (4, 24),
-            brief: false,
         };
         self.services.iter().map(target).collect()
     }

@@ -147,7 +147,7 @@ fn owners_that_are_killed_lose_no_packet_and_move_no_connection() {
         backend.before(Standing::Live);
         backend.after(Standing::Live);
     }
-    let pace = Pace { rate: 120_000, vlan: 0 };
+    let pace = Pace { rate: 120_000, packets: (6, 40), vlan: 0 };
     let mut rng = Rng::new(seed);
     let machine = Machine::new(&ledger, targets, pace, wire.macs().unwrap(), rng.next());
     let ends = wire.ends_entry().unwrap();

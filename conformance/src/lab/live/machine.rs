@@ -14,8 +14,6 @@ use super::{Ledger, Report, Rng, Target, Transport, Violation, Wire, now};
 const WINDOW: u64 = 192;
 /// Frames under way that make no progress for so long are lost.
 const PATIENCE: u64 = 3_000_000_000;
-/// Packets of a connection to a brief service.
-const BRIEF: usize = 3;
 /// For how long the machine stays on one CPU.
 const STAY: u64 = 20_000_000;
 /// Client ports that a connection uses by turns, each twice in a row.
@@ -23,11 +21,13 @@ const PORTS: u32 = 8;
 const NOBODY: u16 = u16::MAX;
 const NONE: u32 = u32::MAX;
 
-/// How fast it goes, and in which VLAN clients are.
+/// How fast it goes, how long connections are, and in which VLAN clients are.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     /// Frames a second, at most.
     pub rate: u64,
+    /// Packets of a connection: from, to; 3 to 60.
+    pub packets: (u8, u8),
     /// VLAN in which every other client is, 0 if none is in any.
     pub vlan: u16,
 }
@@ -78,13 +78,7 @@ pub struct Machine<'l> {
     pace: Pace,
     rng: Rng,
     balancer: [[u8; 6]; 2],
-    /// In the order of the services.
     seats: Vec<Seat>,
-    /// Where the seats of each service end.
-    ends: Vec<usize>,
-    /// Where those of brief services begin, and the one of each side that was played last.
-    brief_from: usize,
-    brief_at: [usize; 2],
     incarnations: Vec<Incarnation>,
     report: Report,
 }
@@ -106,19 +100,12 @@ impl<'l> Machine<'l> {
             rng: Rng::new(seed),
             balancer,
             seats: Vec::new(),
-            ends: Vec::new(),
-            brief_from: 0,
-            brief_at: [0; 2],
             incarnations: Vec::with_capacity(1 << 20),
             report: Report::default(),
         };
         for service in 0..machine.targets.len() {
             machine.take_seats(service);
-            machine.ends.push(machine.seats.len());
         }
-        let lasting = machine.targets.iter().take_while(|target| !target.brief).count();
-        machine.brief_from =
-            lasting.checked_sub(1).map_or(0, |last| machine.ends.get(last).copied().unwrap_or(0));
         machine
     }
 
@@ -207,44 +194,21 @@ impl<'l> Machine<'l> {
         Ok(self.report)
     }
 
-    /// Frames of connections that enter by one side.
+    /// Frames of connections taken at random, that enter by one side.
     fn fill(&mut self, batch: &mut Batch, side: usize, now: u64) {
-        let open = self.open_seats();
+        let count = self.seats.len();
         // Of a few services that are closed, and of the other side, there are seats that send nothing.
         for _ in 0..BATCH * 4 {
-            let Some(at) = self.pick(side, open) else { return };
-            let frames = if at < self.brief_from { 1 } else { BRIEF };
-            if batch.len + frames > BATCH {
+            if batch.len == BATCH || count == 0 {
                 return;
             }
-            for _ in 0..frames {
-                let Some((bytes, len)) = batch.frames.get_mut(batch.len) else { return };
-                if let Some(written) = self.next_frame(at, side, now, bytes) {
-                    *len = written;
-                    batch.len += 1;
-                }
+            let at = self.rng.below(count);
+            let Some((bytes, len)) = batch.frames.get_mut(batch.len) else { return };
+            if let Some(written) = self.next_frame(at, side, now, bytes) {
+                *len = written;
+                batch.len += 1;
             }
         }
-    }
-
-    /// A seat at random; every other time the next of a brief service, if one is open.
-    fn pick(&mut self, side: usize, open: usize) -> Option<usize> {
-        let lasting = open.min(self.brief_from);
-        if open <= self.brief_from || self.rng.below(2) == 0 {
-            return (lasting > 0).then(|| self.rng.below(lasting));
-        }
-        let last = self.brief_at.get_mut(side)?;
-        let seats = (*last + 1..open).chain(self.brief_from..open);
-        let is_of_side = |at: &usize| self.seats.get(*at).is_some_and(|seat| seat.side == side);
-        *last = seats.skip_while(|at| *at < self.brief_from).find(is_of_side)?;
-        Some(*last)
-    }
-
-    /// How many seats from the first on there are, without the services at the end that are closed.
-    fn open_seats(&self) -> usize {
-        let mut services = self.ledger.services.iter();
-        let last = services.rposition(|service| service.active.load(SeqCst));
-        last.and_then(|last| self.ends.get(last)).copied().unwrap_or(0)
     }
 
     fn next_frame(
@@ -264,9 +228,7 @@ impl<'l> Machine<'l> {
         }
         let changes = self.ledger.changes.load(SeqCst) as u32;
         if seat.incarnation == NONE || seat.next == seat.len {
-            let target = self.targets.get(seat.service)?;
-            let (least, most) =
-                if target.brief { (BRIEF as u8, BRIEF as u8) } else { target.packets };
+            let (least, most) = self.pace.packets;
             seat.len = least + self.rng.below(usize::from(most - least) + 1) as u8;
             seat.begin(&mut self.incarnations, changes, &mut self.report);
         }

@@ -46,12 +46,8 @@ pub struct Target {
     pub transport: Transport,
     /// TTL or hop limit that its packets have when they reach a backend.
     pub ttl: u8,
-    /// Number of connections at a time, at most 50,000.
+    /// Number of connections at a time.
     pub connections: u16,
-    /// Packets of a connection: from, to; 3 to 60.
-    pub packets: (u8, u8),
-    /// Connections have three packets that follow one another at once, and are played in turn, not at random. Such services come after all others.
-    pub brief: bool,
 }
 
 /// Nanoseconds of the monotonic clock.

@@ -38,16 +38,7 @@ pub struct Arguments {
 #[must_use]
 pub fn targets(connections: u16) -> Vec<Target> {
     let vips = [[203, 0, 113, 1].into(), [0x2001, 0xdb8, 1, 0, 0, 0, 0, 1].into()];
-    let (ports, packets) = ((80, 80), (6, 40));
-    let target = |(vip, transport)| Target {
-        vip,
-        ports,
-        transport,
-        ttl: 1,
-        connections,
-        packets,
-        brief: false,
-    };
+    let target = |(vip, transport)| Target { vip, ports: (80, 80), transport, ttl: 1, connections };
     let both = |vip| [(vip, Transport::Tcp), (vip, Transport::Udp)];
     vips.into_iter().flat_map(both).map(target).collect()
 }
@@ -55,25 +46,17 @@ pub fn targets(connections: u16) -> Vec<Target> {
 /// A state. From one to any other, backends come, and change their weights; a few drain; none goes.
 #[must_use]
 pub fn state(number: u32) -> Desired {
-    let there = (20 + number * 2).min(u32::from(BACKENDS)) as u16;
-    desired(targets(0), || {
+    let mut vips: BTreeMap<_, VipSpec> = BTreeMap::new();
+    for target in targets(0) {
         let mut rng = Rng::new(u64::from(number));
         let backend = |backend: u16| BackendSpec {
             address: Wire::address(backend),
             weight: rng.below(4) as u32 + 1,
             state: if rng.below(4) == 0 { RealState::Draining } else { RealState::Live },
         };
-        (0..there).map(backend).collect()
-    })
-}
-
-/// These targets as services on their first port, each with backends as the pool is then.
-#[must_use]
-pub fn desired(targets: Vec<Target>, pool: impl Fn() -> Vec<BackendSpec>) -> Desired {
-    let mut vips: BTreeMap<_, VipSpec> = BTreeMap::new();
-    for target in targets {
+        let there = (20 + number * 2).min(u32::from(BACKENDS)) as u16;
         let service = ServiceSpec {
-            ports: Ports::One(target.ports.0),
+            ports: Ports::One(80),
             protocol: match target.transport {
                 Transport::Tcp => L4::Tcp,
                 Transport::Udp => L4::Udp,
@@ -83,7 +66,7 @@ pub fn desired(targets: Vec<Target>, pool: impl Fn() -> Vec<BackendSpec>) -> Des
             sticky: false,
             serving: true,
             needed: true,
-            backends: pool(),
+            backends: (0..there).map(backend).collect(),
         };
         let (address, unknown) = (target.vip, Unknown::Drop);
         let vip = VipSpec { address, up: true, unknown, services: Vec::new() };
