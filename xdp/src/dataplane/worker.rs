@@ -395,8 +395,8 @@ impl Worker {
         let _tried_again = self.refresh(&self.parts.forwarding.backends());
     }
 
-    /// Brings forwarding in line with what is known of these backends' neighbours.
-    /// An error is told, and it is tried again.
+    /// Brings forwarding in line with what is known of these backends' neighbours. An error is logged
+    /// too, and it is tried again.
     fn refresh(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<(), ForwardingError> {
         let Parts { forwarding, network, .. } = &mut self.parts;
         let followed = forwarding.refresh(addresses, network, clock::coarse_ns());

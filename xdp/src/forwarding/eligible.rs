@@ -10,22 +10,18 @@ use crate::maglev::Member;
 /// told that the VIP is not ready and withdraws it. And if all were replaced by such as were never
 /// reached, those of the ring in force that drain.
 pub(super) fn members(backends: &[Backend], has: impl Fn(&Backend) -> bool) -> Vec<Member> {
-    let wanted = || backends.iter().filter(|b| b.is_wanted_in_ring());
-    let answering = of(wanted().filter(|b| b.answers()));
-    if !answering.is_empty() {
-        return answering;
+    let wanted = reached(|| backends.iter().filter(|b| b.is_wanted_in_ring()));
+    if !wanted.is_empty() || !are_replaced(backends, &has) {
+        return wanted;
     }
-    let reached = of(wanted().filter(|b| b.answered_once()));
-    if !reached.is_empty() || !are_replaced(backends, &has) {
-        return reached;
-    }
-    let has_weight = |b: &&Backend| b.has_flows_to_leave() && b.spec.weight > 0;
-    let leaving = || backends.iter().filter(has_weight).filter(|b| has(b));
-    let answering = of(leaving().filter(|b| b.answers()));
-    if !answering.is_empty() {
-        return answering;
-    }
-    of(leaving().filter(|b| b.answered_once()))
+    let is_leaving = |b: &&Backend| b.has_flows_to_leave() && b.spec.weight > 0 && has(b);
+    reached(|| backends.iter().filter(is_leaving))
+}
+
+/// Those that answer; if none does, those that did once.
+fn reached<'b, I: Iterator<Item = &'b Backend>>(backends: impl Fn() -> I) -> Vec<Member> {
+    let answering = of(backends().filter(|b| b.answers()));
+    if answering.is_empty() { of(backends().filter(|b| b.answered_once())) } else { answering }
 }
 
 /// Whether no ring can stand for the one in force, which is all of leaving backends: those of an

@@ -40,23 +40,10 @@ impl Filling {
             CLASSES.map(|end| AgeClass { below: self.unit * u32::from(end), flows: 0 });
         let mut flows: HashMap<u32, u64> = HashMap::new();
         let (period, mut found) = (growth::period(&self.flows), Vec::new());
-        let found = (0..period).flat_map(|bucket| {
+        for bucket in 0..period {
             growth::records_of(self.flows.words(), period, bucket, self.age, &mut found);
-            found.clone()
-        });
-        for entry in found {
-            view.used += 1;
-            view.closing += u64::from(entry.closing());
-            let idle = entry.idle(self.age);
-            let class = CLASSES.iter().zip(&mut classes).find(|(end, _)| idle < **end);
-            if let Some((_, class)) = class {
-                class.flows += 1;
-            }
-            match self.users.get(&entry.real()) {
-                Some((generation, _)) if entry.is_of(*generation) => {
-                    *flows.entry(entry.real()).or_default() += 1;
-                }
-                _ => view.stale += 1,
+            for entry in &found {
+                self.add(*entry, &mut view, &mut classes, &mut flows);
             }
         }
         view.ages = classes.into();
@@ -67,6 +54,29 @@ impl Filling {
         view.shares
             .sort_by_key(|share| (Reverse(share.flows), share.vip, share.ports, share.backend));
         view
+    }
+
+    /// Counts one flow.
+    fn add(
+        &self,
+        entry: FlowEntry,
+        view: &mut FlowsView,
+        classes: &mut [AgeClass],
+        flows: &mut HashMap<u32, u64>,
+    ) {
+        view.used += 1;
+        view.closing += u64::from(entry.closing());
+        let idle = entry.idle(self.age);
+        let class = CLASSES.iter().zip(classes).find(|(end, _)| idle < **end);
+        if let Some((_, class)) = class {
+            class.flows += 1;
+        }
+        match self.users.get(&entry.real()) {
+            Some((generation, _)) if entry.is_of(*generation) => {
+                *flows.entry(entry.real()).or_default() += 1;
+            }
+            _ => view.stale += 1,
+        }
     }
 }
 
