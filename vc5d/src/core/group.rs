@@ -31,19 +31,27 @@ impl State {
         }
     }
 
+    /// These VIPs with those of their groups, each group once.
+    fn moving_together(&self, vips: &[usize]) -> Vec<Vec<usize>> {
+        let mut seen = BTreeSet::new();
+        let mut all = Vec::new();
+        for at in vips {
+            if !seen.contains(at) {
+                let members = self.with_group(*at);
+                seen.extend(members.iter().copied());
+                all.push(members);
+            }
+        }
+        all
+    }
+
     /// Tells the gates how ready their VIPs are, after the dataplane's word on some has changed. When a route that
     /// stands loses its rings, those of its group go with it.
     pub(super) fn settle_readiness(&mut self, changed: &[usize], now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let mut seen = BTreeSet::new();
-        for at in changed {
-            if seen.contains(at) {
-                continue;
-            }
-            let members = self.with_group(*at);
+        for members in self.moving_together(changed) {
             let lost = self.unready(&members, |vip| vip.gate.state() == GateState::Announced);
             let all = self.unready(&members, |_| true);
-            seen.extend(members.iter().copied());
             for at in members {
                 let Some(vip) = self.vips.get(at) else { continue };
                 let stands = vip.gate.state() == GateState::Announced;
@@ -85,15 +93,9 @@ impl State {
 
     /// Tells the gates of these VIPs, and those of their groups; each once.
     pub(super) fn regate_each(&mut self, changed: &[usize], now: Instant) -> Vec<Effect> {
-        let mut seen = BTreeSet::new();
         let mut effects = Vec::new();
-        for at in changed {
-            if seen.contains(at) {
-                continue;
-            }
-            let members = self.with_group(*at);
+        for members in self.moving_together(changed) {
             effects.extend(self.regate_members(&members, now, now));
-            seen.extend(members);
         }
         effects
     }
